@@ -1,0 +1,269 @@
+"""One agent: an object that serves one cluster of one hub. No globals, so that a process may have many.
+
+It starts from what the spoke itself remembers and enforces that at once; the hub, if it can be reached, is
+asked at the same time. Nothing that goes wrong on the way to the hub ends what runs here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, TypeVar
+
+from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
+from agent.contract.names import agent_manager
+from agent.contract.wire import ReportBatch
+from agent.kube.client import RestClient
+from agent.kube.config import in_cluster, load_kubeconfig
+from agent.kube.discovery import RestMapper
+from agent.link.assignment import AssignmentPoll
+from agent.link.backoff import Backoff
+from agent.link.bundles import BundleFetcher
+from agent.link.identity import IdentityStore, new_identity, unjoined
+from agent.link.join import Facts, join, renew
+from agent.link.reports import Reporter
+from agent.link.secrets import SecretWriter
+from agent.link.session import HubSession, client_context
+from agent.link.state import StateStore
+from agent.sync.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent.config import AgentConfig
+    from agent.link.identity import Identity
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_RENEW_RETRY = 300.0
+_RENEW_CHECK = 3600.0
+_SLOW = 60.0
+
+
+class NoToken(TransientError):
+    """There is no identity yet, and no token to get one; a mounted file may still come."""
+
+    reason = "NoToken"
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """What the agent learns of its own cluster when it starts."""
+
+    uid: str
+    kubernetes_version: str
+
+
+class Agent:
+    """`await agent.run()` serves until `await agent.stop()`, or a failure that only a person can end."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self.config = config
+        self.cluster = config.cluster
+        self.engine: Engine | None = None
+        self.identity: Identity | None = None
+        self._version = _installed_version()
+        self._boot = os.urandom(8).hex()
+        self._task: asyncio.Task[None] | None = None
+        self._spoke = Spoke("", "")
+
+    async def run(self) -> None:
+        """Serve. Raises `TerminalError` for what cannot go on, such as an identity of another cluster."""
+        if self._task is not None:
+            raise RuntimeError("an agent runs once")
+        self._task = asyncio.create_task(self._serve(), name=f"agent of {self.cluster}")
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if not self._task.cancelled():
+                await self.stop()
+                raise
+
+    async def stop(self) -> None:
+        """End everything that runs; what is being written is finished. The spoke keeps what it has."""
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _serve(self) -> None:
+        path = self.config.kubeconfig
+        kube = load_kubeconfig(path, context=self.config.context) if path else in_cluster()
+        async with RestClient(kube, user_agent=self._user_agent) as client:
+            secrets = SecretWriter(client)
+            identities = IdentityStore(secrets, self.cluster)
+            self._spoke, identity = await self._begin(client, secrets, identities)
+            if not identity.joined:
+                identity = await self._join(identities, identity)
+            self.identity = identity
+            store = StateStore(
+                secrets, hub_id=identity.hub_id, cluster=self.cluster, cluster_uid=self._spoke.uid
+            )
+            reporter = Reporter(envelope=self._envelope, heartbeat=self.config.heartbeat_seconds)
+            engine = Engine(
+                client,
+                RestMapper(client),
+                identity=identity,
+                store=store,
+                reporter=reporter,
+                resync=self.config.resync_seconds,
+                concurrency=self.config.concurrency,
+            )
+            engine.restore(await self._patiently("the state", store.load))
+            self.engine = engine
+            logger.info(
+                "agent of %s (hub %s, field manager %s) begins with %d apps at %s",
+                self.cluster,
+                identity.hub_id,
+                agent_manager(identity.hub_id, self.cluster),
+                len(engine.apps),
+                engine.order,
+            )
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(engine.run(), name="engine")
+                    group.create_task(self._link(identities, identity, engine, reporter), name="link")
+            except BaseExceptionGroup as failures:
+                raise failures.exceptions[0] from failures
+
+    async def _begin(
+        self, client: RestClient, secrets: SecretWriter, identities: IdentityStore
+    ) -> tuple[Spoke, Identity]:
+        """Learn who this cluster is, and who we are on it."""
+
+        async def look() -> tuple[Spoke, Identity | None]:
+            uid = (await client.get("/api/v1/namespaces/kube-system"))["metadata"]["uid"]
+            served = str((await client.get("/version")).get("gitVersion", ""))
+            return Spoke(uid, served[:64]), await identities.load(uid)
+
+        spoke, identity = await self._patiently("the API server", look)
+        token = self.config.join_token()
+        if identity is not None and token is not None and identity.joined and identity.hub_id != token.hub:
+            logger.warning(
+                "the token is for the hub %s, not for %s: joining anew", token.hub, identity.hub_id
+            )
+            identity = unjoined(identity)
+        if identity is None:
+            made = new_identity(self.cluster, spoke.uid)
+
+            async def save() -> None:
+                await secrets.ensure_namespace()
+                await identities.save(made)
+
+            await self._patiently("the identity", save)
+            identity = made
+        return spoke, identity
+
+    async def _join(self, identities: IdentityStore, identity: Identity) -> Identity:
+        """Ask the hub until it accepts: an administrator may take days."""
+        facts = Facts(self._version, self._spoke.kubernetes_version, dict(self.config.labels))
+        backoff = Backoff(base=0.5, cap=30.0)
+        while True:
+            try:
+                token = self.config.join_token()
+                if token is None:
+                    raise NoToken("there is no identity yet and no token to join with", retry_after=5.0)
+                joined = await join(self.config, token, identity, facts)
+            except AxletreeError as error:
+                retry_after = error.retry_after if isinstance(error, TransientError) else _SLOW
+                pause = backoff.next(retry_after=retry_after)
+                logger.warning("join: %s; again in %.1f s", error, pause)
+                await asyncio.sleep(pause)
+                continue
+            break
+        await self._patiently("the identity", lambda: identities.save(joined))
+        logger.info("joined the hub %s as %s", joined.hub_id, self.cluster)
+        return joined
+
+    async def _link(
+        self, identities: IdentityStore, identity: Identity, engine: Engine, reporter: Reporter
+    ) -> None:
+        """Talk with the hub for ever; a renewed certificate begins a new session."""
+        while True:
+            session = HubSession(self.config.hub, client_context(identity), user_agent=self._user_agent)
+            engine.linked(BundleFetcher(session))
+            talking: list[asyncio.Task[None]] = [
+                asyncio.create_task(self._poll(session, identity, engine), name="assignment"),
+                asyncio.create_task(reporter.run(session), name="reports"),
+            ]
+            renewing: asyncio.Task[Identity] = asyncio.create_task(
+                self._renewed(session, identities, identity), name="renewal"
+            )
+            try:
+                await asyncio.wait({*talking, renewing}, return_when=asyncio.FIRST_COMPLETED)
+                for task in talking:
+                    if task.done():
+                        task.result()
+                identity = self.identity = await renewing
+            finally:
+                engine.linked(None)
+                renewing.cancel()
+                for task in talking:
+                    task.cancel()
+                await asyncio.gather(*talking, renewing, return_exceptions=True)
+                await session.close()
+
+    async def _poll(self, session: HubSession, identity: Identity, engine: Engine) -> None:
+        poll = AssignmentPoll(session, identity, engine.held)
+        while True:
+            engine.accept(await poll.next())
+
+    async def _renewed(self, session: HubSession, identities: IdentityStore, identity: Identity) -> Identity:
+        """Sleep until two thirds of the certificate's life, then ask until there is a new one."""
+        while time.time() < identity.renew_at:  # noqa: ASYNC110 - wall time, whose clock may be set meanwhile
+            await asyncio.sleep(min(_RENEW_CHECK, max(1.0, identity.renew_at - time.time())))
+        backoff = Backoff(base=_RENEW_RETRY, cap=_RENEW_CHECK)
+        while True:
+            try:
+                renewed = await renew(session, identity)
+                await identities.save(renewed)
+            except AxletreeError as error:
+                pause = backoff.next(
+                    retry_after=error.retry_after if isinstance(error, TransientError) else None
+                )
+                logger.warning("renewal: %s; again in %.0f s", error, pause)
+                await asyncio.sleep(max(1.0, pause))
+                continue
+            logger.info("the certificate of %s is renewed", self.cluster)
+            return renewed
+
+    async def _patiently(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Do what only needs the API server to be there, until it is."""
+        backoff = Backoff(base=0.2, cap=10.0)
+        while True:
+            try:
+                return await act()
+            except TerminalError:
+                raise
+            except (TransientError, ApiError) as error:
+                pause = backoff.next(retry_after=error.retry_after)
+                logger.warning("%s: %s; again in %.1f s", what, error, pause)
+                await asyncio.sleep(pause)
+
+    def _envelope(self) -> ReportBatch:
+        epoch, seq = self.engine.order if self.engine else (0, 0)
+        return ReportBatch(
+            epoch=epoch,
+            seq=seq,
+            agent_version=self._version,
+            kubernetes_version=self._spoke.kubernetes_version,
+            boot=self._boot,
+            orphans=self.engine.orphans if self.engine else [],
+        )
+
+    @property
+    def _user_agent(self) -> str:
+        return f"axletree-agent/{self._version or '0'}"
+
+
+def _installed_version() -> str:
+    try:
+        return version("axletree")
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,35 @@
+"""Why a round does not start at all. What befalls one object is a value, not an exception."""
+
+from __future__ import annotations
+
+from agent.contract.errors import TerminalError, TransientError
+
+
+class ServiceAccountMissing(TransientError):
+    """The account to impersonate does not exist: nothing is done with the agent's own rights instead."""
+
+    reason = "ServiceAccountMissing"
+
+
+class NamespaceOnClusterScoped(TerminalError):
+    """A cluster-scoped object names a namespace: somebody means another kind or another scope."""
+
+    reason = "NamespaceOnClusterScoped"
+
+
+class DuplicateObject(TerminalError):
+    """The bundle has one object twice: whichever came last would win."""
+
+    reason = "DuplicateObject"
+
+
+class ObjectInvalid(TerminalError):
+    """An object without kind or name, or with a generated name, which cannot be applied twice."""
+
+    reason = "ObjectInvalid"
+
+
+class InventoryCorrupt(TerminalError):
+    """An inventory that cannot be read. It is not an empty one: nothing may be concluded from it."""
+
+    reason = "InventoryCorrupt"

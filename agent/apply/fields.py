@@ -1,0 +1,152 @@
+"""Whose field is it: what `metadata.managedFields` says, and whether our part is as we left it. Pure.
+
+A watch event for one of our objects must cost nothing where nothing of ours changed. The API server has
+already normalised what we sent (`1000m` became `1`, defaults were added), so that comparing live with the
+bundle needs its help; comparing live with *what live was when we applied* does not. `fingerprint` is that
+comparison: our field set and the values in it. `suspects` is the comparison with the bundle itself, for an
+agent that has just started: it errs on the side of suspicion, which costs one request.
+
+The format is FieldsV1: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from agent.contract.canonical import canonical_json, sha256_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.contract.manifest import Manifest
+
+FieldSet: TypeAlias = dict[str, Any]
+_UNTRACKED = frozenset({"apiVersion", "kind"})
+_UNTRACKED_METADATA = frozenset({"name", "namespace"})
+
+
+def own_fields(live: Manifest, manager: str) -> FieldSet | None:
+    """The set that `manager` applied; None if it applied nothing (or managedFields were stripped)."""
+    for entry in live["metadata"].get("managedFields") or ():
+        if (
+            entry.get("manager") == manager
+            and entry.get("operation") == "Apply"
+            and not entry.get("subresource")
+        ):
+            fields: FieldSet = entry.get("fieldsV1") or {}
+            return fields
+    return None
+
+
+def owns_label(live: Manifest, manager: str, label: str) -> bool:
+    """Whether we put that label there. Controllers copy labels: a copy is not membership."""
+    fields = own_fields(live, manager) or {}
+    return f"f:{label}" in ((fields.get("f:metadata") or {}).get("f:labels") or {})
+
+
+def fingerprint(live: Manifest, manager: str) -> str | None:
+    """A hash of our fields and their values; None where we own nothing."""
+    fields = own_fields(live, manager)
+    return sha256_hex(canonical_json([fields, project(live, fields)])) if fields is not None else None
+
+
+def trim(live: Manifest, manager: str) -> Manifest:
+    """Without other managers' field sets, which are a third of an object: for caches that only we read."""
+    metadata = live["metadata"]
+    mine = [entry for entry in metadata.get("managedFields") or () if entry.get("manager") == manager]
+    return {**live, "metadata": {**metadata, "managedFields": mine}}
+
+
+def project(value: Any, fields: FieldSet) -> Any:
+    """The part of `value` that the field set covers; what is covered and not there is left out."""
+    children = [(key, sub) for key, sub in fields.items() if key != "."]
+    if not children:
+        return value
+    if isinstance(value, dict):
+        return {
+            key[2:]: project(value[key[2:]], sub)
+            for key, sub in children
+            if key.startswith("f:") and key[2:] in value
+        }
+    if isinstance(value, list):
+        return [
+            project(item, sub) for key, sub in children for item in value if _selects(key, item, strict=True)
+        ]
+    return value
+
+
+def suspects(desired: Manifest, live: Manifest, manager: str) -> tuple[str, ...]:
+    """Paths that may differ between what we want and what we own on live. Empty proves that nothing does.
+
+    Values that mean the same in other words (`1000m` and `1`) are suspect: only the API server knows.
+    """
+    fields = own_fields(live, manager)
+    if fields is None:
+        return ("",)
+    return tuple(_compare(desired, live, fields, ()))
+
+
+def _compare(desired: Any, live: Any, fields: FieldSet, path: tuple[str, ...]) -> Iterator[str]:
+    children = {key: sub for key, sub in fields.items() if key != "."}
+    if not children:
+        if desired != live:
+            yield _text(path)
+    elif isinstance(desired, dict) and isinstance(live, dict):
+        yield from _compare_maps(desired, live, children, path)
+    elif isinstance(desired, list) and isinstance(live, list):
+        yield from _compare_lists(desired, live, children, path)
+    else:
+        yield _text(path)
+
+
+def _compare_maps(
+    desired: dict[str, Any], live: dict[str, Any], children: FieldSet, path: tuple[str, ...]
+) -> Iterator[str]:
+    for key, sub in children.items():
+        name = key[2:]
+        where = (*path, name)
+        if not key.startswith("f:") or name not in desired or name not in live:
+            yield _text(where)
+        else:
+            yield from _compare(desired[name], live[name], sub, where)
+    for name, value in desired.items():
+        if f"f:{name}" not in children and not _untracked(name, path) and value not in (None, {}, []):
+            yield _text((*path, name))
+
+
+def _compare_lists(
+    desired: list[Any], live: list[Any], children: FieldSet, path: tuple[str, ...]
+) -> Iterator[str]:
+    if len(desired) != len(children):
+        yield _text(path)
+        return
+    for key, sub in children.items():
+        wanted = [item for item in desired if _selects(key, item, strict=False)]
+        found = [item for item in live if _selects(key, item, strict=True)]
+        if len(wanted) != 1 or len(found) != 1:
+            yield _text((*path, f"[{key[2:]}]"))
+        else:
+            yield from _compare(wanted[0], found[0], sub, (*path, f"[{key[2:]}]"))
+
+
+def _selects(key: str, item: Any, *, strict: bool) -> bool:
+    """Whether a list item is the one that `k:{...}` or `v:...` names. Not strict: keys may be defaulted."""
+    kind, _, text = key.partition(":")
+    if kind == "v":
+        return bool(item == json.loads(text))
+    if kind != "k" or not isinstance(item, dict):
+        return False
+    keys: dict[str, Any] = json.loads(text)
+    if strict:
+        return all(item.get(name) == value for name, value in keys.items())
+    present = [name for name in keys if name in item]
+    return bool(present) and all(item[name] == keys[name] for name in present)
+
+
+def _untracked(name: str, path: tuple[str, ...]) -> bool:
+    return (not path and name in _UNTRACKED) or (path == ("metadata",) and name in _UNTRACKED_METADATA)
+
+
+def _text(path: tuple[str, ...]) -> str:
+    return "".join(part if part.startswith("[") else f".{part}" for part in path)

@@ -1,0 +1,268 @@
+"""One object to the API server: read if unsure, write if needed, remember what came of it.
+
+The cost is what matters here: an unchanged object costs nothing, a changed one a single request. Whether an
+apply changed anything shows in the resourceVersion that it returns, so that no dry run goes before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from agent.apply.diff import drifted
+from agent.apply.failures import IMMUTABLE, explain, kind_missing
+from agent.apply.fields import suspects
+from agent.apply.plan import Memory, Step, Unseen, older_or_same, plan_object
+from agent.apply.result import COMPLETED, Action, ChangeEntry, Drift
+from agent.apply.takeover import needs_takeover, takeover_patch
+from agent.contract.errors import ApiError, AxletreeError, TransientError
+from agent.kube.discovery import NoMatch
+
+if TYPE_CHECKING:
+    from agent.apply.inventory import Entry
+    from agent.apply.plan import Live
+    from agent.apply.prepare import Desired
+    from agent.contract.manifest import Manifest, ObjectRef
+    from agent.kube.client import RestClient
+    from agent.kube.discovery import RestMapper
+
+_NOT_FOUND, _CONFLICT, _INVALID = 404, 409, 422
+_TAKEOVER_TRIES = 3
+_POLL = 0.05
+
+
+class TakeoverConflict(TransientError):
+    """Somebody writes the object faster than it can be taken over from kubectl."""
+
+    reason = "TakeoverConflict"
+
+
+class Writer:
+    """Applies single objects of one app. Failures come back as entries; only cancellation escapes."""
+
+    def __init__(self, client: RestClient, mapper: RestMapper, *, manager: str) -> None:
+        self._client = client
+        self._mapper = mapper
+        self._manager = manager
+        self._memory: dict[ObjectRef, Memory] = {}
+        self._refused: dict[ObjectRef, tuple[str, str, ChangeEntry]] = {}
+        """Immutable fields: (digest, live version, verdict). Until one of both changes, nobody asks again."""
+
+    def digest_of(self, ref: ObjectRef) -> str:
+        """The content last seen to be live, empty if that is not known."""
+        memory = self._memory.get(ref)
+        return memory.digest if memory is not None else ""
+
+    def forget(self, ref: ObjectRef) -> None:
+        self._memory.pop(ref, None)
+        self._refused.pop(ref, None)
+
+    async def settle(
+        self,
+        desired: Desired,
+        *,
+        live: Live,
+        entry: Entry | None,
+        impersonate: str | None,
+        deadline: float,
+        patience: float = 0.0,
+    ) -> ChangeEntry:
+        """Bring one object to its desired state. `patience`: seconds to wait for a kind just defined."""
+        give_up = min(deadline, asyncio.get_running_loop().time() + patience)
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    try:
+                        return await self._settle(desired, live=live, entry=entry, impersonate=impersonate)
+                    except (NoMatch, ApiError) as error:
+                        if isinstance(error, ApiError) and not kind_missing(error):
+                            raise
+                        self._mapper.forget(desired.ref.group)
+                        if asyncio.get_running_loop().time() >= give_up:
+                            raise
+                    await asyncio.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        except AxletreeError as error:
+            return self._failed(desired, error, live)
+        except TimeoutError:
+            late = TransientError("the round's time was over", reason="DeadlineExceeded")
+            return self._failed(desired, late, live)
+
+    async def check(
+        self, desired: Desired, *, live: Live, entry: Entry | None, impersonate: str | None
+    ) -> Drift | None:
+        """Whether live differs on fields of the bundle; a dry run only where values alone cannot say."""
+        step, live = await self._decide(desired, live=live, entry=entry)
+        if step in {Step.KEEP, Step.DONE}:
+            self._keep(desired, live)
+            return None
+        if not isinstance(live, dict) or step is Step.WAIT:
+            return Drift(desired.ref, missing=True)
+        try:
+            proposed = await self._apply(desired, impersonate=impersonate, dry_run=True)
+        except ApiError as error:
+            if error.transient:
+                raise
+            return Drift(desired.ref, suspects(desired.manifest, live, self._manager))
+        paths = drifted(proposed, live)
+        if paths:
+            return Drift(desired.ref, paths)
+        self._keep(desired, live)
+        return None
+
+    async def _settle(
+        self, desired: Desired, *, live: Live, entry: Entry | None, impersonate: str | None
+    ) -> ChangeEntry:
+        step, live = await self._decide(desired, live=live, entry=entry)
+        match step:
+            case Step.KEEP:
+                self._keep(desired, live)
+                return _entry(desired.ref, Action.UNCHANGED, live)
+            case Step.DONE:
+                return ChangeEntry(
+                    desired.ref,
+                    Action.SKIPPED,
+                    COMPLETED,
+                    "it completed, and is gone by its TTL",
+                    uid=_uid(entry),
+                )
+            case Step.WAIT:
+                message = "it is being deleted: applied once it is gone"
+                failed = _entry(desired.ref, Action.FAILED, live)
+                return replace(failed, reason="Terminating", message=message, transient=True)
+            case Step.WRITE | Step.READ:
+                return await self._write(desired, live=live, impersonate=impersonate)
+            case _:
+                assert_never(step)
+
+    async def _decide(self, desired: Desired, *, live: Live, entry: Entry | None) -> tuple[Step, Live]:
+        """The step, and the live state that it was decided on; never `READ`."""
+        memory = self._memory.get(desired.ref)
+        step = plan_object(desired, live=live, memory=memory, entry=entry, manager=self._manager)
+        if step is not Step.READ:
+            return step, live
+        live = await self._read(desired)
+        if live is Unseen.ABSENT:
+            self.forget(desired.ref)
+            memory = None
+        return plan_object(desired, live=live, memory=memory, entry=entry, manager=self._manager), live
+
+    async def _write(self, desired: Desired, *, live: Live, impersonate: str | None) -> ChangeEntry:
+        version = _version(live)
+        refused = self._refused.get(desired.ref)
+        if refused is not None and version and refused[:2] == (desired.digest, version):
+            return refused[2]
+        before = self._memory.get(desired.ref)
+        result = await self._apply(desired, impersonate=impersonate)
+        if needs_takeover(result):
+            result = await self._take_over(desired, result, impersonate=impersonate)
+        self._refused.pop(desired.ref, None)
+        self._memory[desired.ref] = Memory.of(desired.digest, result, self._manager)
+        known = {version} if version else set()
+        if before is not None and before.uid == result["metadata"]["uid"]:
+            known.add(before.resource_version)
+        if known:
+            same = result["metadata"]["resourceVersion"] in known
+            return _entry(desired.ref, Action.UNCHANGED if same else Action.CONFIGURED, result)
+        created = _made_now(result, self._manager)
+        return _entry(desired.ref, Action.CREATED if created else Action.CONFIGURED, result)
+
+    async def _take_over(self, desired: Desired, live: Manifest, *, impersonate: str | None) -> Manifest:
+        path = await self._path(desired)
+        for _ in range(_TAKEOVER_TRIES):
+            try:
+                await self._client.json_patch(
+                    path,
+                    takeover_patch(live, self._manager),
+                    field_manager=self._manager,
+                    impersonate=impersonate,
+                )
+            except ApiError as error:
+                if error.status not in {_CONFLICT, _INVALID}:
+                    raise
+            live = await self._apply(desired, impersonate=impersonate)
+            if not needs_takeover(live):
+                return live
+        raise TakeoverConflict(f"{desired.ref} changes too often to be taken over from kubectl")
+
+    async def _apply(self, desired: Desired, *, impersonate: str | None, dry_run: bool = False) -> Manifest:
+        """Server-side apply. Forced: what the bundle says belongs to Git, whoever else wrote it."""
+        return await self._client.apply(
+            await self._path(desired),
+            desired.manifest,
+            field_manager=self._manager,
+            force=True,
+            dry_run=dry_run,
+            impersonate=impersonate,
+        )
+
+    async def _read(self, desired: Desired) -> Live:
+        try:
+            return await self._client.get(await self._path(desired))
+        except ApiError as error:
+            if error.status == _NOT_FOUND and not kind_missing(error):
+                return Unseen.ABSENT
+            raise
+
+    async def _path(self, desired: Desired) -> str:
+        resource = await self._mapper.resource(desired.api_version, desired.ref.kind)
+        return resource.path(desired.ref.namespace, desired.ref.name)
+
+    def _keep(self, desired: Desired, live: Live) -> None:
+        """Remember a state that is as wanted; never an older one than is remembered."""
+        if not isinstance(live, dict):
+            return
+        memory, metadata = self._memory.get(desired.ref), live["metadata"]
+        if (
+            memory is None
+            or memory.digest != desired.digest
+            or memory.uid != metadata["uid"]
+            or not older_or_same(metadata["resourceVersion"], memory.resource_version)
+        ):
+            self._memory[desired.ref] = Memory.of(desired.digest, live, self._manager)
+
+    def _failed(self, desired: Desired, error: AxletreeError, live: Live) -> ChangeEntry:
+        failure = explain(error, desired.ref)
+        entry = ChangeEntry(
+            desired.ref,
+            Action.FAILED,
+            failure.reason,
+            failure.message,
+            transient=failure.transient,
+            retry_after=failure.retry_after,
+            uid=live["metadata"]["uid"] if isinstance(live, dict) else "",
+            resource_version=_version(live),
+            live=live if isinstance(live, dict) else None,
+        )
+        if failure.reason == IMMUTABLE and entry.resource_version:
+            self._refused[desired.ref] = (desired.digest, entry.resource_version, entry)
+        return entry
+
+
+def _entry(ref: ObjectRef, action: Action, live: Live) -> ChangeEntry:
+    if not isinstance(live, dict):
+        return ChangeEntry(ref, action)
+    metadata = live["metadata"]
+    return ChangeEntry(
+        ref, action, uid=metadata["uid"], resource_version=metadata["resourceVersion"], live=live
+    )
+
+
+def _version(live: Live) -> str:
+    return str(live["metadata"]["resourceVersion"]) if isinstance(live, dict) else ""
+
+
+def _uid(entry: Entry | None) -> str:
+    return entry.uid if entry is not None else ""
+
+
+def _made_now(live: Manifest, manager: str) -> bool:
+    """Whether our apply made it: the answer does not say, but our first entry is as old as the object."""
+    metadata = live["metadata"]
+    return any(
+        entry.get("manager") == manager
+        and entry.get("operation") == "Apply"
+        and entry.get("time") == metadata.get("creationTimestamp")
+        for entry in metadata.get("managedFields") or ()
+    )

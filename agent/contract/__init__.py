@@ -1,0 +1,1 @@
+"""Wire models, digests, signatures and words that both sides must agree on."""

@@ -1,0 +1,134 @@
+"""What one app is on one cluster: manifests and how to apply them, with one identity.
+
+Two hashes, for two questions. `digest` answers "is this what already runs?": over the plain content, with secret
+values as HMAC. `blob` answers "did I receive what was stored?": over the stored bytes, with secret values sealed
+to the cluster's key, so that the hub's store never holds them in the clear.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hmac
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from agent.contract.canonical import canonical_json, sha256_hex
+from agent.contract.errors import TerminalError
+from agent.contract.health import DriftMode
+from agent.contract.manifest import Manifest
+from agent.contract.model import WireModel
+from agent.contract.sealing import open_sealed, seal
+
+SECRET_FIELDS = ("data", "stringData")
+MAX_UNPACKED = 64 * 1024 * 1024
+"""An upper bound in bytes on a bundle once unpacked: a compressed bomb is refused, not expanded."""
+
+
+class BundleTooLarge(TerminalError):
+    reason = "BundleTooLarge"
+
+
+class BundleCorrupt(TerminalError):
+    reason = "BundleCorrupt"
+
+
+class DriftPolicy(WireModel):
+    """What to do where live differs from the bundle, and after how many seconds to raise an alert."""
+
+    mode: DriftMode = DriftMode.CORRECT
+    alert_after: int = 600
+
+
+class ApplyPolicy(WireModel):
+    """Everything beside the objects that changes what the agent does; part of the digest."""
+
+    namespace: str = "default"
+    """Where namespaced objects without a namespace go."""
+    create_namespace: bool = False
+    prune: bool = True
+    allow_empty: bool = False
+    """An empty bundle after a full one is Held unless this says that it is meant."""
+    service_account: str | None = None
+    """Impersonated for every write, in the agent's namespace; None only for trusted projects."""
+    drift: DriftPolicy = Field(default_factory=DriftPolicy)
+    retry_limit: int = 5
+
+
+class Bundle(WireModel):
+    """One child's rendered manifests with the policy they are applied under."""
+
+    policy: ApplyPolicy
+    objects: list[Manifest]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """A bundle as the store keeps it: `data` is gzip over canonical JSON; `blob` its sha256."""
+
+    digest: str
+    blob: str
+    data: bytes
+
+
+def digest_of(bundle: Bundle, *, key: bytes) -> str:
+    """The bundle's identity: hex sha256. `key` (32 bytes, the hub's) keeps secret values from being guessed."""
+
+    def mask(value: Any) -> str:
+        return "hmac:" + hmac.new(key, canonical_json(value), "sha256").hexdigest()
+
+    content = bundle.wire()
+    content["objects"] = [_map_secret(obj, mask) for obj in bundle.objects]
+    return sha256_hex(canonical_json(content))
+
+
+def encode(bundle: Bundle, *, digest_key: bytes, recipient: bytes) -> StoredBundle:
+    """Seal, canonicalise and compress. `recipient` is the cluster's X25519 public key, 32 raw bytes."""
+    content = bundle.wire()
+    content["objects"] = [
+        _map_secret(obj, lambda value: seal(canonical_json(value), recipient=recipient))
+        for obj in bundle.objects
+    ]
+    data = gzip.compress(canonical_json(content), compresslevel=6, mtime=0)
+    return StoredBundle(digest=digest_of(bundle, key=digest_key), blob=sha256_hex(data), data=data)
+
+
+def decode(data: bytes, *, blob: str, private_key: bytes) -> Bundle:
+    """The bundle in the clear, after its hash was verified as received.
+
+    Raises `BundleCorrupt` where bytes and hash differ or nothing can be read, `BundleTooLarge` past the bound.
+    """
+    if sha256_hex(data) != blob:
+        raise BundleCorrupt(f"bundle {blob[:12]}: its bytes do not have that hash")
+    try:
+        content = json.loads(_gunzip(data))
+        content["objects"] = [
+            _map_secret(obj, lambda value: json.loads(open_sealed(value, private_key=private_key)))
+            for obj in content["objects"]
+        ]
+        return Bundle.model_validate(content)
+    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
+        raise BundleCorrupt(f"bundle {blob[:12]}: {type(error).__name__}") from error
+
+
+def _gunzip(data: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        plain = stream.read(MAX_UNPACKED + 1)
+    if len(plain) > MAX_UNPACKED:
+        raise BundleTooLarge(f"a bundle unpacks to more than {MAX_UNPACKED} bytes")
+    return plain
+
+
+def _map_secret(obj: Manifest, change: Any) -> Manifest:
+    """The object with every value of a Secret's data passed through `change`; other kinds as they are."""
+    if obj.get("kind") != "Secret" or obj.get("apiVersion") != "v1":
+        return obj
+    changed = dict(obj)
+    for field in SECRET_FIELDS:
+        values = obj.get(field)
+        if isinstance(values, dict):
+            changed[field] = {name: change(value) for name, value in values.items()}
+    return changed

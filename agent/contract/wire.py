@@ -1,0 +1,154 @@
+"""The agent protocol's documents. Another agent could be built from this module and the reference page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from agent.contract.health import HealthState, SyncState
+from agent.contract.model import WireModel
+
+SIGNATURE_HEADER = "Axletree-Signature"
+"""`keyid=<id>, ed25519=<base64 of the signature over the exact response bytes>`"""
+CLUSTER_SAN_PREFIX = "axletree://cluster/"
+"""The client certificate's one URI SAN is this prefix and the cluster's name, matched whole."""
+HEARTBEAT_SECONDS = 20.0
+STALE_SECONDS = 60.0
+LONG_POLL_SECONDS = 55
+MAX_REPORT_BYTES = 4 * 1024 * 1024
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+AppKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}$")]
+"""An Application on the hub: `namespace/name`."""
+Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Message = Annotated[str, StringConstraints(max_length=2048)]
+
+
+class JoinRequest(WireModel):
+    token: Annotated[str, StringConstraints(max_length=512)]
+    cluster: Name
+    csr: Annotated[str, StringConstraints(max_length=8192)]
+    """PEM; the subject is ignored: the hub sets subject and SAN from `cluster`."""
+    sealing_key: Annotated[str, StringConstraints(max_length=64)]
+    """base64 of the X25519 public key, 32 bytes."""
+    cluster_uid: Annotated[str, StringConstraints(max_length=64)] = ""
+    """uid of the spoke's kube-system namespace: a restored or cloned backup is noticed by it."""
+    agent_version: Annotated[str, StringConstraints(max_length=64)] = ""
+    kubernetes_version: Annotated[str, StringConstraints(max_length=64)] = ""
+    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+
+
+class JoinResponse(WireModel):
+    """201. A 202 has no body but `Retry-After`: asked, not yet accepted."""
+
+    certificate: str
+    ca: str
+    hub_id: str
+    signing_keys: dict[str, str]
+    """key id -> base64 of an Ed25519 public key; two while one is rotated."""
+
+
+class AssignedApp(WireModel):
+    app: AppKey
+    digest: Hex
+    blob: Hex
+    release: int
+    after: list[AppKey] = Field(default_factory=list)
+    """Apps of this cluster that must be Healthy first: kept by a rebuilt cluster with no hub in reach."""
+
+
+class TombstoneReason(StrEnum):
+    DROPPED = "Dropped"
+    """An expansion that succeeded no longer has it."""
+    DELETED = "Deleted"
+    """A person deleted the set or the hand-written Application."""
+    CLUSTER_REMOVED = "ClusterRemoved"
+
+
+class Tombstone(WireModel):
+    app: AppKey
+    reason: TombstoneReason
+    decided_at: datetime
+    orphan: bool = False
+    """Forget it and leave its objects (policy Orphan)."""
+    before: list[AppKey] = Field(default_factory=list)
+    """Apps that must be gone first: deletion runs the edges in reverse."""
+
+
+class AssignmentDocument(WireModel):
+    """What one cluster should run: complete, never a delta. Absence of an app is not a deletion."""
+
+    hub_id: str
+    cluster: Name
+    epoch: int
+    seq: int
+    apps: list[AssignedApp] = Field(default_factory=list)
+    tombstones: list[Tombstone] = Field(default_factory=list)
+
+
+class ObjectReport(WireModel):
+    """One object that is not as it should be. Healthy ones are counted only."""
+
+    ref: Annotated[str, StringConstraints(max_length=600)]
+    state: HealthState
+    message: Message = ""
+
+
+class DriftEntry(WireModel):
+    """One drifted object: paths with masked values, bounded, and who changed it where known."""
+
+    ref: Annotated[str, StringConstraints(max_length=600)]
+    paths: list[Annotated[str, StringConstraints(max_length=400)]] = Field(default_factory=list, max_length=20)
+    manager: Annotated[str, StringConstraints(max_length=128)] = ""
+    corrected: bool = False
+
+
+class AppReport(WireModel):
+    app: AppKey
+    release: int
+    digest: Hex | None = None
+    """What the agent last applied in full; None before the first time."""
+    sync: SyncState
+    message: Message = ""
+    health: HealthState
+    health_message: Message = ""
+    observed_at: datetime
+    counts: dict[str, int] = Field(default_factory=dict, max_length=16)
+    """Objects by health state."""
+    objects: list[ObjectReport] = Field(default_factory=list, max_length=20)
+    drift: list[DriftEntry] = Field(default_factory=list, max_length=20)
+    deleted: bool = False
+    """A tombstone carried out: everything of the inventory is gone."""
+    held: Message = ""
+    """Why the agent refuses to prune (`EmptyBundle`, ...), until approved."""
+
+
+class ReportBatch(WireModel):
+    """Latest wins per (app, release); an empty batch is the heartbeat."""
+
+    epoch: int = 0
+    """What the agent holds: a hub with a lower one went back in time."""
+    seq: int = 0
+    agent_version: str = ""
+    kubernetes_version: str = ""
+    boot: str = ""
+    """A nonce of this agent process, with `count` the order of its batches."""
+    count: int = 0
+    reports: list[AppReport] = Field(default_factory=list, max_length=5000)
+    orphans: list[AppKey] = Field(default_factory=list, max_length=5000)
+
+
+class ReportAnswer(WireModel):
+    epoch: int
+    seq: int
+    resend: bool = False
+    """The gateway lost what it knew (a restart): send every app's latest state again."""
+
+
+class RenewRequest(WireModel):
+    csr: Annotated[str, StringConstraints(max_length=8192)]
+    counter: int = 0
+    """How often this identity was renewed; a second agent with the same key is noticed by it."""

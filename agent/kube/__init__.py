@@ -1,0 +1,1 @@
+"""A thin Kubernetes client for hub and agent: REST, credentials, discovery, caches, YAML, selectors."""

@@ -1,0 +1,386 @@
+"""The REST client: one session, plain dicts, no typed models.
+
+It talks to one API server, over kept-alive connections, and adds as little as it can to each request: this is
+the hot path of hub and agent. Answers are not compressed (the server is near, CPU is dear) and redirects are
+never followed (credentials stay where they belong).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from yarl import URL
+
+from agent.contract.errors import ApiError
+from agent.kube.credentials import TokenFile
+from agent.kube.encoding import dumps_compact, yaml_safe
+from agent.kube.response import (
+    ApiUnreachable,
+    LineSplitter,
+    Listing,
+    WatchEvent,
+    decode_event,
+    decode_object,
+    list_items,
+    raise_for_status,
+    untyped_error,
+)
+from agent.kube.transport import KEEP_ALIVE, open_socket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.config import KubeConfig
+    from agent.kube.encoding import Dumps, Loads
+
+__all__ = ["ApiUnreachable", "Listing", "RestClient", "WatchEvent"]
+
+APPLY_PATCH = "application/apply-patch+yaml"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+_GONE = 410
+_UNAUTHORIZED = 401
+_FIRST_FAILURE = 300
+_WATCH_GRACE = 20.0
+"""Seconds beyond a watch's own end after which its silent connection counts as dead."""
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class RestClient:
+    """Requests to one API server. An async context manager; safe to share between tasks of one loop.
+
+    At most `limit` requests are under way at once; watches do not count. `loads` and `dumps` may be a faster
+    JSON (bytes in, bytes out) where the process has one. HTTP failures raise `ApiError`, no answer
+    `ApiUnreachable`.
+    """
+
+    def __init__(
+        self,
+        config: KubeConfig,
+        *,
+        user_agent: str,
+        timeout: float = 30.0,
+        limit: int = 64,
+        loads: Loads = json.loads,
+        dumps: Dumps = dumps_compact,
+    ) -> None:
+        self.config = config
+        self._user_agent = user_agent
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._slots = asyncio.Semaphore(limit)
+        self._loads = loads
+        self._dumps = dumps
+        self._token = TokenFile(config.token_file) if config.token_file else None
+        self._open: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop all connections. The next request would open new ones."""
+        session, self._open = self._open, None
+        if session is not None:
+            await session.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        impersonate: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a request's own limit, handed to aiohttp
+    ) -> Manifest:
+        """One exchange, with the answer's object. `path` is already escaped; `body` is JSON or ready bytes.
+
+        `impersonate` is a full user name. The API server itself adds the groups of a ServiceAccount, so that
+        the caller needs the right to impersonate the account, and none on groups.
+        """
+        ref = f"{method} {path}"
+        data = None if body is None else body if isinstance(body, bytes) else self._dumps(body)
+        send = partial(
+            self._session().request,
+            method,
+            self._url(path, params),
+            data=data,
+            timeout=self._timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
+            allow_redirects=False,
+            server_hostname=self.config.server_hostname,
+        )
+        typed = {"Content-Type": content_type} if data is not None else {}
+        answer = await self._exchange(send, self._headers(impersonate) | typed, ref=ref)
+        if answer.status == _UNAUTHORIZED and self._renewed():
+            answer = await self._exchange(send, self._headers(impersonate) | typed, ref=ref)
+        if answer.status >= _FIRST_FAILURE:
+            raise_for_status(answer.status, answer.headers, answer.body, loads=self._loads, ref=ref)
+        return decode_object(answer.body, loads=self._loads, ref=ref)
+
+    async def _exchange(
+        self,
+        send: Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]],
+        headers: dict[str, str],
+        *,
+        ref: str,
+    ) -> _Answer:
+        """Send, and read the whole answer while the slot and the time are ours."""
+        try:
+            async with self._slots, send(headers=headers) as response:
+                return _Answer(response.status, response.headers, await response.read())
+        except _NO_ANSWER as error:
+            raise _unreachable(ref, error) from error
+
+    async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Manifest:
+        """Read one object."""
+        return await self.request("GET", path, params=params)
+
+    async def list(
+        self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 500
+    ) -> Listing:
+        """Read the whole collection, in chunks of `limit`: all of it, or an error, never a part.
+
+        Chunks are one snapshot. Where it expires between them (etcd compacted), the list starts over, in one.
+        """
+        params = _selection(label_selector, field_selector) | {"limit": str(limit)}
+        items: list[Manifest] = []
+        while True:
+            try:
+                page = await self.request("GET", path, params=params)
+            except ApiError as error:
+                if error.status != _GONE or "continue" not in params:
+                    raise
+                items = []
+                del params["continue"], params["limit"]
+                continue
+            items += list_items(page, ref=f"GET {path}")
+            following = page["metadata"].get("continue")
+            if not following:
+                return Listing(items, page["metadata"]["resourceVersion"])
+            params["continue"] = following
+
+    async def watch(
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout: float = 290,  # noqa: ASYNC109 - the server ends the watch by it
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Follow changes after `resource_version`, with bookmarks, until the server ends it (`timeout` s).
+
+        ERROR events raise their `ApiError` (410: list again), a broken connection `ApiUnreachable`. Close the
+        generator (`contextlib.aclosing`) when leaving it early.
+        """
+        ref = f"WATCH {path}"
+        params = _selection(label_selector, field_selector) | {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(max(1, int(timeout))),
+        }
+        splitter = LineSplitter()
+        try:
+            async with asyncio.timeout(self._timeout.total):
+                response = await self._session().get(
+                    self._url(path, params),
+                    headers=self._headers(None),
+                    timeout=aiohttp.ClientTimeout(sock_read=timeout + _WATCH_GRACE),
+                    allow_redirects=False,
+                    server_hostname=self.config.server_hostname,
+                )
+            async with response:
+                if response.status >= _FIRST_FAILURE:
+                    if response.status == _UNAUTHORIZED:
+                        self._renewed()
+                    payload = await response.read()
+                    raise_for_status(response.status, response.headers, payload, loads=self._loads, ref=ref)
+                async for chunk in response.content.iter_any():
+                    for line in splitter.feed(chunk):
+                        yield decode_event(line, loads=self._loads, ref=ref)
+        except _NO_ANSWER as error:
+            raise _unreachable(ref, error) from error
+
+    async def create(
+        self, path: str, obj: Manifest, *, field_manager: str = "", impersonate: str | None = None
+    ) -> Manifest:
+        """POST to a collection."""
+        params = _manager(field_manager)
+        return await self.request("POST", path, params=params, body=obj, impersonate=impersonate)
+
+    async def replace(
+        self, path: str, obj: Manifest, *, field_manager: str = "", impersonate: str | None = None
+    ) -> Manifest:
+        """PUT; a resourceVersion in `obj` is a precondition."""
+        params = _manager(field_manager)
+        return await self.request("PUT", path, params=params, body=obj, impersonate=impersonate)
+
+    async def apply(
+        self,
+        path: str,
+        obj: Manifest,
+        *,
+        field_manager: str,
+        force: bool = False,
+        dry_run: bool = False,
+        impersonate: str | None = None,
+        validation: str = "Strict",
+        subresource: str = "",
+    ) -> Manifest:
+        """Server-side apply. A conflict is a 409 with the other managers in `details.causes`.
+
+        What does not fit the kind's schema (an unknown field, a list key that stands twice) is a 422, though
+        the API server calls it a 500: no repetition would help.
+        """
+        params = {"fieldManager": field_manager, "fieldValidation": validation}
+        if force:
+            params["force"] = "true"
+        if dry_run:
+            params["dryRun"] = "All"
+        try:
+            return await self.request(
+                "PATCH",
+                _sub(path, subresource),
+                params=params,
+                body=yaml_safe(self._dumps(obj)),
+                content_type=APPLY_PATCH,
+                impersonate=impersonate,
+            )
+        except ApiError as error:
+            raise untyped_error(error) from error.__cause__
+
+    async def merge_patch(
+        self,
+        path: str,
+        patch: Manifest,
+        *,
+        field_manager: str = "",
+        impersonate: str | None = None,
+        subresource: str = "",
+    ) -> Manifest:
+        """RFC 7386: null deletes a key, lists are replaced."""
+        return await self.request(
+            "PATCH",
+            _sub(path, subresource),
+            params=_manager(field_manager),
+            body=patch,
+            content_type=MERGE_PATCH,
+            impersonate=impersonate,
+        )
+
+    async def json_patch(
+        self,
+        path: str,
+        ops: Sequence[Mapping[str, Any]],
+        *,
+        field_manager: str = "",
+        impersonate: str | None = None,
+        subresource: str = "",
+    ) -> Manifest:
+        """RFC 6902: all operations, in order, or none."""
+        return await self.request(
+            "PATCH",
+            _sub(path, subresource),
+            params=_manager(field_manager),
+            body=ops,
+            content_type=JSON_PATCH,
+            impersonate=impersonate,
+        )
+
+    async def delete(
+        self,
+        path: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str = "Background",
+        impersonate: str | None = None,
+        dry_run: bool = False,
+    ) -> Manifest:
+        """Ask for deletion; finalizers may hold the object. A precondition that fails is a 409."""
+        wanted = {"uid": uid, "resourceVersion": resource_version}
+        preconditions = {key: value for key, value in wanted.items() if value}
+        options: dict[str, Any] = {"propagationPolicy": propagation}
+        if preconditions:
+            options["preconditions"] = preconditions
+        if dry_run:
+            options["dryRun"] = ["All"]
+        return await self.request("DELETE", path, body=options, impersonate=impersonate)
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Open on first use: a session belongs to the running loop, which construction need not have."""
+        if self._open is None:
+            self._open = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    ssl=self.config.ssl or True,
+                    keepalive_timeout=KEEP_ALIVE,
+                    socket_factory=open_socket,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={
+                    "User-Agent": self._user_agent,
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",
+                    **self.config.headers,
+                },
+                proxy=self.config.proxy,
+                timeout=self._timeout,
+            )
+        return self._open
+
+    def _headers(self, impersonate: str | None) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        if self._token is not None:
+            try:
+                headers["Authorization"] = self._token.header()
+            except OSError as error:
+                raise ApiUnreachable(f"the token file cannot be read: {error}") from error
+        if impersonate:
+            headers["Impersonate-User"] = impersonate
+        return headers
+
+    def _renewed(self) -> bool:
+        return self._token is not None and self._token.reread()
+
+    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
+        query = f"?{urlencode(params)}" if params else ""
+        return URL(f"{self.config.server}{path}{query}", encoded=True)
+
+
+def _selection(label_selector: str, field_selector: str) -> dict[str, str]:
+    wanted = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in wanted.items() if value}
+
+
+def _manager(field_manager: str) -> dict[str, str] | None:
+    return {"fieldManager": field_manager} if field_manager else None
+
+
+def _sub(path: str, subresource: str) -> str:
+    return f"{path}/{subresource}" if subresource else path
+
+
+def _unreachable(ref: str, error: BaseException) -> ApiUnreachable:
+    return ApiUnreachable(f"{ref}: {str(error) or type(error).__name__}")

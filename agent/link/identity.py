@@ -1,0 +1,148 @@
+"""Who this agent is to its hub, kept in a Secret on its own cluster.
+
+The keys are written before the first join request: an agent that is killed between the hub's answer and its
+own write asks again with the same key, and gets the same answer. The Secret carries the cluster's uid, so that
+a restored or cloned backup does not speak in the original's name.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent.contract.errors import TerminalError
+from agent.contract.names import AGENT_NAMESPACE, LABEL_AGENT_CLUSTER, LABEL_STATE, short_hash
+from agent.contract.sealing import new_keypair
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+    from agent.link.secrets import SecretWriter
+
+_KEY = "identity.json"
+
+
+class IdentityOfAnotherCluster(TerminalError):
+    """The identity was written on a cluster with another uid: a clone, or a restored backup."""
+
+    reason = "IdentityOfAnotherCluster"
+
+
+class IdentityCorrupt(TerminalError):
+    reason = "IdentityCorrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Keys, and what the hub gave for them; without a certificate it has yet to join."""
+
+    cluster: str
+    cluster_uid: str
+    private_key: str = field(repr=False)
+    """PEM, PKCS 8, EC P-256."""
+    sealing_key: bytes = field(repr=False)
+    """X25519, 32 raw bytes; values of Secrets are sealed to its public half."""
+    sealing_public: bytes
+    hub_id: str = ""
+    certificate: str = ""
+    ca: str = ""
+    signing_keys: dict[str, str] = field(default_factory=dict)
+    renew_at: float = 0.0
+    """Seconds since the epoch: two thirds of the certificate's life."""
+    renewals: int = 0
+
+    @property
+    def joined(self) -> bool:
+        return bool(self.certificate)
+
+    def dump(self) -> bytes:
+        plain: dict[str, Any] = asdict(self)
+        plain["sealing_key"] = base64.b64encode(self.sealing_key).decode()
+        plain["sealing_public"] = base64.b64encode(self.sealing_public).decode()
+        return json.dumps(plain).encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> Identity:
+        """Raise `IdentityCorrupt` for anything but what `dump` wrote."""
+        try:
+            plain = json.loads(data)
+            plain["sealing_key"] = base64.b64decode(plain["sealing_key"])
+            plain["sealing_public"] = base64.b64decode(plain["sealing_public"])
+            known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+            return cls(**known)
+        except (ValueError, KeyError, TypeError) as error:
+            raise IdentityCorrupt(f"the identity Secret does not read: {type(error).__name__}") from None
+
+
+def new_identity(cluster: str, cluster_uid: str) -> Identity:
+    """Fresh keys for a cluster that has yet to join."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    private, public = new_keypair()
+    return Identity(
+        cluster=cluster,
+        cluster_uid=cluster_uid,
+        private_key=pem.decode(),
+        sealing_key=private,
+        sealing_public=public,
+    )
+
+
+def unjoined(identity: Identity) -> Identity:
+    """The same keys without what the hub gave: a cluster that has to join again."""
+    return replace(identity, hub_id="", certificate="", ca="", signing_keys={}, renew_at=0.0, renewals=0)
+
+
+def identity_name(cluster: str) -> str:
+    """The Secret's name: by cluster, since a restarted agent knows no hub id before it has read it."""
+    return f"axletree-{short_hash(cluster)}-identity"
+
+
+class IdentityStore:
+    """Loads and saves one agent's identity."""
+
+    def __init__(self, secrets: SecretWriter, cluster: str) -> None:
+        self._secrets = secrets
+        self._cluster = cluster
+
+    async def load(self, cluster_uid: str) -> Identity | None:
+        """None where there is none yet. Raises `IdentityOfAnotherCluster`, `IdentityCorrupt`, `ApiError`."""
+        secret = await self._secrets.get(identity_name(self._cluster))
+        if secret is None:
+            return None
+        raw = (secret.get("data") or {}).get(_KEY)
+        if raw is None:
+            raise IdentityCorrupt(f"the Secret {identity_name(self._cluster)} has no {_KEY}")
+        identity = Identity.load(base64.b64decode(raw))
+        if identity.cluster != self._cluster:
+            raise IdentityCorrupt(f"the identity is for the cluster {identity.cluster}, not {self._cluster}")
+        if identity.cluster_uid != cluster_uid:
+            raise IdentityOfAnotherCluster(
+                f"the identity of {self._cluster} was made on another cluster (uid {identity.cluster_uid}, "
+                f"here {cluster_uid}): delete the Secret {AGENT_NAMESPACE}/{identity_name(self._cluster)} "
+                "and the state beside it, and join with a new token"
+            )
+        return identity
+
+    async def save(self, identity: Identity) -> None:
+        await self._secrets.put(_manifest(identity))
+
+
+def _manifest(identity: Identity) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "axletree.dev/identity",
+        "metadata": {
+            "name": identity_name(identity.cluster),
+            "namespace": AGENT_NAMESPACE,
+            "labels": {LABEL_STATE: "identity", LABEL_AGENT_CLUSTER: short_hash(identity.cluster)},
+        },
+        "data": {_KEY: base64.b64encode(identity.dump()).decode()},
+    }

@@ -1,0 +1,161 @@
+"""The one HTTPS session to the hub: pinned to its CA, by its name, never redirected, bounded.
+
+Whatever is not plainly the hub's own answer is `NoInformation`: it says nothing about what should run here, and
+changes nothing. A refused connection, a captive portal, a 404 and a hub that was replaced are all the same.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from agent.contract.errors import TransientError
+from agent.kube.config import environment_proxy, load_identity
+from agent.kube.transport import open_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.link.identity import Identity
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""An upper bound in bytes on any answer."""
+REQUEST_SECONDS = 30.0
+_CONNECT_SECONDS = 10.0
+_KEEP_ALIVE = 75.0
+_CONNECTIONS = 12
+_CHUNK = 256 * 1024
+
+
+class NoInformation(TransientError):
+    """An answer, or the lack of one, from which nothing follows."""
+
+    reason = "NoInformation"
+
+
+class HubUnreachable(NoInformation):
+    """No connection that proves to be the hub's, or no answer in time."""
+
+    reason = "HubUnreachable"
+
+
+class HubRefused(NoInformation):
+    """The hub, or what stands in its place, answered with an unexpected status."""
+
+    reason = "HubRefused"
+
+    def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer with its body exactly as it came over the wire: nothing was decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds, bounded to an hour, so that no answer silences an agent for longer."""
+        try:
+            return min(3600.0, max(0.0, float(self.headers.get("Retry-After", ""))))
+        except ValueError:
+            return None
+
+    def refused(self, what: str) -> HubRefused:
+        """The failure that a status which nobody expected stands for."""
+        return HubRefused(f"{what}: status {self.status}", status=self.status, retry_after=self.retry_after)
+
+
+def pinned_context(ca: str) -> ssl.SSLContext:
+    """Trust this CA and no other, and check the server's name. Raises `ssl.SSLError` for what is no PEM."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=ca)
+    return context
+
+
+def client_context(identity: Identity) -> ssl.SSLContext:
+    """The pinned context with the agent's own certificate."""
+    context = pinned_context(identity.ca)
+    load_identity(context, certificate=identity.certificate, key=identity.private_key)
+    return context
+
+
+class HubSession:
+    """Kept-alive connections to one hub. Safe to share between tasks of one loop; opened on first use."""
+
+    def __init__(self, url: str, context: ssl.SSLContext, *, user_agent: str) -> None:
+        self._url = url
+        self._context = context
+        self._user_agent = user_agent
+        self._open: aiohttp.ClientSession | None = None
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = REQUEST_SECONDS,  # noqa: ASYNC109 - a request's own limit, handed to aiohttp
+        limit: int = MAX_ANSWER,
+    ) -> Answer:
+        """One request, one answer of any status. Raises `HubUnreachable`."""
+        sent = dict(headers or {})
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        what = f"{method} {path}"
+        try:
+            async with self._session().request(
+                method,
+                URL(self._url + path, encoded=True),
+                data=body,
+                headers=sent,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS),
+            ) as response:
+                return Answer(response.status, response.headers, await _read(response, limit, what))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise HubUnreachable(f"{what}: {str(error) or type(error).__name__}") from error
+
+    async def close(self) -> None:
+        session, self._open = self._open, None
+        if session is not None:
+            await session.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open is None:
+            self._open = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=_CONNECTIONS,
+                    ssl=self._context,
+                    keepalive_timeout=_KEEP_ALIVE,
+                    socket_factory=open_socket,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+                proxy=environment_proxy(self._url),
+                auto_decompress=False,
+            )
+        return self._open
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int, what: str) -> bytes:
+    if (response.content_length or 0) > limit:
+        raise HubUnreachable(f"{what}: the answer is longer than {limit} bytes")
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_chunked(_CHUNK):
+        size += len(piece)
+        if size > limit:
+            raise HubUnreachable(f"{what}: the answer is longer than {limit} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)

@@ -1,0 +1,140 @@
+"""Why a workload is not available: its Pods are read while that lasts, and not watched at all otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, TypeAlias
+
+from agent.contract.errors import AxletreeError
+from agent.contract.health import HealthState
+from agent.contract.manifest import GroupKind, ObjectRef
+from agent.health.pods import pod, pod_reasons
+from agent.health.result import HealthResult, degraded, progressing, status_of
+from agent.kube.selectors import SelectorError, parse_selector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+logger = logging.getLogger(__name__)
+
+Key: TypeAlias = tuple[str, ObjectRef]
+"""(app, workload)"""
+
+WORKLOADS = frozenset(
+    {
+        GroupKind("apps", "Deployment"),
+        GroupKind("apps", "StatefulSet"),
+        GroupKind("apps", "DaemonSet"),
+        GroupKind("batch", "Job"),
+    }
+)
+FIRST = 0.7
+"""Seconds that a workload may take before its Pods are read: most become available sooner."""
+EVERY = 2.0
+PATIENCE = 30.0
+"""Seconds after which they are read less and less often, down to every `SLOWEST`."""
+SLOWEST = 15.0
+_AT_ONCE = 4
+_HASHES = ("pod-template-hash", "controller-revision-hash")
+
+
+def verdict(pods: list[Manifest], *, now: datetime) -> HealthResult | None:
+    """What the Pods say of their workload: Degraded where it does not pass by itself, else why it waits.
+
+    Only the newest revision counts: what a broken one left behind goes as the new one comes. Failed Pods of a
+    workload that replaces them are history.
+    """
+    current = [each for each in _newest(pods) if status_of(each).get("phase") != "Failed"]
+    reason = pod_reasons(current)
+    if not reason:
+        return None
+    broken = any(pod(each, now=now).state is HealthState.DEGRADED for each in current)
+    return degraded(reason) if broken else progressing(reason)
+
+
+def _newest(pods: list[Manifest]) -> list[Manifest]:
+    hashes = {id(each): _revision(each) for each in pods}
+    if len(set(hashes.values())) < 2:  # noqa: PLR2004 - one revision needs no choice
+        return pods
+    latest = max(pods, key=lambda each: str(each["metadata"].get("creationTimestamp", "")))
+    return [each for each in pods if hashes[id(each)] == hashes[id(latest)]]
+
+
+def _revision(obj: Manifest) -> str:
+    labels = obj["metadata"].get("labels") or {}
+    return next((str(labels[key]) for key in _HASHES if key in labels), "")
+
+
+class PodInspector:
+    """Reads the Pods of workloads that are not available, and tells what they say: None for nothing."""
+
+    def __init__(
+        self,
+        client: RestClient,
+        *,
+        on_verdict: Callable[[str, ObjectRef, HealthResult | None], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._client = client
+        self._on_verdict = on_verdict
+        self._clock = clock
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def follow(self, app: str, ref: ObjectRef, workload: Manifest) -> None:
+        """Begin, or go on: the selector is immutable, so that the first object seen will do."""
+        if (app, ref) in self._tasks or ref.group_kind not in WORKLOADS:
+            return
+        task = asyncio.create_task(self._run(app, ref, workload), name=f"pods of {ref}")
+        self._tasks[app, ref] = task
+        task.add_done_callback(lambda done: self._ended((app, ref), done))
+
+    def leave(self, app: str, ref: ObjectRef) -> None:
+        task = self._tasks.pop((app, ref), None)
+        if task is not None:
+            task.cancel()
+
+    def leave_app(self, app: str) -> None:
+        for key in [key for key in self._tasks if key[0] == app]:
+            self.leave(*key)
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, app: str, ref: ObjectRef, workload: Manifest) -> None:
+        try:
+            selector = str(parse_selector((workload.get("spec") or {}).get("selector")))
+        except SelectorError as error:
+            logger.info("pods of %s: %s", ref, error)
+            return
+        if not selector:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        path = f"/api/v1/namespaces/{ref.namespace}/pods"
+        await asyncio.sleep(FIRST)
+        while True:
+            try:
+                async with self._slots:
+                    listing = await self._client.list(path, label_selector=selector)
+                self._on_verdict(app, ref, verdict(listing.items, now=self._clock()))
+            except AxletreeError as error:
+                logger.info("pods of %s: %s", ref, error)
+            waited = loop.time() - began
+            pause = EVERY if waited < PATIENCE else min(SLOWEST, waited / 10)
+            await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+
+    def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("pods of %s", key[1], exc_info=task.exception())

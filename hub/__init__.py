@@ -1,0 +1,1 @@
+"""The hub: expands, plans, releases, renders, and serves agents and people."""

@@ -1,0 +1,1 @@
+"""The CRDs as pydantic models, and their schemas."""

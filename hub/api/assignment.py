@@ -1,0 +1,41 @@
+"""Assignment: what one cluster should run. Internal; written by the controller alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from hub.api.model import ApiModel, Text
+
+AppKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$", max_length=507)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+
+
+class AssignedApp(ApiModel):
+    app: AppKey
+    digest: Digest
+    blob: Digest
+    release: Annotated[int, Field(ge=1)]
+    after: list[AppKey] = Field(default_factory=list, max_length=64)
+
+
+class AssignedTombstone(ApiModel):
+    app: AppKey
+    reason: Annotated[str, StringConstraints(pattern="^(Dropped|Deleted|ClusterRemoved)$")]
+    decided_at: Text
+    orphan: bool = False
+    before: list[AppKey] = Field(default_factory=list, max_length=64)
+
+
+class AssignmentSpec(ApiModel):
+    epoch: Annotated[int, Field(ge=1)]
+    seq: Annotated[int, Field(ge=0)]
+    apps: list[AssignedApp] = Field(default_factory=list, max_length=10000)
+    tombstones: list[AssignedTombstone] = Field(default_factory=list, max_length=10000)
+
+
+class Assignment(ApiModel):
+    """One a cluster, in the hub's namespace, named as the cluster."""
+
+    spec: AssignmentSpec

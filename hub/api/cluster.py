@@ -1,0 +1,83 @@
+"""Cluster and ClusterSet: the fleet as the hub knows it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from agent.contract.health import DriftMode
+from hub.api.model import ApiModel, Condition, Duration, LabelSelector, Name, Text, Values
+
+
+class MaintenanceWindow(ApiModel):
+    start: Annotated[str, StringConstraints(min_length=9, max_length=100)]
+    """Cron, five fields."""
+    duration: Duration
+    timezone: Annotated[str, StringConstraints(max_length=64)] = "UTC"
+
+
+class ClusterSpec(ApiModel):
+    accepted: bool = False
+    """Double opt-in: a spoke asks, an administrator (or a token's rule) accepts."""
+    values: Values = Field(default_factory=dict)
+    maintenance_windows: list[MaintenanceWindow] = Field(default_factory=list, max_length=16)
+    """When releases may go there; none means always."""
+
+
+class AgentInfo(ApiModel):
+    version: Text = ""
+    kubernetes_version: Text = ""
+    cluster_uid: Text = ""
+    epoch: int = 0
+    seq: int = 0
+
+
+class ClusterStatus(ApiModel):
+    observed_generation: int | None = None
+    conditions: list[Condition] = Field(default_factory=list, max_length=16)
+    agent: AgentInfo | None = None
+    fingerprint: Text = ""
+    """sha256 of the certificate in force, hex."""
+    sealing_key: Text = ""
+    """base64 of the X25519 public key that secret values for this cluster are sealed to."""
+    apps: int = 0
+    health: Text = ""
+    connected: Text = ""
+    """`Connected`, `Stale` or `Pending` (not joined yet)."""
+    last_seen: Text = ""
+
+
+class Cluster(ApiModel):
+    """A spoke. Cluster-scoped; made by join, or declared beforehand."""
+
+    spec: ClusterSpec = Field(default_factory=ClusterSpec)
+    status: ClusterStatus | None = None
+
+
+class DriftSpec(ApiModel):
+    mode: DriftMode = DriftMode.CORRECT
+    alert_after: Duration = "10m"
+
+
+class ClusterSetSpec(ApiModel):
+    selector: LabelSelector | None = None
+    """None selects nothing (the names alone count); an empty one selects every cluster but `hub`."""
+    clusters: list[Name] = Field(default_factory=list, max_length=1024)
+    drift: DriftSpec | None = None
+    priority: int = 0
+
+
+class ClusterSetStatus(ApiModel):
+    observed_generation: int | None = None
+    conditions: list[Condition] = Field(default_factory=list, max_length=16)
+    count: int = 0
+    missing: list[Name] = Field(default_factory=list, max_length=64)
+    """Named clusters that do not exist."""
+
+
+class ClusterSet(ApiModel):
+    """A named set of clusters, by selector and by name. Cluster-scoped."""
+
+    spec: ClusterSetSpec = Field(default_factory=ClusterSetSpec)
+    status: ClusterSetStatus | None = None

@@ -1,0 +1,85 @@
+"""Project: what one hub namespace may deploy, from where, to where, as whom."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from hub.api.model import (
+    ApiModel,
+    Condition,
+    Glob,
+    Name,
+    Namespace,
+    NamespaceGlob,
+    OneOf,
+    exactly_one,
+    rule,
+)
+
+PROJECT_NAME = "project"
+"""Exactly one in a namespace: the rule is on its name."""
+
+
+class Destination(OneOf):
+    """Where apps may go: exactly one of a cluster set and cluster name globs, and namespaces there."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("clusterSet", lists=("clusters",)))
+
+    cluster_set: Name | None = None
+    clusters: list[Glob] = Field(default_factory=list, max_length=64)
+    namespaces: list[NamespaceGlob] = Field(min_length=1, max_length=64)
+
+    @classmethod
+    def one_of(cls) -> tuple[str, ...]:
+        return ("cluster_set", "clusters")
+
+
+class KindPattern(ApiModel):
+    """A group and kind; `*` matches any."""
+
+    group: Annotated[str, StringConstraints(max_length=253)] = ""
+    kind: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+
+
+class ProjectSpec(ApiModel):
+    """The rules. `trusted` also needs the hub's own namespace, which CEL cannot see: the hub checks it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "(has(self.trusted) && self.trusted) != has(self.serviceAccount)",
+            "exactly one of serviceAccount and trusted: true",
+        )
+    )
+
+    source_repos: list[Glob] = Field(default_factory=list, max_length=64)
+    """URL globs; `*` does not cross `/`, `**` does."""
+    destinations: list[Destination] = Field(default_factory=list, max_length=64)
+    cluster_resources: list[KindPattern] = Field(default_factory=list, max_length=64)
+    """Cluster-scoped kinds that its apps may hold; none by default."""
+    service_account: Name | None = None
+    """Impersonated by the agent for every write, in the agent's own namespace."""
+    trusted: bool = False
+    """Write with the agent's own rights instead; only in the hub's own namespace."""
+    allow_edges_from: list[Namespace] = Field(default_factory=list, max_length=64)
+    """Other projects (namespaces) whose apps may depend on ours and read our outputs."""
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> Self:
+        if self.trusted and self.service_account:
+            raise ValueError("exactly one of serviceAccount and trusted: true")
+        return self
+
+
+class ProjectStatus(ApiModel):
+    observed_generation: int | None = None
+    conditions: list[Condition] = Field(default_factory=list, max_length=16)
+    applications: int = 0
+
+
+class Project(ApiModel):
+    """One a namespace, called `project`; without it nothing there runs."""
+
+    spec: ProjectSpec
+    status: ProjectStatus | None = None

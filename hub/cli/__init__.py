@@ -1,0 +1,1 @@
+"""`axle`: one module a command group. Commands parse, call one function, print."""

@@ -1,0 +1,78 @@
+"""Who is there: agents and the hub itself, from what the API server holds. Pure: time comes in as a value.
+
+A dead hub writes nothing, so nothing here believes a word without the time at which it was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.names import GROUP, HUB_NAMESPACE
+from hub.cli.output import moment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from agent.contract.manifest import Manifest
+
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{HUB_NAMESPACE}/leases"
+CONTROLLER = "axletree-controller"
+"""The Lease of the controller that leads."""
+_CLUSTER = f"{GROUP}/cluster"
+_CONNECTED = f"{GROUP}/connected"
+_DEFAULT_LEASE = 15
+_GRACE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubLife:
+    """Whether a controller leads now, and when one last did (empty: never)."""
+
+    running: bool
+    last: str = ""
+
+
+def hub_life(leases: Iterable[Manifest], now: datetime) -> HubLife:
+    """From the controller's Lease: it is renewed every few seconds, and given back at a clean stop."""
+    lease = next((one for one in leases if one["metadata"]["name"] == CONTROLLER), None)
+    if lease is None:
+        return HubLife(running=False)
+    spec = lease.get("spec") or {}
+    renewed = spec.get("renewTime") or ""
+    fresh = _fresh(spec, now, grace=_GRACE)
+    return HubLife(running=bool(spec.get("holderIdentity")) and fresh, last=renewed)
+
+
+def with_liveness(clusters: Iterable[Manifest], leases: Iterable[Manifest], now: datetime) -> list[Manifest]:
+    """The Clusters with `status.connected` and `status.lastSeen` as the agents' Leases have them.
+
+    A Lease that nobody renews any more says nothing about its agent: `Unknown`, since then.
+    """
+    by_cluster = {_annotations(lease).get(_CLUSTER): lease for lease in leases}
+    return [_joined(cluster, by_cluster.get(cluster["metadata"]["name"]), now) for cluster in clusters]
+
+
+def _joined(cluster: Manifest, lease: Manifest | None, now: datetime) -> Manifest:
+    status: dict[str, Any] = dict(cluster.get("status") or {})
+    if lease is None:
+        word = "Pending" if not status.get("fingerprint") else str(status.get("connected") or "Unknown")
+        return {**cluster, "status": {**status, "connected": word}}
+    spec = lease.get("spec") or {}
+    word = "Connected" if _annotations(lease).get(_CONNECTED) == "true" else "Stale"
+    if word == "Connected" and not _fresh(spec, now):
+        word = "Unknown"
+    seen = max(str(status.get("lastSeen") or ""), str(spec.get("renewTime") or ""))
+    return {**cluster, "status": {**status, "connected": word, "lastSeen": seen}}
+
+
+def _fresh(spec: Mapping[str, Any], now: datetime, *, grace: float = 1.0) -> bool:
+    renewed = moment_of(spec.get("renewTime"))
+    duration = timedelta(seconds=grace * (spec.get("leaseDurationSeconds") or _DEFAULT_LEASE))
+    return renewed is not None and now - renewed < duration
+
+
+def _annotations(lease: Manifest) -> Mapping[str, str]:
+    return lease["metadata"].get("annotations") or {}

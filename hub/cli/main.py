@@ -1,0 +1,101 @@
+"""`axle`: finds the command's module and loads that one alone.
+
+A command that prints three lines must not wait for the imports of one that renders templates: what `axle --help`
+needs is in the table below, and nothing else is imported for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from hub.cli.failure import plainly
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOCAL, _FLEET, _FILES, _RUN = "A fleet on this machine", "The fleet", "Files, no cluster needed", "Processes"
+
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "up": ("hub.cli.up", _LOCAL, "Start a hub and real spokes here, with the sample deployed."),
+    "down": ("hub.cli.up", _LOCAL, "Stop and delete what `up` started, a crashed start included."),
+    "status": ("hub.cli.status", _LOCAL, "What runs, who is connected, how the apps are."),
+    "kubeconfig": ("hub.cli.up", _LOCAL, "Print a kubeconfig that works."),
+    "get": ("hub.cli.get", _FLEET, "List clusters, clustersets, apps, appsets or projects."),
+    "tree": ("hub.cli.tree", _FLEET, "Roots, their sets and children: sync, health, age."),
+    "wait": ("hub.cli.wait", _FLEET, "Wait until an app or set is Healthy, Synced, Degraded or Deleted."),
+    "refresh": ("hub.cli.act", _FLEET, "Fetch Git now for a set or an app."),
+    "approve": ("hub.cli.act", _FLEET, "Let deletions go that are Held."),
+    "token": ("hub.cli.clusters", _FLEET, "Join tokens."),
+    "cluster": ("hub.cli.clusters", _FLEET, "Accept and remove clusters."),
+    "expand": ("hub.cli.offline", _FILES, "Print the children of an ApplicationSet."),
+    "graph": ("hub.cli.offline", _FILES, "Print the order in which apps are released, or the cycle."),
+    "hub": ("hub.cli.hub", _RUN, "Run the hub."),
+    "agent": ("hub.cli.hub", _RUN, "Run agents."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command's module when it is asked for by name; help is made of the table alone."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, panel, text = entry
+        if _only_listed(ctx):
+            return TyperCommand(name=cmd_name, help=text, rich_help_panel=panel)
+        group = typer.main.get_group(importlib.import_module(module).app)
+        return group.commands[cmd_name]
+
+
+def _only_listed(ctx: Any) -> bool:
+    """Whether click wants names and one-liners, for help or completion: nothing was asked for by name yet."""
+    return not getattr(ctx, "_protected_args", None)
+
+
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"axle {importlib.metadata.version('axletree')}")
+        except importlib.metadata.PackageNotFoundError:
+            print("axle (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def axle(
+    version: Annotated[  # noqa: ARG001 - the callback acts
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Axletree: one plan, a real graph, thin pull agents.
+
+    Exit codes: 0 yes, 1 the answer is no, 2 it could not be asked.
+    """
+
+
+def main() -> None:
+    """The entry point. What was foreseen ends in one line and an exit code."""
+    try:
+        with plainly():
+            app(prog_name="axle")
+    except typer.Exit as stopped:
+        sys.exit(stopped.exit_code)
+
+
+if __name__ == "__main__":
+    main()

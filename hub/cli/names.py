@@ -1,0 +1,116 @@
+"""What a person means by `web`, `shop/web` or `appset/shop/web`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import AxletreeError
+from hub.cli.kinds import APPS, SETS, Resource, key_of, nearest, resource_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+_MAX_PARTS = 3
+
+
+class NoSuchObject(AxletreeError):
+    reason = "NotFound"
+
+
+class AmbiguousName(AxletreeError):
+    reason = "AmbiguousName"
+
+
+class InvalidReference(AxletreeError):
+    reason = "InvalidReference"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A name, its namespace where it was said (else empty: any), and the kinds that it may be of."""
+
+    kinds: tuple[Resource, ...]
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    kind: Resource
+    obj: Manifest
+
+    @property
+    def path(self) -> str:
+        metadata = self.obj["metadata"]
+        return self.kind.path(metadata.get("namespace", ""), metadata["name"])
+
+    def __str__(self) -> str:
+        return f"{self.kind.title} {key_of(self.obj)}"
+
+
+def parse(text: str, *, namespace: str = "", kinds: tuple[Resource, ...] = (APPS, SETS)) -> Reference:
+    """Read `name`, `ns/name`, `app/name`, `appset/ns/name`. `namespace` is the `-n` option's.
+
+    `app/web` is an Application, and `shop/web` one in a namespace: a namespace that is called like a kind has
+    to be named with -n. Raises `InvalidReference`.
+    """
+    parts = [part for part in text.split("/") if part]
+    if not parts or len(parts) > _MAX_PARTS:
+        raise InvalidReference(f"{text!r} is no name: say NAME, NAMESPACE/NAME or appset/NAMESPACE/NAME")
+    if len(parts) > 1 and (kind := resource_of(parts[0])) is not None:
+        if kind not in kinds:
+            raise InvalidReference(f"{text!r}: {kind.title}s are not meant here")
+        kinds, parts = (kind,), parts[1:]
+    if len(parts) == _MAX_PARTS:
+        raise InvalidReference(f"{text!r}: {parts[0]!r} is no kind{nearest(parts[0], ['app', 'appset'])}")
+    if len(parts) == 1:
+        return Reference(kinds, namespace, parts[0])
+    if namespace not in {"", parts[0]}:
+        raise InvalidReference(f"{text!r} is not in namespace {namespace}")
+    return Reference(kinds, *parts)
+
+
+async def candidates(client: RestClient, reference: Reference) -> list[Found]:
+    """Every object that is meant: the API server looks, also over all namespaces."""
+    found = []
+    for kind in reference.kinds:
+        path = kind.path(reference.namespace)
+        listing = await client.list(path, field_selector=f"metadata.name={reference.name}")
+        found += [Found(kind, obj) for obj in listing.items]
+    return found
+
+
+def one_of(reference: Reference, found: Sequence[Found]) -> Found | None:
+    """The one that is meant, or None. Raises `AmbiguousName` with the candidates."""
+    if len(found) > 1:
+        several = len({each.kind.kind for each in found}) > 1
+        names = [f"{each.kind.words[1]}/{key_of(each.obj)}" if several else key_of(each.obj) for each in found]
+        raise AmbiguousName(f"{reference} may be any of: {', '.join(sorted(names))}")
+    return found[0] if found else None
+
+
+async def resolve(client: RestClient, reference: Reference) -> Found:
+    """The object. Raises `NoSuchObject` with the nearest names, or `AmbiguousName`."""
+    found = one_of(reference, await candidates(client, reference))
+    if found is None:
+        raise await missing(client, reference)
+    return found
+
+
+async def missing(client: RestClient, reference: Reference) -> NoSuchObject:
+    """Why there is nothing, with what may have been meant."""
+    known: dict[str, str] = {}
+    for kind in reference.kinds:
+        for obj in (await client.list(kind.path())).items:
+            known.setdefault(obj["metadata"]["name"], key_of(obj))
+            known[key_of(obj)] = key_of(obj)
+    what = " or ".join(kind.title for kind in reference.kinds)
+    hint = nearest(str(reference), list(known)) or nearest(reference.name, list(known))
+    return NoSuchObject(f"there is no {what} {reference}{hint}")

@@ -1,0 +1,143 @@
+"""`axle tree`: what belongs to what, and how it is."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+from rich.tree import Tree
+
+from agent.contract.errors import ApiError
+from hub.cli.connect import (
+    FORBIDDEN,
+    NOT_FOUND,
+    KubeconfigOption,
+    NamespaceOption,
+    connected,
+    run,
+)
+from hub.cli.forest import grow
+from hub.cli.kinds import APPS, CLUSTERS, SETS, short, why
+from hub.cli.liveness import LEASES, hub_life, with_liveness
+from hub.cli.names import NoSuchObject, parse, resolve
+from hub.cli.output import STYLES, Format, FormatOption, age, err, out, print_value, styled
+from hub.gateway import paths
+from hub.gateway.identity import SECRET_NAME, HubIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from agent.kube.client import RestClient
+    from hub.cli.forest import Branch
+
+app = typer.Typer()
+
+_QUIET = frozenset({"Healthy", "Synced"})
+
+
+@app.command()
+def tree(
+    name: Annotated[
+        str, typer.Argument(help="A root, a set or an app. Default: everything.", show_default=False)
+    ] = "",
+    namespace: NamespaceOption = "",
+    fmt: FormatOption = Format.TABLE,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Print roots, their sets and their children: sync, health, cluster, and how old that is."""
+    trees, stale = run(lambda: _trees(name, namespace=namespace, kubeconfig=kubeconfig))
+    if fmt is Format.NAME:
+        for branch in (each for top in trees for each in top.walk()):
+            print(f"{branch.kind.kind.lower()}.axletree.dev/{branch.key}")
+    elif fmt is not Format.TABLE:
+        print_value([branch.to_json() for branch in trees], fmt)
+    else:
+        print_trees(trees, stale=stale)
+
+
+async def _trees(
+    name: str, *, namespace: str, kubeconfig: Path | None
+) -> tuple[list[Branch], Mapping[str, str]]:
+    async with connected(kubeconfig) as client:
+        trees, stale = await load(client)
+        if not name:
+            return [each for each in trees if _inside(each, namespace)], stale
+        wanted = await resolve(client, parse(name, namespace=namespace))
+        uid = wanted.obj["metadata"]["uid"]
+    found = (each for top in trees for each in top.walk() if each.obj["metadata"]["uid"] == uid)
+    branch = next(found, None)
+    if branch is None:
+        raise NoSuchObject(f"{wanted} went just now")
+    return [branch], stale
+
+
+async def load(client: RestClient) -> tuple[list[Branch], Mapping[str, str]]:
+    """Every tree, and for each cluster that is not Connected its word."""
+    apps, sets, clusters, leases, identity = await asyncio.gather(
+        client.list(APPS.path()),
+        client.list(SETS.path()),
+        client.list(CLUSTERS.path()),
+        client.list(LEASES),
+        hub_id(client),
+    )
+    now = datetime.now(UTC)
+    live = with_liveness(clusters.items, leases.items, now)
+    words = {each["metadata"]["name"]: str(each["status"]["connected"]) for each in live}
+    if not hub_life(leases.items, now).running:
+        err.print("axle: the hub is not running: this is what it last wrote", style="yellow")
+    stale = {cluster: word for cluster, word in words.items() if word != "Connected"}
+    return grow(apps.items, sets.items, hub_id=identity), stale
+
+
+async def hub_id(client: RestClient) -> str | None:
+    """The hub's id; None where the asker may not read it, or the hub never ran."""
+    try:
+        return HubIdentity.from_secret(await client.get(paths.secret(SECRET_NAME))).hub_id
+    except ApiError as error:
+        if error.status not in {FORBIDDEN, NOT_FOUND}:
+            raise
+        return None
+
+
+def print_trees(trees: Sequence[Branch], *, stale: Mapping[str, str]) -> None:
+    """One rich tree a root."""
+    now = datetime.now(UTC)
+    for top in trees:
+        drawn = Tree(_label(top, now, stale), guide_style="dim")
+        _grow(drawn, top, now, stale)
+        out.print(drawn, soft_wrap=True)
+    if not trees:
+        err.print("axle: there are no Applications and no ApplicationSets")
+
+
+def _grow(drawn: Tree, branch: Branch, now: datetime, stale: Mapping[str, str]) -> None:
+    for child in branch.children:
+        _grow(drawn.add(_label(child, now, stale)), child, now, stale)
+
+
+def _label(branch: Branch, now: datetime, stale: Mapping[str, str]) -> Text:
+    """`app shop/web  eu1  Synced  Healthy  4s ago`, and why not where it is not."""
+    label = Text()
+    label.append("set " if branch.kind is SETS else "app ", style="dim")
+    label.append(branch.key, style="bold")
+    if branch.cluster:
+        label.append(f"  {branch.cluster}")
+        if branch.cluster in stale:
+            label.append(f" ({stale[branch.cluster]})", style=STYLES.get(stale[branch.cluster], ""))
+    label.append("  ").append_text(styled(branch.sync or "Unknown"))
+    label.append(" Synced" if branch.kind is SETS else "")
+    label.append("  ").append_text(styled(branch.health or "Unknown"))
+    if branch.observed_at:
+        label.append(f"  {age(branch.observed_at, now)} ago", style="dim")
+    message = short(why(branch.obj))
+    if message and not {branch.health, "Synced" if branch.kind is SETS else branch.sync} <= _QUIET:
+        label.append(f"  {message}", style="yellow")
+    return label
+
+
+def _inside(branch: Branch, namespace: str) -> bool:
+    return not namespace or any(each.obj["metadata"]["namespace"] == namespace for each in branch.walk())

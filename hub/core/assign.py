@@ -1,0 +1,121 @@
+"""The Assignment of one cluster: what was released to it, and the recorded decisions that something goes.
+
+Built on the previous one, never only from what the hub happens to know now: an Application that is no longer
+there without a decision stays assigned, since absence is never a delete.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hub.core.rollout import MAX_AFTER, after_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from hub.core.graph import AppGraph
+    from hub.core.model import AppKey, AppNode, Drop, Fleet
+
+Entry = dict[str, Any]
+
+
+def assignment_spec(
+    cluster: str,
+    graph: AppGraph,
+    *,
+    blobs: Mapping[AppKey, str],
+    tombstones: Iterable[Drop],
+    previous: Mapping[str, Any] | None,
+    epoch: int,
+    orphan: Collection[AppKey] = (),
+    fleet: Fleet | None = None,
+) -> dict[str, Any] | None:
+    """The cluster's next `spec`, or None when the previous one still says it all.
+
+    `blobs` are the stored bytes of releases that the previous one does not have yet; `tombstones` all
+    recorded decisions about this cluster's apps, the held ones included, and `orphan` those whose objects
+    stay. A decision becomes a tombstone once no dependent on another cluster (as `fleet` knows them) has to
+    go before it, and stays one for as long as it is recorded.
+    """
+    before = {entry["app"]: entry for entry in (previous or {}).get("apps") or ()}
+    written = {entry["app"] for entry in (previous or {}).get("tombstones") or ()}
+    going = {
+        drop.key: drop
+        for drop in tombstones
+        if not drop.held and (drop.key in written or not _awaited(drop.key, graph, fleet))
+    }
+    apps = {key: entry for key, entry in before.items() if key not in going}
+    for key in graph.on_cluster(cluster):
+        node = graph.get(key)
+        if node is not None and key not in going and (entry := _released(node, before.get(key), blobs)):
+            apps[key] = entry
+    content = {
+        "apps": [_ordered(entry, graph, apps) for _, entry in sorted(apps.items())],
+        "tombstones": [_tombstone(going[key], going, graph, orphan) for key in sorted(going)],
+    }
+    if previous is None:
+        return {"epoch": epoch, "seq": 1, **content} if apps or going else None
+    same = previous.get("epoch") == epoch and all(
+        content[name] == (previous.get(name) or []) for name in ("apps", "tombstones")
+    )
+    return None if same else {"epoch": epoch, "seq": int(previous["seq"]) + 1, **content}
+
+
+def _released(node: AppNode, before: Entry | None, blobs: Mapping[AppKey, str]) -> Entry | None:
+    """The entry of what the node was released to; the previous one while nothing newer can be fetched."""
+    if not node.released or not node.release:
+        return before
+    if before is not None and (before["digest"], before["release"]) == (node.released, node.release):
+        return before
+    blob = blobs.get(node.key)
+    if blob is None:
+        return before
+    return {"app": node.key, "digest": node.released, "blob": blob, "release": node.release}
+
+
+def _ordered(entry: Entry, graph: AppGraph, apps: Mapping[AppKey, Entry]) -> Entry:
+    """With its order as the graph has it now; what the graph does not know keeps the order that it had."""
+    key = entry["app"]
+    if key not in graph:
+        return entry
+    after = [each for each in after_of(key, graph) if each in apps]
+    kept = {name: value for name, value in entry.items() if name != "after"}
+    return {**kept, "after": after} if after else kept
+
+
+def _tombstone(
+    drop: Drop, going: Mapping[AppKey, Drop], graph: AppGraph, orphan: Collection[AppKey]
+) -> Entry:
+    """With the dependents that go as well, and so go first. Members of a cycle do not wait for each other."""
+    key = drop.key
+    first = [each for each in graph.dependents(key) if each in going and not graph.same_cycle(key, each)]
+    entry: Entry = {
+        "app": key,
+        "reason": drop.reason,
+        "decidedAt": drop.decided_at.isoformat().replace("+00:00", "Z"),
+    }
+    if key in orphan:
+        entry["orphan"] = True
+    if first:
+        entry["before"] = sorted(first)[:MAX_AFTER]
+    return entry
+
+
+def _awaited(key: AppKey, graph: AppGraph, fleet: Fleet | None) -> bool:
+    """Whether a dependent on another cluster is still being deleted there, and can be."""
+    node = graph.get(key)
+    if node is None or fleet is None:
+        return False
+    dependents = (graph.get(each) for each in graph.dependents(key))
+    return any(
+        each.cluster != node.cluster and _still_going(each, fleet) and not graph.same_cycle(key, each.key)
+        for each in dependents
+        if each is not None
+    )
+
+
+def _still_going(node: AppNode, fleet: Fleet) -> bool:
+    cluster = fleet.clusters.get(node.cluster)
+    if not node.deleting or cluster is None or cluster.removing or not cluster.joined:
+        return False
+    return node.observed is None or not node.observed.deleted

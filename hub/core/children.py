@@ -1,0 +1,126 @@
+"""Rendered children against the API's models, in the hub: the template's schema is loose, theirs is not.
+
+An unknown field is an error here, with the nearest right one: a misspelt `dependsOn` must not mean "no
+order".
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from hub.api.application import ApplicationSpec
+from hub.api.applicationset import ApplicationSetSpec
+from hub.core.expansion import (
+    Child,
+    ClusterFacts,
+    ClusterSetFacts,
+    ExpandRequest,
+    ExpansionError,
+    InvalidChild,
+)
+from hub.core.params import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hub.core.model import Fleet
+
+_MAX_PROBLEMS = 3
+
+
+class InvalidSet(ExpansionError):
+    """A set's spec that the API server would refuse; without one (the CLI) it is refused here."""
+
+    reason = "InvalidSet"
+
+
+def expand_request(namespace: str, name: str, spec: Mapping[str, Any], fleet: Fleet) -> ExpandRequest:
+    """The request for one set: the fleet as generators see it, in a defined order."""
+    return ExpandRequest(
+        namespace=namespace,
+        name=name,
+        spec=spec,
+        clusters=tuple(
+            ClusterFacts(
+                name=one.name,
+                labels=one.labels,
+                annotations=one.annotations,
+                values=one.values,
+                eligible=one.accepted and not one.removing,
+            )
+            for _, one in sorted(fleet.clusters.items())
+        ),
+        cluster_sets=tuple(
+            ClusterSetFacts(
+                name=one.name,
+                selector=None if one.selector is None else one.selector.to_json(),
+                clusters=one.clusters,
+            )
+            for _, one in sorted(fleet.cluster_sets.items())
+        ),
+    )
+
+
+def validate_children(children: Sequence[Child], *, set_key: str) -> tuple[ApplicationSpec, ...]:
+    """Each child's spec as its model, in order. Raises `InvalidChild`, which names the field."""
+    return tuple(_validated(child, set_key) for child in children)
+
+
+def validate_set(spec: Mapping[str, Any], *, set_key: str) -> ApplicationSetSpec:
+    """A set's raw spec as its model, unknown fields refused. Raises `InvalidSet`."""
+    try:
+        return ApplicationSetSpec.model_validate(spec, extra="forbid", by_alias=True, by_name=False)
+    except ValidationError as error:
+        detail = "; ".join(problems(error, ApplicationSetSpec, at="spec"))
+        raise InvalidSet(detail, set_key=set_key) from error
+
+
+def problems(error: ValidationError, model: type[BaseModel], *, at: str) -> Iterator[str]:
+    """The first few problems as `spec.sources[0].pth: unknown field; did you mean "path"?`."""
+    for one in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]:
+        place = one["loc"]
+        where = at + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+        if one["type"] == "extra_forbidden":
+            yield f"{where}: unknown field{nearest(str(place[-1]), _fields_at(model, place[:-1]))}"
+        else:
+            yield f"{where}: {one['msg'][0].lower()}{one['msg'][1:]}"
+
+
+def _validated(child: Child, set_key: str) -> ApplicationSpec:
+    try:
+        return ApplicationSpec.model_validate(
+            child.manifest["spec"], extra="forbid", by_alias=True, by_name=False
+        )
+    except ValidationError as error:
+        detail = "; ".join(problems(error, ApplicationSpec, at="spec"))
+        raise InvalidChild(
+            f'child "{child.name}": {detail}',
+            set_key=set_key,
+            generator=child.generator,
+            params=child.params,
+        ) from error
+
+
+def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """The names of the fields of the model at a place within another."""
+    at: type[BaseModel] | None = model
+    for part in place:
+        if isinstance(part, int) or at is None:
+            continue
+        at = next((_model_of(one.annotation) for name, one in _fields(at) if name == part), None)
+    return [] if at is None else [name for name, _ in _fields(at)]
+
+
+def _fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    return [(one.alias or name, one) for name, one in model.model_fields.items()]
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, Union, types.UnionType, Annotated):
+        return next((found for one in get_args(annotation) if (found := _model_of(one))), None)
+    return None

@@ -1,0 +1,199 @@
+"""A set's children: generators x template. Pure: what must be read from Git is asked for, never read here.
+
+Every string of the template is a template by itself; map keys are not. A string that is one expression gives
+its typed value, except in names, labels and annotations, which are text. Children are in the order of the
+generators and of what each gives.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.names import API_VERSION, LABEL_CLUSTER, LABEL_SET, short_hash
+from agent.kube.yaml import YamlError, load_value
+from hub.core.expansion import (
+    MAX_CHILDREN,
+    Child,
+    DuplicateName,
+    ExpandRequest,
+    Expansion,
+    ExpansionError,
+    InvalidChild,
+    Needs,
+    TemplateError,
+    TooManyChildren,
+    UnknownCluster,
+    revision_key,
+)
+from hub.core.params import MAX_NAME, Params, nearest, overlay, params_text, scalar_text
+from hub.core.templating import TemplateEngine, TemplateFailure
+from hub.generators.context import Context, Wanted
+from hub.generators.dispatch import generate, render_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.contract.manifest import Manifest
+
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_METADATA = ("name", "namespace", "labels", "annotations")
+_MAX_LABEL = 63
+
+
+def expand(request: ExpandRequest, *, engine: TemplateEngine | None = None) -> Expansion | Needs:
+    """All children, or what is missing to know them. Raises `ExpansionError`, located in the set.
+
+    `engine` keeps compiled templates between calls; the result does not depend on it.
+    """
+    context = Context(
+        engine=engine or TemplateEngine(),
+        clusters=tuple(sorted(request.clusters, key=lambda cluster: cluster.name)),
+        cluster_sets={one.name: one for one in request.cluster_sets},
+        listings=request.listings,
+        contents=request.contents,
+    )
+    generators = request.spec.get("generators") or []
+    sets: list[tuple[int, Params]] = []
+    for index, generator in enumerate(generators):
+        try:
+            sets.extend((index, params) for params in generate(generator, context))
+        except ExpansionError as error:
+            raise error.located(set_key=request.set_key, generator=index) from error
+        if len(sets) > MAX_CHILDREN:
+            raise TooManyChildren(
+                f"more than {MAX_CHILDREN} children", set_key=request.set_key, generator=index
+            )
+    if context.wanted.listings or context.wanted.files:
+        return _needs(context.wanted)
+    children = _children(request, sets, context)
+    revisions = {revision_key(*key): commit for key, commit in sorted(context.wanted.used.items())}
+    return Expansion(children, revisions)
+
+
+def label_value(name: str) -> str:
+    """A name as a label's value: itself, or where it is too long its start and a hash."""
+    return name if len(name) <= _MAX_LABEL else f"{name[: _MAX_LABEL - 11].rstrip('-.')}-{short_hash(name)}"
+
+
+def _needs(wanted: Wanted) -> Needs:
+    return Needs(tuple(sorted(wanted.listings)), tuple(sorted(wanted.files)))
+
+
+def _children(request: ExpandRequest, sets: list[tuple[int, Params]], context: Context) -> tuple[Child, ...]:
+    templates = _templates(request)
+    names = {cluster.name for cluster in request.clusters}
+    found: dict[str, Child] = {}
+    for index, params in sets:
+        try:
+            manifest = _manifest(request, templates[index], params, context)
+            _check_cluster(manifest, names)
+            child = Child(manifest["metadata"]["name"], manifest, params_text(params), index)
+            if child.name in found:
+                other = found[child.name].params
+                raise DuplicateName(f'two children are called "{child.name}"; the other has params {other}')
+        except ExpansionError as error:
+            raise error.located(
+                set_key=request.set_key, generator=index, params=params_text(params)
+            ) from error
+        found[child.name] = child
+    return tuple(found.values())
+
+
+def _templates(request: ExpandRequest) -> list[dict[str, Any]]:
+    """The template of each generator: the set's, with the generator's own over it."""
+    base = request.spec.get("template")
+    if not isinstance(base, dict):
+        raise InvalidChild("the set has no template", set_key=request.set_key)
+    return [overlay(base, one.get("template") or {}) for one in request.spec.get("generators") or []]
+
+
+def _manifest(request: ExpandRequest, template: dict[str, Any], params: Params, context: Context) -> Manifest:
+    _known(template, ("metadata", "spec"), path="template")
+    metadata = template.get("metadata") or {}
+    body = {
+        "metadata": _text_values(metadata, params, context),
+        "spec": render_value(template.get("spec") or {}, params, context, path="spec"),
+    }
+    body = overlay(body, _patch(request, params, context))
+    metadata = body["metadata"]
+    _known(body, ("metadata", "spec", "apiVersion", "kind"), path="templatePatch")
+    _known(metadata, _METADATA, path="metadata")
+    if metadata.get("namespace", request.namespace) != request.namespace:
+        raise InvalidChild("a child is in its set's own namespace", path="metadata.namespace")
+    if (body.get("apiVersion", API_VERSION), body.get("kind", "Application")) != (API_VERSION, "Application"):
+        raise InvalidChild(f"a child is an Application of {API_VERSION}", path="templatePatch")
+    name = _name(metadata.get("name"))
+    cluster = body["spec"].get("cluster") if isinstance(body["spec"], dict) else None
+    labels = {**_texts(metadata, "labels"), LABEL_SET: label_value(request.name)}
+    labels[LABEL_CLUSTER] = label_value(str(cluster))
+    head: Manifest = {"name": name, "namespace": request.namespace, "labels": labels}
+    annotations = _texts(metadata, "annotations")
+    if annotations:
+        head["annotations"] = annotations
+    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": head, "spec": body["spec"]}
+
+
+def _text_values(metadata: Any, params: Params, context: Context) -> dict[str, Any]:
+    rendered = render_value(metadata, params, context, path="metadata")
+    return rendered if isinstance(rendered, dict) else {}
+
+
+def _texts(metadata: Mapping[str, Any], key: str) -> dict[str, str]:
+    value = metadata.get(key) or {}
+    if not isinstance(value, dict):
+        raise InvalidChild("a map of texts is expected", path=f"metadata.{key}")
+    for name, one in value.items():
+        if isinstance(one, dict | list):
+            raise InvalidChild("text is expected", path=f"metadata.{key}.{name}")
+    return {name: scalar_text(one) for name, one in value.items()}
+
+
+def _name(value: Any) -> str:
+    name = scalar_text(value) if not isinstance(value, dict | list) else ""
+    if len(name) > MAX_NAME or not _DNS_SUBDOMAIN.fullmatch(name):
+        raise InvalidChild(
+            f'"{name[:80]}" is no name: lowercase letters, digits, "-" and ".", at most {MAX_NAME}'
+            " (the filters normalize and slugify make one)",
+            path="metadata.name",
+        )
+    return name
+
+
+def _patch(request: ExpandRequest, params: Params, context: Context) -> dict[str, Any]:
+    text = request.spec.get("templatePatch")
+    if not text:
+        return {}
+    try:
+        patch = load_value(context.engine.text(text, params), source="templatePatch")
+    except TemplateFailure as error:
+        raise TemplateError(str(error), path="templatePatch", line=error.line) from error
+    except YamlError as error:
+        raise TemplateError(error.problem, path="templatePatch", line=error.line or None) from error
+    if patch is None:
+        return {}
+    if not isinstance(patch, dict):
+        raise InvalidChild("it renders to no map", path="templatePatch")
+    return patch
+
+
+def _known(value: Any, known: tuple[str, ...], *, path: str) -> None:
+    if not isinstance(value, dict):
+        raise InvalidChild("a map is expected", path=path)
+    for key in value:
+        if key not in known:
+            raise InvalidChild(f'unknown field "{key}"{nearest(str(key), known)}', path=path)
+
+
+def _check_cluster(manifest: Manifest, names: set[str]) -> None:
+    spec = manifest["spec"]
+    if not isinstance(spec, dict):
+        raise InvalidChild("a map is expected", path="spec")
+    cluster = spec.get("cluster")
+    if not isinstance(cluster, str) or not cluster:
+        raise InvalidChild("the name of a cluster is expected", path="spec.cluster")
+    if cluster not in names:
+        raise UnknownCluster(f'there is no cluster "{cluster}"{nearest(cluster, names)}', path="spec.cluster")
+
+
+__all__ = ["Expansion", "expand", "label_value"]

@@ -1,0 +1,368 @@
+"""The dependency graph over expanded children, kept as the fleet changes.
+
+Edges run from a dependency to its dependents. Each change costs what it touches: an edge is tested for a
+cycle by a search from both its ends, of which one is small in any fleet that is not all chain, and a changed
+report changes no edge. Cycles are kept as strongly connected components: every member waits for itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from agent.contract.health import HealthState
+from hub.core.matching import AnchorIndex, Watch, watch_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from hub.api.application import Dependency
+    from hub.core.model import AppKey, AppNode, ClusterView, SetKey
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedEdge:
+    """One dependency of a node and what it means now, in a fixed order; deleting nodes included."""
+
+    dependency: Dependency
+    targets: tuple[AppKey, ...]
+    missing: tuple[str, ...] = ()
+    """Clusters that it names and on which nothing is meant."""
+    problem: str = ""
+
+
+def title(node: AppNode) -> str:
+    """`backend@eu1`: how people call an app on a cluster, whether or not its name repeats the cluster's."""
+    return f"{node.name.removesuffix(f'-{node.cluster}')}@{node.cluster}"
+
+
+class AppGraph:
+    """All Applications of the hub, their edges, and the indexes that find them."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[AppKey, AppNode] = {}
+        self._cluster_labels: dict[str, Mapping[str, str]] = {}
+        self._index = AnchorIndex()
+        self._watches: dict[AppKey, list[Watch]] = {}
+        self._by_cluster_labels: set[Watch] = set()
+        self._meant: dict[Watch, set[AppKey]] = {}
+        self._resolved: dict[AppKey, tuple[ResolvedEdge, ...]] = {}
+        self._parts: dict[AppKey, set[AppKey]] = {}
+        self._graph: nx.DiGraph[AppKey] = nx.DiGraph()
+        self._components: dict[AppKey, frozenset[AppKey]] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._nodes
+
+    def __iter__(self) -> Iterator[AppNode]:
+        return iter(self._nodes.values())
+
+    def get(self, key: AppKey) -> AppNode | None:
+        return self._nodes.get(key)
+
+    def on_cluster(self, cluster: str) -> frozenset[AppKey]:
+        return self._index.on_cluster(cluster)
+
+    def of_set(self, owner: SetKey) -> frozenset[AppKey]:
+        return self._index.in_set(owner)
+
+    def parts_of(self, root: AppKey) -> frozenset[AppKey]:
+        """What a root Application's objects include."""
+        return frozenset(self._parts.get(root, ()))
+
+    def dependents(self, key: AppKey) -> frozenset[AppKey]:
+        return frozenset(self._graph.successors(key)) if key in self._graph else frozenset()
+
+    def touching_cluster(self, cluster: str) -> set[AppKey]:
+        """Whose gates may change when that cluster joins, goes Stale or comes back."""
+        found = set(self.on_cluster(cluster))
+        return found | self._spread(found)
+
+    def touching_namespace(self, namespace: str) -> set[AppKey]:
+        """Whose gates may change with the Project of that namespace."""
+        found = set(self._index.in_namespace(namespace))
+        return found | self._spread(found)
+
+    def reverse_closure(self, keys: Iterable[AppKey]) -> set[AppKey]:
+        """Everything that depends on any of `keys`, directly or not, and they themselves."""
+        found = {key for key in keys if key in self._graph}
+        queue = deque(found)
+        while queue:
+            fresh = set(self._graph.successors(queue.popleft())) - found
+            found |= fresh
+            queue.extend(fresh)
+        return found
+
+    # -- changes
+
+    def upsert(self, node: AppNode) -> set[AppKey]:
+        """Take a new or changed node. Returns the keys whose gates may have changed, itself included."""
+        old = self._nodes.get(node.key)
+        self._nodes[node.key] = node
+        changed = {node.key}
+        if old is None:
+            self._graph.add_node(node.key)
+        if old is None or old.part_of != node.part_of:
+            self._file_part(node.key, old.part_of if old else None, node.part_of)
+        if old is None or _identity(old) != _identity(node):
+            changed |= self._reindex(old, node)
+        if old is None or old.cluster != node.cluster or old.depends_on != node.depends_on:
+            changed |= self._rewatch(node)
+        if old is not None and old.deleting != node.deleting:
+            for key in self._graph.successors(node.key):
+                self._resolved.pop(key, None)
+        if old is not None and _gate_view(old) != _gate_view(node):
+            changed |= self._spread((node.key,))
+        return changed
+
+    def remove(self, key: AppKey) -> set[AppKey]:
+        """Forget a node that is gone. Returns the keys whose gates may have changed, itself included."""
+        node = self._nodes.get(key)
+        if node is None:
+            return set()
+        changed = {key} | self._spread((key,))
+        del self._nodes[key]
+        self._file_part(key, node.part_of, None)
+        for watch in self._index.watching(node):
+            if key in self._meant[watch]:
+                self._meant[watch].discard(key)
+                self._resolved.pop(watch.dependent, None)
+        self._index.remove_node(node)
+        self._drop_watches(key)
+        component = self._components.get(key, frozenset())
+        self._graph.remove_node(key)
+        changed |= self._recompute(component - {key}, also=component)
+        return changed
+
+    def upsert_cluster(self, view: ClusterView) -> set[AppKey]:
+        """Take a cluster's labels, which edges may select by."""
+        if self._cluster_labels.get(view.name) == view.labels:
+            return set()
+        self._cluster_labels[view.name] = dict(view.labels)
+        return self._relabelled(view.name)
+
+    def remove_cluster(self, name: str) -> set[AppKey]:
+        if self._cluster_labels.pop(name, None) is None:
+            return set()
+        return self._relabelled(name)
+
+    # -- questions
+
+    def edges_of(self, key: AppKey) -> tuple[ResolvedEdge, ...]:
+        """The node's dependencies, in the order in which they are declared."""
+        found = self._resolved.get(key)
+        if found is None:
+            found = tuple(self._resolve(watch) for watch in self._watches.get(key, ()))
+            self._resolved[key] = found
+        return found
+
+    def same_cycle(self, one: AppKey, other: AppKey) -> bool:
+        return other in self._components.get(one, ())
+
+    def cycle_of(self, key: AppKey) -> tuple[AppKey, ...]:
+        """A shortest cycle through the node, from it back to it, each depending on the next; () for none."""
+        component = self._components.get(key)
+        if component is None:
+            return ()
+        if self._graph.has_edge(key, key):
+            return (key, key)
+        came_from: dict[AppKey, AppKey] = {}
+        queue = deque([key])
+        while queue:
+            current = queue.popleft()
+            for dependency in sorted(self._graph.predecessors(current)):
+                if dependency == key:
+                    return (*_walk(came_from, current, key), key)
+                if dependency in component and dependency not in came_from:
+                    came_from[dependency] = current
+                    queue.append(dependency)
+        raise AssertionError(f"{key} is in a component without a cycle")
+
+    def cycle_text(self, key: AppKey) -> str:
+        """`a@eu1 -> b@eu1 -> a@eu1`, each depending on the next."""
+        return " -> ".join(title(self._nodes[each]) for each in self.cycle_of(key))
+
+    def cycles(self) -> tuple[frozenset[AppKey], ...]:
+        """Every component that waits for itself, in a fixed order."""
+        return tuple(sorted(set(self._components.values()), key=min))
+
+    def order(self) -> list[list[AppKey]]:
+        """Generations: each depends only on earlier ones. The members of a cycle share one."""
+        if not self._components:
+            return [sorted(generation) for generation in nx.topological_generations(self._graph)]
+        condensed = nx.condensation(self._graph)
+        members = condensed.nodes(data="members")
+        return [
+            sorted(key for component in generation for key in members[component])
+            for generation in nx.topological_generations(condensed)
+        ]
+
+    # -- the inside
+
+    def _labels_of(self, cluster: str) -> Mapping[str, str]:
+        return self._cluster_labels.get(cluster, {})
+
+    def _file_part(self, key: AppKey, old: AppKey | None, new: AppKey | None) -> None:
+        if old is not None:
+            self._parts[old].discard(key)
+            if not self._parts[old]:
+                del self._parts[old]
+        if new is not None:
+            self._parts.setdefault(new, set()).add(key)
+
+    def _reindex(self, old: AppNode | None, node: AppNode) -> set[AppKey]:
+        concerned = self._index.watching(node)
+        if old is not None:
+            concerned |= self._index.watching(old)
+            self._index.remove_node(old)
+        self._index.add_node(node)
+        changed: set[AppKey] = set()
+        for watch in concerned:
+            changed |= self._match(watch, node)
+        return changed
+
+    def _match(self, watch: Watch, node: AppNode) -> set[AppKey]:
+        """Bring one pair of watch and node up to date."""
+        meant = self._meant[watch]
+        now = watch.accepts(node, self._labels_of(node.cluster))
+        if now == (node.key in meant):
+            return set()
+        self._resolved.pop(watch.dependent, None)
+        if now:
+            meant.add(node.key)
+            changed = self._link(node.key, watch.dependent)
+        else:
+            meant.discard(node.key)
+            changed = self._unlink(node.key, watch.dependent)
+        return changed | {watch.dependent}
+
+    def _rewatch(self, node: AppNode) -> set[AppKey]:
+        before = set(self._graph.predecessors(node.key))
+        self._drop_watches(node.key)
+        watches = [watch_of(node, index) for index in range(len(node.depends_on))]
+        self._watches[node.key] = watches
+        for watch in watches:
+            self._index.add_watch(watch)
+            if watch.cluster_selector is not None:
+                self._by_cluster_labels.add(watch)
+            self._meant[watch] = {
+                key
+                for key in self._index.candidates(watch)
+                if watch.accepts(other := self._nodes[key], self._labels_of(other.cluster))
+            }
+        after = set().union(*(self._meant[watch] for watch in watches))
+        changed: set[AppKey] = set()
+        for key in before - after:
+            changed |= self._unlink(key, node.key)
+        for key in after - before:
+            changed |= self._link(key, node.key)
+        return changed
+
+    def _drop_watches(self, key: AppKey) -> None:
+        self._resolved.pop(key, None)
+        for watch in self._watches.pop(key, ()):
+            self._index.remove_watch(watch)
+            self._by_cluster_labels.discard(watch)
+            del self._meant[watch]
+
+    def _resolve(self, watch: Watch) -> ResolvedEdge:
+        meant = self._meant[watch]
+        missing: tuple[str, ...] = ()
+        if watch.dependency.clusters.names:
+            there = {self._nodes[key].cluster for key in meant if not self._nodes[key].deleting}
+            missing = tuple(sorted(set(watch.dependency.clusters.names) - there))
+        return ResolvedEdge(watch.dependency, tuple(sorted(meant)), missing, watch.problem)
+
+    def _relabelled(self, cluster: str) -> set[AppKey]:
+        changed: set[AppKey] = set()
+        for watch in self._by_cluster_labels:
+            for key in self.on_cluster(cluster):
+                changed |= self._match(watch, self._nodes[key])
+        return changed
+
+    def _link(self, dependency: AppKey, dependent: AppKey) -> set[AppKey]:
+        if self._graph.has_edge(dependency, dependent):
+            return set()
+        self._graph.add_edge(dependency, dependent)
+        if self.same_cycle(dependency, dependent) or not self._closes(dependency, dependent):
+            return set()
+        graph: Any = self._graph  # the stubs want nodes of type object
+        component = frozenset(
+            (nx.descendants(graph, dependent) & nx.ancestors(graph, dependent)) | {dependent}
+        )
+        for key in component:
+            self._components[key] = component
+        return set(component)
+
+    def _closes(self, dependency: AppKey, dependent: AppKey) -> bool:
+        """Whether the new edge closes a cycle: its dependent reaches its dependency."""
+        if dependency == dependent:
+            return True
+        if not self._graph.in_degree(dependency) or not self._graph.out_degree(dependent):
+            return False
+        return bool(nx.has_path(self._graph, dependent, dependency))
+
+    def _unlink(self, dependency: AppKey, dependent: AppKey) -> set[AppKey]:
+        if any(dependency in self._meant[watch] for watch in self._watches.get(dependent, ())):
+            return set()
+        if not self._graph.has_edge(dependency, dependent):
+            return set()
+        self._graph.remove_edge(dependency, dependent)
+        if not self.same_cycle(dependency, dependent):
+            return set()
+        component = self._components[dependent]
+        return self._recompute(component, also=component)
+
+    def _recompute(self, members: frozenset[AppKey], *, also: frozenset[AppKey]) -> set[AppKey]:
+        """What is left of a component that lost an edge or a member. Returns everyone who was in it."""
+        for key in also:
+            self._components.pop(key, None)
+        inside: Any = self._graph.subgraph(members)
+        for found in nx.strongly_connected_components(inside):
+            component = frozenset(found)
+            if len(component) > 1 or any(inside.has_edge(key, key) for key in component):
+                for key in component:
+                    self._components[key] = component
+        return set(members)
+
+    def _spread(self, keys: Iterable[AppKey]) -> set[AppKey]:
+        """The direct dependents, and on through those that wait: they name the root of their wait."""
+        found: set[AppKey] = set()
+        queue = deque(keys)
+        while queue:
+            for key in self._graph.successors(queue.popleft()):
+                if key not in found:
+                    found.add(key)
+                    waiting = self._nodes[key]
+                    if waiting.released != waiting.target or waiting.target_problem:
+                        queue.append(key)
+        return found
+
+
+def _walk(came_from: Mapping[AppKey, AppKey], last: AppKey, first: AppKey) -> list[AppKey]:
+    path = [last]
+    while path[-1] != first:
+        path.append(came_from[path[-1]])
+    return path[::-1]
+
+
+def _identity(node: AppNode) -> tuple[object, ...]:
+    """What dependencies can find it by, and whether it counts as there."""
+    return node.cluster, node.owner, node.labels
+
+
+def _gate_view(node: AppNode) -> tuple[object, ...]:
+    """What others can see of it through an edge. Messages only where something is wrong: progress is not."""
+    seen = node.observed
+    state: tuple[object, ...] = ()
+    if seen is not None:
+        bad = seen.health.rank >= HealthState.MISSING.rank
+        message = (seen.message, seen.health_message) if bad else ()
+        state = (seen.release, seen.digest, seen.sync, seen.health, message)
+    return node.deleting, node.target_problem, node.target, node.released, node.release, state

@@ -1,0 +1,158 @@
+"""What the core decides over: a snapshot of the fleet, as frozen values.
+
+Shells build these from their caches and write back what the core returns. Nothing here knows about HTTP, Git,
+Kubernetes clients or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from agent.contract.health import HealthState, SyncState
+from agent.contract.names import HUB_CLUSTER
+from hub.api.application import Dependency, SyncMode
+from hub.api.cluster import DriftSpec
+from hub.api.model import LabelSelector
+from hub.api.project import ProjectSpec
+
+AppKey = str
+"""`namespace/name` of an Application on the hub."""
+SetKey = str
+"""`namespace/name` of an ApplicationSet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    accepted: bool = True
+    joined: bool = True
+    """Its agent has a certificate and a sealing key: bundles can be made for it."""
+    stale: bool = False
+    removing: bool = False
+
+    @property
+    def is_hub(self) -> bool:
+        return self.name == HUB_CLUSTER
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSetView:
+    name: str
+    selector: LabelSelector | None = None
+    clusters: tuple[str, ...] = ()
+    drift: DriftSpec | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    clusters: Mapping[str, ClusterView] = field(default_factory=dict)
+    cluster_sets: Mapping[str, ClusterSetView] = field(default_factory=dict)
+    projects: Mapping[str, ProjectSpec] = field(default_factory=dict)
+    """By namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the agent said last about one app."""
+
+    release: int
+    digest: str
+    sync: SyncState
+    health: HealthState
+    message: str = ""
+    health_message: str = ""
+    observed_at: str = ""
+    epoch: int = 0
+    seq: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    objects: tuple[Mapping[str, Any], ...] = ()
+    drift: tuple[Mapping[str, Any], ...] = ()
+    deleted: bool = False
+    held: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppNode:
+    """One Application as the graph, the release rule and the rollup see it."""
+
+    key: AppKey
+    cluster: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    owner: SetKey | None = None
+    """The set that it is a child of."""
+    part_of: AppKey | None = None
+    """The root Application whose objects include this one (or its set)."""
+    depends_on: tuple[Dependency, ...] = ()
+    mode: SyncMode = SyncMode.AUTO
+    plan: int = 0
+    target: str = ""
+    """Digest in the current plan; empty while it is not known (not rendered, refused, inputs missing)."""
+    target_problem: str = ""
+    """Why there is no new target (`Render`, `Project`, ... : message); blocks this child and its descendants."""
+    released: str = ""
+    release: int = 0
+    observed: Observed | None = None
+    deleting: bool = False
+
+    @property
+    def namespace(self) -> str:
+        return self.key.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.key.partition("/")[2]
+
+    @property
+    def sync(self) -> SyncState:
+        """Whether what was wanted is what the agent says that it applied in full."""
+        if self.deleting:
+            return SyncState.DELETING
+        if self.target_problem:
+            return SyncState.FAILED
+        if not self.released or self.released != self.target:
+            return SyncState.BLOCKED if self.target else SyncState.UNKNOWN
+        seen = self.observed
+        if seen is None or seen.release != self.release:
+            return SyncState.SYNCING
+        return seen.sync
+
+    @property
+    def at_target(self) -> bool:
+        """Observed in full at the target of the current plan: the only state in which its health opens gates."""
+        seen = self.observed
+        return (
+            seen is not None
+            and bool(self.target)
+            and self.released == self.target
+            and seen.release == self.release
+            and seen.digest == self.target
+            and seen.sync is SyncState.SYNCED
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """One thing that keeps a node from being released."""
+
+    edge: str
+    """`Dependency`, `NoMatch`, `Cycle`, `Project`, `Render`, `Stale`, `Manual`, `Join`, `Paused`."""
+    on: str
+    message: str
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A recorded decision that a child goes."""
+
+    key: AppKey
+    reason: str
+    decided_at: datetime
+    held: str = ""

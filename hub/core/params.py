@@ -1,0 +1,97 @@
+"""Parameter sets: merging, flattening, naming. Pure, and light: workers import it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Params: TypeAlias = dict[str, Any]
+"""One generated parameter set, plain JSON. One set gives one child."""
+
+MAX_PARAMS_TEXT = 300
+"""How much of a parameter set a message may quote, in characters."""
+MAX_NAME = 253
+
+_BAD_NAME = re.compile(r"[^-a-z0-9.]")
+
+
+class ParamsConflict(Exception):
+    """Two sets give one key different values; `key` is its dotted path. Generators say whose they were."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def merge_params(first: Mapping[str, Any], second: Mapping[str, Any], *, at: str = "") -> Params:
+    """Both sets in one; maps merge. Raises `ParamsConflict` where a key has two values."""
+    merged = dict(first)
+    for key, value in second.items():
+        path = f"{at}.{key}" if at else key
+        if key not in merged:
+            merged[key] = value
+            continue
+        held = merged[key]
+        if isinstance(held, dict) and isinstance(value, dict):
+            merged[key] = merge_params(held, value, at=path)
+        elif type(held) is not type(value) or held != value:
+            raise ParamsConflict(path)
+    return merged
+
+
+def overlay(base: Any, patch: Any) -> Any:
+    """`patch` over `base`: maps merge key by key, everything else (lists too) is replaced."""
+    if not (isinstance(base, dict) and isinstance(patch, dict)):
+        return patch
+    merged = dict(base)
+    for key, value in patch.items():
+        merged[key] = overlay(base[key], value) if key in base else value
+    return merged
+
+
+def flatten(params: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted keys and text values, for selectors: `path.basename`, `path.segments.0`."""
+    flat: dict[str, str] = {}
+
+    def walk(at: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{at}.{key}" if at else str(key), inner)
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                walk(f"{at}.{index}", inner)
+        else:
+            flat[at] = scalar_text(value)
+
+    walk("", dict(params))
+    return flat
+
+
+def scalar_text(value: Any) -> str:
+    """A scalar as Kubernetes people write it: `true`, not `True`."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """The set in one bounded line, for messages."""
+    text = json.dumps(params, sort_keys=True, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_PARAMS_TEXT else f"{text[: MAX_PARAMS_TEXT - 3]}..."
+
+
+def normalize(text: str) -> str:
+    """A name that is a DNS subdomain: what Argo CD calls `nameNormalized` and `basenameNormalized`."""
+    return _BAD_NAME.sub("-", text.lower())[:MAX_NAME].strip("-.")
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """`; did you mean "sources"?`, or nothing where nothing is near."""
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(key.lower(), sorted(by_lower), n=1, cutoff=0.6)
+    return f'; did you mean "{by_lower[found[0]]}"?' if found else ""

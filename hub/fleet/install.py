@@ -1,0 +1,126 @@
+"""What a new hub and a new spoke need on their API servers before anything of ours runs there."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.errors import ApiError, TransientError
+from agent.contract.names import AGENT_NAMESPACE, API_VERSION, HUB_NAMESPACE
+from agent.kube.discovery import RestMapper
+from agent.kube.yaml import load_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+MANAGER = "axle"
+CRDS = Path(__file__).resolve().parents[2] / "crds"
+ESTABLISHED_SECONDS = 30.0
+
+
+class NotEstablished(TransientError):
+    reason = "NotEstablished"
+
+
+async def apply_all(client: RestClient, manifests: Iterable[Manifest]) -> None:
+    """Server-side apply in the given order."""
+    mapper = RestMapper(client)
+    for manifest in manifests:
+        metadata = manifest["metadata"]
+        resource = await mapper.resource(manifest["apiVersion"], manifest["kind"], refresh=False)
+        path = resource.path(metadata.get("namespace", ""), metadata["name"])
+        await client.apply(path, manifest, field_manager=MANAGER, force=True)
+
+
+async def install_crds(client: RestClient) -> None:
+    """Apply our CRDs and wait until each is served."""
+    crds = [crd for path in sorted(CRDS.glob("*.yaml")) for crd in load_all(path.read_text(), source=path.name)]
+    await apply_all(client, crds)
+    for crd in crds:
+        await _established(client, crd["metadata"]["name"])
+
+
+async def _established(client: RestClient, name: str) -> None:
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ESTABLISHED_SECONDS
+    while True:
+        crd = await client.get(path)
+        conditions = {each["type"]: each["status"] for each in crd.get("status", {}).get("conditions", [])}
+        if conditions.get("Established") == "True":
+            return
+        if loop.time() > deadline:
+            raise NotEstablished(f"CRD {name} is not Established after {ESTABLISHED_SECONDS:.0f} s")
+        await asyncio.sleep(0.05)
+
+
+async def install_hub(client: RestClient) -> None:
+    """CRDs and the hub's own namespace."""
+    await apply_all(client, [_namespace(HUB_NAMESPACE)])
+    await install_crds(client)
+
+
+async def install_spoke(client: RestClient, *, service_accounts: Iterable[str]) -> None:
+    """The agent's namespace, and the ServiceAccounts that it impersonates, with rights to deploy.
+
+    A local fleet gives each of them the built-in `cluster-admin`: what a tenant may deploy is still its Project's
+    to say, and real spokes get narrower roles.
+    """
+    objects: list[Manifest] = [_namespace(AGENT_NAMESPACE)]
+    for name in service_accounts:
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": AGENT_NAMESPACE}
+        objects += [
+            {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": name, "namespace": AGENT_NAMESPACE},
+            },
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": f"axletree-{name}"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": "cluster-admin",
+                },
+                "subjects": [subject],
+            },
+        ]
+    await apply_all(client, objects)
+
+
+async def declare_cluster(
+    client: RestClient, name: str, *, labels: dict[str, str], values: dict[str, Any]
+) -> None:
+    """A Cluster that is accepted before it asks, as an administrator would declare it."""
+    await apply_all(
+        client,
+        [
+            {
+                "apiVersion": API_VERSION,
+                "kind": "Cluster",
+                "metadata": {"name": name, "labels": labels},
+                "spec": {"accepted": True, "values": values},
+            }
+        ],
+    )
+
+
+async def joined(client: RestClient, name: str) -> bool:
+    """Whether this cluster's agent has a certificate already: then it needs no token."""
+    try:
+        cluster = await client.get(f"/apis/{API_VERSION}/clusters/{name}")
+    except ApiError as error:
+        if error.status != 404:  # noqa: PLR2004 - HTTP status
+            raise
+        return False
+    return bool((cluster.get("status") or {}).get("sealingKey"))
+
+
+def _namespace(name: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

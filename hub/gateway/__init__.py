@@ -1,0 +1,1 @@
+"""What agents call: identity, join, assignments, bundles, reports, and whether they are there."""

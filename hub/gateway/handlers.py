@@ -1,0 +1,142 @@
+"""The routes' handlers: parse, call one thing, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+
+from agent.contract.canonical import canonical_json
+from agent.contract.wire import (
+    LONG_POLL_SECONDS,
+    SIGNATURE_HEADER,
+    JoinRequest,
+    RenewRequest,
+    ReportBatch,
+)
+from hub.gateway.errors import CertificateRequired, NoInformation, NotReady
+from hub.gateway.reports import permitted
+from hub.store.port import is_blob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.contract.model import WireModel
+    from hub.gateway.assignments import Board, View
+    from hub.gateway.guard import Admit, Call, Handler
+    from hub.gateway.join import Enrolment
+    from hub.gateway.reports import Intake
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,4})(?:$|[,;\s])")
+_ACCEPT_SECONDS = 2
+"""How soon a spoke that waits to be accepted may ask again."""
+
+
+class Blobs(Protocol):
+    """The part of the bundle store that serving needs: stored bytes by the sha256 that names them."""
+
+    def get(self, blob: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What the routes need, and the routes."""
+
+    ca_pem: str
+    board: Board
+    intake: Intake
+    enrolment: Enrolment
+    blobs: Blobs
+    admit: Admit
+    ready: Callable[[], bool]
+    stopping: Callable[[], bool]
+
+    def table(self) -> dict[str, Handler]:
+        """Handlers by their routes' names."""
+        return {
+            "healthz": self.healthz,
+            "ca": self.ca,
+            "join": self.join,
+            "assignment": self.assignment,
+            "bundle": self.bundle,
+            "reports": self.reports,
+            "renew": self.renew,
+        }
+
+    async def healthz(self, _call: Call) -> web.Response:
+        if not self.ready():
+            raise NotReady("the caches are not whole yet", retry_after=1)
+        return web.Response(text="ok")
+
+    async def ca(self, _call: Call) -> web.Response:
+        """Public: who joins compares it with the hash in its token before it sends anything."""
+        return web.Response(text=self.ca_pem, content_type="application/x-pem-file")
+
+    async def join(self, call: Call) -> web.Response:
+        answer = await self.enrolment.join(JoinRequest.model_validate_json(call.body))
+        if answer is None:
+            return web.Response(status=202, headers={"Retry-After": str(_ACCEPT_SECONDS)})
+        return _json(answer, status=201)
+
+    async def renew(self, call: Call) -> web.Response:
+        if call.peer is None:
+            raise CertificateRequired("this route needs a client certificate")
+        return _json(
+            await self.enrolment.renew(call.peer, RenewRequest.model_validate_json(call.body)), status=201
+        )
+
+    async def reports(self, call: Call) -> web.Response:
+        batch = ReportBatch.model_validate_json(call.body)
+        return _json(self.intake.take(call.cluster, batch))
+
+    async def assignment(self, call: Call) -> web.Response:
+        """Answer with the document, or 304; with `Prefer: wait=N`, once it differs from what is held.
+
+        No Assignment at all is a 404, which says nothing: an empty document would say "run nothing".
+        """
+        held = call.request.headers.get("If-None-Match", "").removeprefix("W/").strip('" ')
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _wait_seconds(call.request.headers.get("Prefer", ""))
+        while True:
+            view = self.board.view(call.cluster)
+            if view is not None and view.etag != held:
+                return _document(view)
+            if self.stopping():
+                raise NotReady("the gateway is stopping", retry_after=1)
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                break
+            await self.board.wait(call.cluster, remaining)
+            if call.peer is not None:
+                await self.admit(call.peer)
+        if view is None:
+            raise NoInformation("there is no assignment for this cluster")
+        return web.Response(status=304, headers={"ETag": f'"{view.etag}"'})
+
+    async def bundle(self, call: Call) -> web.Response:
+        """Send the stored bytes as they are: the agent hashes what it receives, so nobody unpacks."""
+        blob = call.request.match_info["blob"]
+        if not is_blob(blob) or not permitted(self.board.view(call.cluster), blob):
+            raise NoInformation("there is no such bundle for this cluster")
+        data = self.blobs.get(blob)
+        if data is None:
+            raise NoInformation("there is no such bundle for this cluster")
+        headers = {"ETag": f'"{blob}"', "Cache-Control": "private, max-age=31536000, immutable"}
+        return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+
+
+def _wait_seconds(prefer: str) -> float:
+    match = _WAIT.search(prefer)
+    return float(min(int(match[1]), LONG_POLL_SECONDS)) if match else 0.0
+
+
+def _document(view: View) -> web.Response:
+    headers = {"ETag": f'"{view.etag}"', SIGNATURE_HEADER: view.signature, "Cache-Control": "no-store"}
+    return web.Response(body=view.body, content_type="application/json", headers=headers)
+
+
+def _json(answer: WireModel, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=canonical_json(answer.wire()), content_type="application/json")

@@ -1,0 +1,122 @@
+"""How a spoke gets its certificate, and a new one before that ends."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import ApiError
+from agent.contract.token import JoinToken, TokenInvalid
+from agent.contract.wire import JoinRequest, JoinResponse, RenewRequest
+from hub.gateway import tokens
+from hub.gateway.certificates import certificate_fingerprint, key_fingerprint, read_csr
+from hub.gateway.errors import NotReady, RequestInvalid, TokenRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from cryptography.x509 import CertificateSigningRequest
+
+    from agent.kube.client import RestClient
+    from hub.gateway.clusters import Clusters
+    from hub.gateway.identity import HubIdentity
+    from hub.gateway.peers import Peer
+    from hub.gateway.tokens import TokenRecord
+
+log = logging.getLogger(__name__)
+
+_SEALING_KEY_BYTES = 32
+_CONFLICT = 409
+
+
+class Enrolment:
+    """Join and renew. Each step can be repeated, by this or another gateway, after any of them was lost."""
+
+    def __init__(
+        self, client: RestClient, identity: HubIdentity, clusters: Clusters, *, now: Callable[[], datetime]
+    ) -> None:
+        self._client = client
+        self._identity = identity
+        self._clusters = clusters
+        self._now = now
+
+    async def join(self, request: JoinRequest) -> JoinResponse | None:
+        """Give the answer to a spoke with a good token; None while nobody has accepted its cluster.
+
+        Raises `TokenRefused`, `RequestInvalid`, `ClusterGoing`; `NotReady` where two joins met.
+        """
+        csr = read_csr(request.csr)
+        _check_sealing_key(request.sealing_key)
+        try:
+            record = await self._claim(request, key_fingerprint(csr))
+            cluster = await self._clusters.enrol(request, record)
+            if not (cluster.get("spec") or {}).get("accepted"):
+                return None
+            record = await self._issue(record, csr)
+            if not record.enrolled:
+                fingerprint = certificate_fingerprint(record.certificate)
+                await self._clusters.install(request, fingerprint=fingerprint)
+                await tokens.save(self._client, replace(record, enrolled=True))
+                log.info("cluster %s joined with certificate %s", request.cluster, fingerprint[:12])
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+            raise NotReady("two joins met: ask again", retry_after=1) from error
+        return JoinResponse(
+            certificate=record.certificate,
+            ca=self._identity.ca_pem,
+            hub_id=self._identity.hub_id,
+            signing_keys=self._identity.public_keys,
+        )
+
+    async def renew(self, peer: Peer, request: RenewRequest) -> JoinResponse:
+        """Issue a new certificate for who shows a valid one; it takes over at its first use."""
+        certificate = self._identity.issue_client(read_csr(request.csr), peer.cluster, self._now())
+        await self._clusters.announce(
+            peer.cluster, in_force=peer.fingerprint, renewed=certificate_fingerprint(certificate)
+        )
+        return JoinResponse(
+            certificate=certificate,
+            ca=self._identity.ca_pem,
+            hub_id=self._identity.hub_id,
+            signing_keys=self._identity.public_keys,
+        )
+
+    async def _claim(self, request: JoinRequest, key: str) -> TokenRecord:
+        """Bind the token to this key, for good. Of two keys at once the API server lets one win."""
+        try:
+            token = JoinToken.parse(request.token)
+        except TokenInvalid as error:
+            raise TokenRefused("the token does not read") from error
+        record = await tokens.load(self._client, token.id)
+        tokens.verify(
+            record,
+            token=token,
+            cluster=request.cluster,
+            key=key,
+            hub_id=self._identity.hub_id,
+            now=self._now(),
+        )
+        if record.used_by:
+            return record
+        return await tokens.save(self._client, replace(record, used_by=key))
+
+    async def _issue(self, record: TokenRecord, csr: CertificateSigningRequest) -> TokenRecord:
+        """Fill in the certificate: kept before it is handed out, so that a repeat gives the same."""
+        if record.certificate:
+            return record
+        certificate = self._identity.issue_client(csr, record.cluster, self._now())
+        return await tokens.save(self._client, replace(record, certificate=certificate))
+
+
+def _check_sealing_key(text: str) -> None:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise RequestInvalid("sealingKey is not base64") from error
+    if len(key) != _SEALING_KEY_BYTES:
+        raise RequestInvalid(f"sealingKey is not an X25519 public key of {_SEALING_KEY_BYTES} bytes")

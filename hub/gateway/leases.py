@@ -1,0 +1,163 @@
+"""Keeps one Lease a cluster in step with what is known of its agent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import ApiError, AxletreeError
+from agent.contract.names import MANAGER_GATEWAY
+from hub.gateway import paths
+from hub.gateway.liveness import (
+    LABEL_LIVENESS,
+    RENEW_SECONDS,
+    AgentLease,
+    Liveness,
+    lease_manifest,
+    lease_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from agent.kube.client import RestClient
+
+log = logging.getLogger(__name__)
+
+_NOT_FOUND = 404
+_AT_ONCE = 16
+_RETRY_SECONDS = 5.0
+
+
+class LeaseKeeper:
+    """Writes Leases on change and every `RENEW_SECONDS`. `clock` never jumps; `now` is what Leases carry."""
+
+    def __init__(
+        self,
+        client: RestClient,
+        liveness: Liveness,
+        *,
+        holder: str,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._client = client
+        self._liveness = liveness
+        self._holder = holder
+        self._clock = clock
+        self._now = now
+        self._due: dict[str, float] = {}
+        """When each cluster's Lease is to be written next; every cluster once written is in it."""
+        self._dirty: set[str] = set()
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._kept: set[str] = set()
+        """Clusters whose Lease said "connected", by us, when we started: a first heartbeat is no news."""
+        liveness.subscribe(self._changed)
+
+    async def run(self) -> None:
+        """Until cancelled. What fails is tried again: the state to write is always the latest."""
+        await self._adopt()
+        period = min(5.0, self._liveness.stale_after / 4)
+        while True:
+            self._liveness.tick(self._clock())
+            await self.write_due()
+            self._wake.clear()
+            if not self._dirty:
+                pause = period * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def write_due(self) -> None:
+        """Write what changed and what is due."""
+        now = self._clock()
+        due = {cluster for cluster, moment in self._due.items() if moment <= now}
+        clusters = self._dirty | due
+        self._dirty = set()
+        if clusters:
+            async with asyncio.TaskGroup() as tasks:
+                for cluster in clusters:
+                    tasks.create_task(self._write(cluster))
+
+    def forget(self, cluster: str) -> None:
+        """Stop writing the Lease of a cluster that is gone."""
+        self._due.pop(cluster, None)
+        self._dirty.discard(cluster)
+        self._kept.discard(cluster)
+
+    def _changed(self, cluster: str) -> None:
+        agent = self._liveness.get(cluster)
+        if cluster in self._kept and agent is not None and agent.connected and not agent.ahead:
+            self._kept.discard(cluster)
+            self._due[cluster] = self._clock() + RENEW_SECONDS * random.uniform(0.2, 0.4)  # noqa: S311 - jitter
+            return
+        self._kept.discard(cluster)
+        self._dirty.add(cluster)
+        self._wake.set()
+
+    async def _write(self, cluster: str) -> None:
+        agent = self._liveness.get(cluster)
+        if agent is None or agent.connected is None:
+            self._due.pop(cluster, None)
+            return
+        try:
+            async with self._slots:
+                if not agent.connected and await self._kept_elsewhere(cluster):
+                    self._liveness.forget(cluster)
+                    self.forget(cluster)
+                    return
+                lease = lease_manifest(
+                    cluster,
+                    holder=self._holder,
+                    now=self._now(),
+                    connected=agent.connected,
+                    epoch=agent.epoch,
+                    seq=agent.seq,
+                    stale_after=self._liveness.stale_after,
+                )
+                path = paths.lease(lease_name(cluster))
+                await self._client.apply(path, lease, field_manager=MANAGER_GATEWAY, force=True)
+            if agent.connected:
+                # Spread, so that a fleet does not renew in one moment.
+                self._due[cluster] = self._clock() + RENEW_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
+            else:
+                self._due.pop(cluster, None)
+        except AxletreeError as error:
+            log.warning("the Lease of cluster %s was not written: %s", cluster, error)
+            self._due[cluster] = self._clock() + _RETRY_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+
+    async def _kept_elsewhere(self, cluster: str) -> bool:
+        """Whether the agent is merely connected to another gateway by now."""
+        try:
+            lease = AgentLease.read(await self._client.get(paths.lease(lease_name(cluster))))
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return False
+        return (
+            lease.connected
+            and lease.holder != self._holder
+            and not lease.abandoned(now=self._now(), stale_after=self._liveness.stale_after)
+        )
+
+    async def _adopt(self) -> None:
+        """Read the Leases that a former life of this gateway left, to spare a write for each of them."""
+        try:
+            listing = await self._client.list(paths.LEASES, label_selector=LABEL_LIVENESS)
+        except AxletreeError as error:
+            log.info("the Leases of agents were not read: %s", error)
+            return
+        now = self._now()
+        for item in listing.items:
+            lease = AgentLease.read(item)
+            fresh = (now - lease.renewed).total_seconds() < RENEW_SECONDS / 2
+            agent = self._liveness.get(lease.cluster)
+            heard_already = agent is not None and agent.connected is not None
+            if lease.connected and lease.holder == self._holder and fresh and not heard_already:
+                self._kept.add(lease.cluster)

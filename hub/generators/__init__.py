@@ -1,0 +1,1 @@
+"""Generators: each gives parameter sets, and each is one pure function."""

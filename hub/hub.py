@@ -1,0 +1,130 @@
+"""One hub in one process: gateway, controller behind its Lease, sources, renderer, store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import orjson
+
+from agent.kube.client import RestClient
+from hub.gateway.identity import HubIdentity
+from hub.gateway.server import Gateway, GatewayContext
+from hub.operator import handlers
+from hub.operator.caches import Caches
+from hub.operator.context import HubContext
+from hub.operator.controller import Controller
+from hub.operator.lease import Leader, LeadershipLost
+from hub.operator.state import State
+from hub.operator.writer import Writer
+from hub.render.pool import WorkerPool
+from hub.render.renderer import Renderer
+from hub.sources.credentials import GitCredentials
+from hub.sources.git import GitSource
+from hub.store.disk import DiskStore
+from hub.store.index import RenderIndex
+
+if TYPE_CHECKING:
+    from agent.kube.config import KubeConfig
+    from hub.operator.settings import HubSettings
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """An object with no globals, so that tests and benchmarks hold several."""
+
+    def __init__(self, config: KubeConfig, settings: HubSettings) -> None:
+        self._config = config
+        self._settings = settings
+        self.ready = asyncio.Event()
+        self.gateway: Gateway | None = None
+        self.controller: Controller | None = None
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises where the hub cannot go on; its supervisor starts it anew."""
+        client = RestClient(self._config, user_agent="axletree-hub", loads=orjson.loads, dumps=orjson.dumps)
+        try:
+            identity = await HubIdentity.load_or_create(client, now=_now())
+            store = DiskStore(self._settings.data_dir / "bundles")
+            gateway = Gateway(
+                GatewayContext(
+                    client=client,
+                    identity=identity,
+                    blobs=store,
+                    now=_now,
+                    clock=asyncio.get_running_loop().time,
+                    hosts=self._settings.public_hosts,
+                    holder="axletree-gateway",
+                    stale_after=self._settings.stale_after,
+                )
+            )
+            await gateway.start(self._settings.host, self._settings.port)
+            self.gateway = gateway
+            try:
+                await self._lead(client, identity, store)
+            finally:
+                await gateway.stop()
+        finally:
+            await client.close()
+
+    async def _lead(self, client: RestClient, identity: HubIdentity, store: DiskStore) -> None:
+        """Term after term: what a controller holds in memory does not outlive its Lease."""
+        leader = Leader(client, identity=self._settings.identity, seconds=self._settings.lease_seconds)
+        while True:
+            await leader.acquire()
+            try:
+                async with asyncio.TaskGroup() as term:
+                    term.create_task(leader.keep(), name="lease")
+                    term.create_task(self._term(client, identity, store), name="term")
+            except* LeadershipLost as lost:
+                log.warning("leadership is lost: %s", lost.exceptions[0])
+            except* asyncio.CancelledError:
+                raise
+            finally:
+                await leader.release()
+            await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+    async def _term(self, client: RestClient, identity: HubIdentity, store: DiskStore) -> None:
+        caches = Caches(client)
+        index = RenderIndex(self._settings.data_dir / "renders.sqlite")
+        source = GitSource(
+            self._settings.data_dir / "git",
+            credentials=lambda url: GitCredentials.of(caches.credentials.values()).match(url),
+            interval=self._settings.poll_interval,
+        )
+        pool = WorkerPool(size=self._settings.workers, memory_mb=self._settings.worker_memory_mb)
+        pool.start()
+        stop = asyncio.Event()
+        try:
+            context = HubContext(
+                settings=self._settings,
+                caches=caches,
+                state=State(),
+                writer=Writer(client, caches, concurrency=self._settings.write_concurrency),
+                source=source,
+                pool=pool,
+                renderer=Renderer(
+                    source=source, pool=pool, store=store, index=index, digest_key=identity.digest_key
+                ),
+                hub_id=identity.hub_id,
+                epoch=identity.epoch,
+                now=_now,
+            )
+            controller = self.controller = Controller(context)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(caches.run(), name="caches")
+                tasks.create_task(handlers.run(controller, self._config, stop=stop), name="kopf")
+                tasks.create_task(controller.run(), name="controller")
+        finally:
+            stop.set()
+            await pool.close()
+            await source.close()
+            index.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

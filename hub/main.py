@@ -1,0 +1,105 @@
+"""The hub process: gateway and controller in one, or each alone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvloop
+
+from agent.contract.errors import AxletreeError
+from agent.kube.config import in_cluster, load_kubeconfig
+from hub.hub import Hub
+from hub.operator.settings import HubSettings
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, for collectors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="axle-hub", description="The Axletree hub.")
+    parser.add_argument("--kubeconfig", type=Path, help="the hub's API server; in a Pod, its ServiceAccount")
+    parser.add_argument("--data-dir", type=Path, required=True, help="caches: Git mirrors and bundles")
+    parser.add_argument("--host", default="127.0.0.1", help="where the gateway listens")
+    parser.add_argument("--port", type=int, default=8443)
+    parser.add_argument(
+        "--public-host", action="append", default=[], help="a name agents use for the gateway"
+    )
+    parser.add_argument("--poll-interval", type=float, default=180.0, help="seconds between fetches of Git")
+    parser.add_argument("--stale-after", type=float, default=60.0, help="seconds of silence until Stale")
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    return parser.parse_args(argv)
+
+
+def settings_of(args: argparse.Namespace) -> HubSettings:
+    return HubSettings(
+        data_dir=args.data_dir,
+        host=args.host,
+        port=args.port,
+        public_hosts=tuple(dict.fromkeys([args.host, "127.0.0.1", "localhost", *args.public_host])),
+        poll_interval=args.poll_interval,
+        stale_after=args.stale_after,
+        identity=f"{socket.gethostname()}-{os.getpid()}",
+    )
+
+
+async def serve(args: argparse.Namespace) -> None:
+    """Run until SIGTERM or SIGINT."""
+    config = load_kubeconfig(args.kubeconfig) if args.kubeconfig else in_cluster()
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    hub = Hub(config, settings_of(args))
+    running = asyncio.ensure_future(hub.run())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not running.done():
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    else:
+        running.result()
+
+
+def main() -> int:
+    """Exit code 0 after a signal, 1 where the hub could not go on (its supervisor starts it anew)."""
+    args = arguments()
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=args.log_level.upper(), handlers=[handler])
+    try:
+        uvloop.run(serve(args))
+    except AxletreeError as error:
+        logging.getLogger("hub").error("%s: %s", error.reason, error)  # noqa: TRY400 - a known failure
+        return 1
+    except BaseExceptionGroup:
+        logging.getLogger("hub").exception("the hub stops")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

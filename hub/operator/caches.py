@@ -1,0 +1,79 @@
+"""The reflectors' caches that the core reads. Nothing is expanded until every one has synced.
+
+A half-seen fleet would expand to fewer children, and fewer children look like deletions (I1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agent.contract.names import LABEL_CREDENTIALS
+from agent.kube.reflector import Reflector
+from hub.operator import paths
+from hub.operator.objects import Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+SYNC_TIMEOUT = 120.0
+
+
+def _lean(obj: Manifest) -> Manifest:
+    """Without managedFields: the largest part of an object, and the hub decides nothing by it."""
+    obj.get("metadata", {}).pop("managedFields", None)
+    return obj
+
+
+class Caches:
+    """One reflector and one read-your-writes store a kind."""
+
+    def __init__(self, client: RestClient) -> None:
+        self.clusters = Objects()
+        self.cluster_sets = Objects()
+        self.projects = Objects()
+        self.sets = Objects()
+        self.applications = Objects()
+        self.assignments = Objects()
+        self.leases = Objects()
+        self.credentials = Objects()
+        self.reflectors: dict[str, Reflector] = {}
+        for name, path, objects in (
+            ("clusters", paths.CLUSTERS, self.clusters),
+            ("clustersets", paths.CLUSTER_SETS, self.cluster_sets),
+            ("projects", paths.PROJECTS, self.projects),
+            ("applicationsets", paths.APPLICATION_SETS, self.sets),
+            ("applications", paths.APPLICATIONS, self.applications),
+            ("assignments", paths.ASSIGNMENTS, self.assignments),
+            ("leases", paths.LEASES, self.leases),
+        ):
+            self._reflect(client, name, path, objects.observe)
+        self._reflect(
+            client, "credentials", paths.SECRETS, self.credentials.observe, label_selector=LABEL_CREDENTIALS
+        )
+
+    def _reflect(
+        self,
+        client: RestClient,
+        name: str,
+        path: str,
+        observe: Callable[[Manifest | None, Manifest | None], None],
+        *,
+        label_selector: str = "",
+    ) -> None:
+        reflector = Reflector(client, path, label_selector=label_selector, transform=_lean)
+        reflector.subscribe(observe)
+        self.reflectors[name] = reflector
+
+    async def run(self) -> None:
+        """Keep every cache until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, reflector in self.reflectors.items():
+                tasks.create_task(reflector.run(), name=f"reflector-{name}")
+
+    async def wait_synced(self) -> None:
+        for reflector in self.reflectors.values():
+            await reflector.wait_synced(SYNC_TIMEOUT)

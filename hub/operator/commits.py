@@ -1,0 +1,59 @@
+"""One pass's view of Git: a revision is resolved once, and every set of the pass reads that commit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import AxletreeError
+from hub.sources.port import MAX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hub.sources.port import RepoListing, Source
+
+
+class Commits:
+    """A `Source` that remembers what each revision was, errors included, for as long as a pass lasts."""
+
+    def __init__(self, source: Source, *, fresh: bool) -> None:
+        self._source = source
+        self._fresh = fresh
+        self._known: dict[tuple[str, str], asyncio.Task[str]] = {}
+
+    async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
+        key = (repo_url, revision)
+        if key not in self._known:
+            resolving = self._source.resolve(repo_url, revision, fresh=fresh or self._fresh)
+            self._known[key] = asyncio.ensure_future(resolving)
+        return await asyncio.shield(self._known[key])
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """`repo@revision` -> commit of everything that resolved in this pass."""
+        return {
+            f"{repo}@{revision}": task.result()
+            for (repo, revision), task in self._known.items()
+            if task.done() and not isinstance(task.exception(), AxletreeError)
+        }
+
+    async def tree_id(self, repo_url: str, commit: str, path: str) -> str | None:
+        return await self._source.tree_id(repo_url, commit, path)
+
+    async def listing(self, repo_url: str, commit: str) -> RepoListing:
+        return await self._source.listing(repo_url, commit)
+
+    async def files(
+        self, repo_url: str, commit: str, path: str, *, limit_bytes: int = MAX_BYTES
+    ) -> dict[str, bytes]:
+        return await self._source.files(repo_url, commit, path, limit_bytes=limit_bytes)
+
+    async def read(self, repo_url: str, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
+        return await self._source.read(repo_url, commit, paths)
+
+    def known_at(self, repo_url: str) -> float | None:
+        return self._source.known_at(repo_url)
+
+    async def close(self) -> None:
+        """Nothing of its own: the source outlives the pass."""

@@ -1,0 +1,287 @@
+"""The controller: events wake keys, two loops serve them.
+
+The plan loop is the slow one: Git, expansion, rendering. The release loop is the fast one: reports and gates. They
+share caches and memory, and each owns what it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.errors import ApiError, AxletreeError
+from agent.contract.names import ANNOTATION_REFRESH
+from hub.operator import views
+from hub.operator.deletion import Deletions
+from hub.operator.fleetstatus import FleetStatuses
+from hub.operator.objects import key_of
+from hub.operator.planner import Planner
+from hub.operator.poller import Poller
+from hub.operator.releaser import Releaser
+from hub.operator.state import Target
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+    from hub.operator.context import HubContext
+
+log = logging.getLogger(__name__)
+INTAKE_WAIT = 5.0
+RETRY_SECONDS = 5.0
+
+
+class Controller:
+    """Runs while it leads. Made anew for each term: what it holds in memory must not outlive its Lease."""
+
+    def __init__(self, hub: HubContext) -> None:
+        self._hub = hub
+        self.releaser = Releaser(hub)
+        self.planner = Planner(hub)
+        self.deletions = Deletions(hub, self)
+        self.fleet_statuses = FleetStatuses(hub)
+        self._views: dict[str, object] = {}
+        self._poller = Poller(hub, self)
+        self._sets: set[str] = set()
+        self._apps: set[str] = set()
+        self._fresh: set[str] = set()
+        self._wake = asyncio.Event()
+        self._intake: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(10_000)
+        self._ready = False
+
+    # -- intake: kopf and the reflectors wake keys here
+
+    def wake(self, plural: str, key: str, resource_version: str) -> None:
+        """From kopf: something about this object changed. Its content is read from our own cache."""
+        self._intake.put_nowait((plural, key, resource_version))
+
+    def alive(self) -> dict[str, Any]:
+        return {"synced": self._ready, "sets": len(self._hub.caches.sets)}
+
+    def plan_set(self, key: str, *, fresh: bool = False) -> None:
+        """Ask for a pass over a set, and over those that read the same repository and revision."""
+        self._sets.add(key)
+        if fresh:
+            self._fresh.add(key)
+        self._wake.set()
+
+    def plan_app(self, key: str, *, fresh: bool = False) -> None:
+        """Ask for a pass over a hand-written Application."""
+        self._apps.add(key)
+        if fresh:
+            self._fresh.add(key)
+        self._wake.set()
+
+    def plan_everything(self) -> None:
+        for key in self._hub.caches.sets:
+            self.plan_set(key)
+        for key, obj in self._hub.caches.applications.view().items():
+            if views.owner_of(obj) is None:
+                self.plan_app(key)
+
+    # -- life
+
+    async def run(self) -> None:
+        """Until cancelled. Starts with a pass over everything, on complete caches only."""
+        caches = self._hub.caches
+        await caches.wait_synced()
+        self._restore()
+        caches.applications.subscribe(self._application_changed)
+        caches.leases.subscribe(self._lease_changed)
+        caches.sets.subscribe(self._set_changed)
+        for objects, plural in ((caches.clusters, "clusters"), (caches.projects, "projects")):
+            objects.subscribe(lambda old, new, plural=plural: self._gone(plural, old, new))  # type: ignore[misc]
+        caches.cluster_sets.subscribe(lambda old, new: self._gone("clustersets", old, new))
+        self._ready = True
+        self.plan_everything()
+        for key in caches.applications:
+            self.releaser.wake(key)
+        for name in caches.clusters:
+            self.releaser.wake_cluster(name)
+            self.deletions.wake_cluster(name)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._serve_intake(), name="intake")
+            tasks.create_task(self._plan_loop(), name="plan")
+            tasks.create_task(self.releaser.run(), name="release")
+            tasks.create_task(self.releaser.statuses.run(), name="statuses")
+            tasks.create_task(self.fleet_statuses.run(), name="fleet-statuses")
+            tasks.create_task(self.deletions.run(), name="deletions")
+            tasks.create_task(self._poller.run(), name="poll")
+            tasks.create_task(self._full_pass(), name="full-pass")
+
+    def _restore(self) -> None:
+        """What earlier processes decided: targets from status, releases from Assignments."""
+        for key, obj in self._hub.caches.applications.view().items():
+            target = Target.from_status(obj)
+            if target is not None:
+                self._hub.state.targets[key] = target
+        for key, obj in self._hub.caches.sets.view().items():
+            state = self._hub.state.set(key)
+            state.plan = (obj.get("status") or {}).get("plan") or {}
+            state.revisions = dict(state.plan.get("revisions") or {})
+            state.refresh = _refresh_of(obj)
+        self.releaser.restore()
+
+    async def _full_pass(self) -> None:
+        """A lost event costs at most this long."""
+        while True:
+            await asyncio.sleep(self._hub.settings.full_pass * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            self.plan_everything()
+            for key in self._hub.caches.applications:
+                self.releaser.wake(key)
+
+    # -- events
+
+    async def _serve_intake(self) -> None:
+        while True:
+            plural, key, version = await self._intake.get()
+            reflector = self._hub.caches.reflectors[plural]
+            namespace, _, name = key.rpartition("/")
+            try:
+                await reflector.wait_version((namespace, name), version, INTAKE_WAIT)
+            except (TimeoutError, AxletreeError):
+                log.debug("the cache of %s did not reach %s in time", plural, version)
+            self._dispatch(plural, key)
+
+    def _dispatch(self, plural: str, key: str) -> None:
+        match plural:
+            case "applicationsets":
+                self._dispatch_set(key)
+            case "clusters":
+                self.releaser.wake_cluster(key)
+                self.deletions.wake_cluster(key)
+                self._fleet_changed(key)
+            case "clustersets":
+                self._fleet_changed(key)
+            case "projects":
+                namespace = key.partition("/")[0]
+                self.fleet_statuses.wake()
+                for key_ in self.releaser.graph.touching_namespace(namespace):
+                    self.releaser.wake(key_)
+                for each in [each for each in self._hub.caches.sets if each.startswith(f"{namespace}/")]:
+                    self.plan_set(each)
+                for each, obj in self._hub.caches.applications.view().items():
+                    if each.startswith(f"{namespace}/") and views.owner_of(obj) is None:
+                        self.plan_app(each)
+
+    def _dispatch_set(self, key: str) -> None:
+        """Our own status writes come back as events, too: only what a person changed is planned."""
+        obj = self._hub.caches.sets.get(key)
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
+            self.deletions.wake_set(key)
+            return
+        state = self._hub.state.set(key)
+        refresh = _refresh_of(obj)
+        if refresh != state.refresh:
+            self.plan_set(key, fresh=True)
+        elif obj["metadata"].get("generation") != state.generation or self.planner.approval_pending(obj):
+            self.plan_set(key)
+        self.releaser.statuses.set_dirty(key)
+
+    def _fleet_changed(self, key: str) -> None:
+        """Plan anew where something moved that expansion or rendering reads; our own status writes do not."""
+        self.fleet_statuses.wake()
+        fleet = self._hub.fleet()
+        view = fleet.clusters.get(key)
+        now = (replace(view, stale=False) if view is not None else None, fleet.cluster_sets.get(key))
+        if self._views.get(key) != now:
+            self._views[key] = now
+            self.plan_everything()
+
+    def _set_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is not None and (new is None or "deletionTimestamp" in new["metadata"]):
+            self.deletions.wake_set(key_of(obj))
+
+    def _gone(self, plural: str, old: Manifest | None, new: Manifest | None) -> None:
+        """Kopf may miss what was deleted while it listed; the reflector's re-list does not."""
+        if new is None and old is not None:
+            self._dispatch(plural, key_of(old))
+
+    def _application_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is None:
+            return
+        key = key_of(obj)
+        self.releaser.wake(key)
+        if new is None or "deletionTimestamp" in new["metadata"] or _removed(new):
+            self.deletions.wake_app(key, owner=views.owner_of(obj))
+        if new is None:
+            return
+        if views.owner_of(new) is not None:
+            if old is not None and old["metadata"].get("generation") != new["metadata"].get("generation"):
+                self.plan_set(views.owner_of(new) or "")
+            return
+        state = self._hub.state.app(key)
+        if _refresh_of(new) != state.refresh:
+            self.plan_app(key, fresh=True)
+        elif new["metadata"].get("generation") != state.generation:
+            self.plan_app(key)
+
+    def _lease_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is not None and obj["metadata"]["name"].startswith("agent-"):
+            self.releaser.wake_cluster(obj["metadata"]["name"].removeprefix("agent-"))
+
+    # -- the plan loop
+
+    async def _plan_loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            sets, self._sets = self._sets, set()
+            apps, self._apps = self._apps, set()
+            fresh, self._fresh = self._fresh, set()
+            sets |= self._sharing(sets, apps)
+            try:
+                touched = await self.planner.plan(sets, apps, fresh=bool(fresh))
+            except ApiError as error:
+                log.warning("the plan pass is tried again: %s", error)
+                self._retry(sets, apps, fresh)
+                continue
+            for key in touched:
+                self.releaser.wake(key)
+            for key in sets:
+                self.releaser.statuses.set_dirty(key)
+            self.fleet_statuses.wake()
+            self._again_later(self.planner.unsettled(sets))
+
+    def _again_later(self, unsettled: set[str]) -> None:
+        """A source that could not be reached may be back soon."""
+
+        def again() -> None:
+            for key in unsettled:
+                self.plan_set(key)
+
+        if unsettled:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+
+    def _retry(self, sets: set[str], apps: set[str], fresh: set[str]) -> None:
+        def again() -> None:
+            self._sets |= sets
+            self._apps |= apps
+            self._fresh |= fresh
+            self._wake.set()
+
+        asyncio.get_running_loop().call_later(random.uniform(0.3, 1.0), again)  # noqa: S311 - jitter
+
+    def _sharing(self, sets: set[str], apps: set[str]) -> set[str]:
+        """Sets that read a repository and revision which one of these reads: all see the same commit."""
+        states = self._hub.state
+        reads = {each for key in sets for each in states.set(key).revisions}
+        reads |= {each for key in apps for each in states.app(key).revisions}
+        return {
+            key
+            for key, state in states.sets.items()
+            if key in self._hub.caches.sets and reads & state.revisions.keys()
+        }
+
+
+def _refresh_of(obj: Manifest) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(ANNOTATION_REFRESH, ""))
+
+
+def _removed(obj: Manifest) -> bool:
+    """The agent says that everything of it is gone."""
+    return bool(((obj.get("status") or {}).get("observed") or {}).get("deleted"))

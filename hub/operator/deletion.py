@@ -1,0 +1,264 @@
+"""Deletion: a tombstone exists only by a decision that is recorded here or by an expansion that succeeded.
+
+A deletionTimestamp alone decides nothing: a terminating namespace, a removed CRD or a garbage collector sets it,
+too. So a live read first shows that only this object was meant; everything else is Held, and stays where it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agent.contract.errors import ApiError
+from agent.contract.names import ANNOTATION_APPROVE, FINALIZER, GROUP, HUB_NAMESPACE
+from hub.core.plan import HELD_BY_BREAKER, breaker_limit
+from hub.operator import paths, views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agent.contract.manifest import Manifest
+    from hub.operator.context import HubContext
+    from hub.operator.objects import Objects
+
+log = logging.getLogger(__name__)
+BREAKER_PERIOD = timedelta(hours=1)
+ANNOTATION_FORCE = f"{GROUP}/force-remove"
+"""On a Cluster that is being removed: do not wait for an agent that will never answer."""
+
+
+class Plans(Protocol):
+    def plan_set(self, key: str, *, fresh: bool = False) -> None: ...
+
+    def plan_everything(self) -> None: ...
+
+
+class Deletions:
+    """Serves keys one after the other; each step can be repeated."""
+
+    def __init__(self, hub: HubContext, plans: Plans) -> None:
+        self._hub = hub
+        self._plans = plans
+        self._queue: dict[tuple[str, str], None] = {}
+        self._wake = asyncio.Event()
+
+    def wake_set(self, key: str) -> None:
+        self._add("set", key)
+
+    def wake_app(self, key: str, *, owner: str | None) -> None:
+        self._add("app", key)
+        if owner is not None:
+            self._add("set", owner)
+
+    def wake_cluster(self, name: str) -> None:
+        self._add("cluster", name)
+
+    def _add(self, kind: str, key: str) -> None:
+        self._queue[kind, key] = None
+        self._wake.set()
+
+    async def run(self) -> None:
+        serve = {"set": self._set, "app": self._app, "cluster": self._cluster}
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._queue = self._queue, {}
+            for failed in await self._hub.writer.all(
+                self._serve(serve[kind], kind, key) for kind, key in batch
+            ):
+                raise failed
+
+    async def _serve(self, step: Callable[[str], Any], kind: str, key: str) -> None:
+        try:
+            await step(key)
+        except ApiError as error:
+            log.warning("deletion of %s %s is tried again: %s", kind, key, error)
+            asyncio.get_running_loop().call_later(1.0, self._add, kind, key)
+
+    # -- sets
+
+    async def _set(self, key: str) -> None:
+        obj = self._hub.caches.sets.get(key)
+        children = [each for each in self._hub.caches.applications.values() if views.owner_of(each) == key]
+        if obj is None:
+            self._hub.state.sets.pop(key, None)
+            return
+        if "deletionTimestamp" not in obj["metadata"]:
+            if FINALIZER not in (obj["metadata"].get("finalizers") or []):
+                await self._add_finalizer(self._hub.caches.sets, paths.application_set(key), obj)
+            if any("deletionTimestamp" in each["metadata"] for each in children):
+                return
+            if len(children) != (self._hub.state.set(key).plan.get("counts") or {}).get("children"):
+                self._plans.plan_set(key)  # a child is gone: it is made again, or its deletion is done
+            return
+        if not children:
+            await self._drop_finalizer(self._hub.caches.sets, paths.application_set(key), obj)
+            return
+        problem = await self._not_meant(obj, "applicationsets")
+        if problem:
+            self._hub.state.set(key).problem = ("DeletionHeld", problem)
+            return
+        for each in children:
+            self._add("app", f"{each['metadata']['namespace']}/{each['metadata']['name']}")
+        await self._decide([each for each in children if not _decision(each)], "Deleted")
+
+    # -- applications
+
+    async def _app(self, key: str) -> None:
+        obj = self._hub.caches.applications.get(key)
+        if obj is None:
+            self._hub.state.targets.pop(key, None)
+            self._hub.state.apps.pop(key, None)
+            return
+        decision = _decision(obj)
+        if decision.get("held") and self._approved(obj):
+            await self._record(obj, decision["reason"], held="")
+            return
+        if decision and not decision.get("held"):
+            observed = (obj.get("status") or {}).get("observed") or {}
+            if observed.get("deleted") or not self._runs(key, obj):
+                await self._finish(key, obj)
+            return
+        if "deletionTimestamp" not in obj["metadata"] or decision:
+            return
+        owner = views.owner_of(obj)
+        if owner is not None:
+            if owner in self._hub.caches.sets:
+                # Nobody decided that it goes: the set still wants it, and it is made again as it was.
+                await self._drop_finalizer(self._hub.caches.applications, paths.application(key), obj)
+            return
+        problem = await self._not_meant(obj, "applications")
+        if problem:
+            log.warning("deletion of %s is held: %s", key, problem)
+            await self._record(obj, "Deleted", held=problem)
+            return
+        await self._decide([obj], "Deleted")
+
+    def _approved(self, obj: Manifest) -> bool:
+        """`axle approve` on the app itself, or on its set while that is being deleted."""
+        if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE) == "deletion":
+            return True
+        owner = self._hub.caches.sets.get(views.owner_of(obj) or "")
+        if owner is None or "deletionTimestamp" not in owner["metadata"]:
+            return False
+        return str((owner["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE, "")).startswith(
+            "deletion"
+        )
+
+    def _runs(self, key: str, obj: Manifest) -> bool:
+        """Whether its cluster's agent was ever told of it: only then must it answer."""
+        cluster = obj["spec"]["cluster"]
+        known = self._hub.caches.clusters.get(cluster)
+        if known is None or not (known.get("status") or {}).get("sealingKey"):
+            return False
+        assignment = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{cluster}")
+        if assignment is None:
+            return False
+        spec = assignment["spec"]
+        return any(entry["app"] == key for entry in (*spec.get("apps", ()), *spec.get("tombstones", ())))
+
+    async def _finish(self, key: str, obj: Manifest) -> None:
+        """Nothing of it is left on its cluster: the object may go."""
+        path = paths.application(key)
+        if "deletionTimestamp" not in obj["metadata"]:
+            await self._hub.writer.remove(path, uid=obj["metadata"]["uid"])
+        await self._drop_finalizer(self._hub.caches.applications, path, obj)
+
+    # -- clusters
+
+    async def _cluster(self, name: str) -> None:
+        obj = self._hub.caches.clusters.get(name)
+        if obj is None:
+            return
+        path = f"{paths.CLUSTERS}/{name}"
+        if "deletionTimestamp" not in obj["metadata"]:
+            if FINALIZER not in (obj["metadata"].get("finalizers") or []):
+                await self._add_finalizer(self._hub.caches.clusters, path, obj)
+            return
+        here = [each for each in self._hub.caches.applications.values() if each["spec"]["cluster"] == name]
+        if not here:
+            await self._forget_cluster(name, obj)
+            return
+        problem = await self._not_meant(obj, "clusters")
+        if problem:
+            log.warning("removal of cluster %s is held: %s", name, problem)
+            return
+        await self._decide([each for each in here if not _decision(each)], "ClusterRemoved")
+        if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE) == "true":
+            for each in here:
+                await self._finish(f"{each['metadata']['namespace']}/{each['metadata']['name']}", each)
+        asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
+
+    async def _forget_cluster(self, name: str, obj: Manifest) -> None:
+        for path in (f"{paths.ASSIGNMENTS}/{name}", f"{paths.LEASES}/agent-{name}"):
+            current = await self._hub.writer.get(path)
+            if current is not None:
+                await self._hub.writer.remove(path, uid=current["metadata"]["uid"])
+        await self._drop_finalizer(self._hub.caches.clusters, f"{paths.CLUSTERS}/{name}", obj)
+        self._plans.plan_everything()
+
+    # -- decisions
+
+    async def _not_meant(self, obj: Manifest, plural: str) -> str:
+        """Why this deletionTimestamp is nobody's decision about this object; empty where it is one.
+
+        Live reads: a cache could show the moment before the namespace began to terminate.
+        """
+        namespace = obj["metadata"].get("namespace")
+        if namespace:
+            parent = await self._hub.writer.get(f"{paths.NAMESPACES}/{namespace}")
+            if parent is None or "deletionTimestamp" in parent["metadata"]:
+                return f"namespace {namespace} is terminating: nothing that runs is deleted for that"
+        crd = await self._hub.writer.get(f"{paths.CRDS}/{plural}.{GROUP}")
+        if crd is None or "deletionTimestamp" in crd["metadata"]:
+            return f"the CRD {plural}.{GROUP} is terminating: nothing that runs is deleted for that"
+        return ""
+
+    async def _decide(self, objects: list[Manifest], reason: str) -> None:
+        """Record a person's decision, unless it is too much at once for the whole hub."""
+        everything = self._hub.caches.applications.values()
+        recent = [_decision(each).get("decidedAt", "") for each in everything if _decision(each)]
+        since = self._hub.now() - BREAKER_PERIOD
+        count = len(objects) + sum(1 for moment in recent if datetime.fromisoformat(moment) > since)
+        held = HELD_BY_BREAKER if count > breaker_limit(len(everything)) else ""
+        await self._all(self._record(each, reason, held=held) for each in objects)
+
+    async def _record(self, obj: Manifest, reason: str, *, held: str) -> None:
+        metadata = obj["metadata"]
+        moment = self._hub.now().isoformat().replace("+00:00", "Z")
+        await self._hub.writer.status(
+            self._hub.caches.applications,
+            paths.application(f"{metadata['namespace']}/{metadata['name']}"),
+            {"deletion": {"reason": reason, "decidedAt": moment, "held": held or None}},
+        )
+        self._add("app", f"{metadata['namespace']}/{metadata['name']}")
+
+    async def _all(self, writes: Iterable[Any]) -> None:
+        for failure in await self._hub.writer.all(writes):
+            raise failure
+
+    # -- finalizers
+
+    async def _add_finalizer(self, objects: Objects, path: str, obj: Manifest) -> None:
+        finalizers = [*(obj["metadata"].get("finalizers") or []), FINALIZER]
+        await self._finalizers(objects, path, obj, finalizers)
+
+    async def _drop_finalizer(self, objects: Objects, path: str, obj: Manifest) -> None:
+        current = await self._hub.writer.get(path)
+        if current is None or current["metadata"]["uid"] != obj["metadata"]["uid"]:
+            return
+        finalizers = [each for each in current["metadata"].get("finalizers") or [] if each != FINALIZER]
+        if len(finalizers) != len(current["metadata"].get("finalizers") or []):
+            await self._finalizers(objects, path, current, finalizers)
+
+    async def _finalizers(self, objects: Objects, path: str, obj: Manifest, finalizers: list[str]) -> None:
+        """At the version that was read: a finalizer that someone else just added must not be lost."""
+        version = obj["metadata"]["resourceVersion"]
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": version}}
+        await self._hub.writer.merge(objects, path, patch)
+
+
+def _decision(obj: Manifest) -> dict[str, Any]:
+    return (obj.get("status") or {}).get("deletion") or {}

@@ -1,0 +1,85 @@
+"""Application objects -> the graph's nodes: what is wanted, what is assigned, what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.contract.names import HUB_CLUSTER, applyset_id
+from hub.core.model import AppNode
+from hub.operator import views
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+    from hub.core.rollout import Release
+    from hub.operator.context import HubContext
+
+_WAITS = ("Join:",)
+"""Problems that are a wait, not a failure: the release rule has its own words for them."""
+
+
+class Nodes:
+    """Builds nodes, and knows which root Application an object on the hub came from."""
+
+    def __init__(self, hub: HubContext) -> None:
+        self._hub = hub
+        self._roots: dict[str, str] = {}
+        self._released: dict[str, dict[str, tuple[str, int]]] = {}
+        """cluster -> app -> (digest, release), as the Assignment says."""
+
+    def assigned(self, cluster: str, spec: dict[str, object]) -> None:
+        """The Assignment of a cluster as it is now: the source of what is released."""
+        apps = spec.get("apps")
+        entries = apps if isinstance(apps, list) else []
+        self._released[cluster] = {entry["app"]: (entry["digest"], entry["release"]) for entry in entries}
+
+    def release(self, node: AppNode, release: Release) -> AppNode:
+        """Let it go: from here on this is what is released, and the next Assignment says so."""
+        self._released.setdefault(node.cluster, {})[node.key] = (release.digest, release.release)
+        return replace(node, released=release.digest, release=release.release)
+
+    def blobs(self, cluster: str) -> dict[str, str]:
+        """The stored bytes of each target, for releases that the last Assignment does not have yet."""
+        targets = self._hub.state.targets
+        released = self._released.get(cluster, {})
+        return {
+            key: target.blob
+            for key, (digest, _) in released.items()
+            if (target := targets.get(key)) is not None and target.digest == digest
+        }
+
+    def release_of(self, cluster: str, key: str) -> tuple[str, int]:
+        return self._released.get(cluster, {}).get(key, ("", 0))
+
+    def build(self, key: str, obj: Manifest) -> AppNode:
+        spec = views.application_spec(obj)
+        status = obj.get("status") or {}
+        owner = views.owner_of(obj)
+        target = self._hub.state.targets.get(key)
+        digest, release = self.release_of(spec.cluster, key)
+        if not release:
+            release = int((status.get("sync") or {}).get("release", 0))
+        if spec.cluster == HUB_CLUSTER:
+            self._roots[applyset_id(self._hub.hub_id, HUB_CLUSTER, key)] = key
+        problem = target.problem if target is not None else ""
+        deletion = status.get("deletion") or {}
+        return AppNode(
+            key=key,
+            cluster=spec.cluster,
+            labels=obj["metadata"].get("labels") or {},
+            owner=owner,
+            part_of=self.root_of(obj),
+            depends_on=tuple(spec.depends_on),
+            mode=spec.sync.mode,
+            plan=target.plan if target is not None else 0,
+            target=target.digest if target is not None else "",
+            target_problem="" if problem.startswith(_WAITS) else problem,
+            released=digest,
+            release=release,
+            observed=views.observed_of(obj),
+            deleting=bool(deletion) and not deletion.get("held"),
+        )
+
+    def root_of(self, obj: Manifest) -> str | None:
+        """The root Application whose manifests include this object, by the agent's own label."""
+        return self._roots.get(views.part_of_label(obj))

@@ -1,0 +1,174 @@
+"""The release loop: reports and targets come in, the graph decides, Assignments go out.
+
+One task owns the graph. A step takes every key that was touched since the last one, updates their nodes, asks the
+core what may be released now, and writes: first the targets, then one Assignment a cluster, then what people see.
+A small event touches its own neighbourhood only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.errors import ApiError
+from agent.contract.names import API_VERSION, HUB_NAMESPACE
+from hub.core.assign import assignment_spec
+from hub.core.graph import AppGraph
+from hub.core.rollout import decide
+from hub.operator.nodes import Nodes
+from hub.operator.statuses import Statuses
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+    from hub.core.model import AppKey, AppNode, Fleet
+    from hub.operator.context import HubContext
+
+log = logging.getLogger(__name__)
+RETRY = 0.3
+
+
+class Releaser:
+    """Wake it with keys; `run` steps until cancelled."""
+
+    def __init__(self, hub: HubContext) -> None:
+        self._hub = hub
+        self.graph = AppGraph()
+        self.nodes = Nodes(hub)
+        self.statuses = Statuses(hub, self.graph, self.nodes, on_root=self.wake)
+        self._dirty: set[AppKey] = set()
+        self._clusters: set[str] = set()
+        self._wake = asyncio.Event()
+        self.idle = asyncio.Event()
+
+    def wake(self, key: AppKey) -> None:
+        self._dirty.add(key)
+        self.idle.clear()
+        self._wake.set()
+
+    def wake_cluster(self, name: str) -> None:
+        """Its liveness, acceptance or labels changed: every gate on it may have, too."""
+        self._clusters.add(name)
+        self.idle.clear()
+        self._wake.set()
+
+    def restore(self) -> None:
+        """After the caches have synced: what is assigned is what was released."""
+        for obj in self._hub.caches.assignments.values():
+            self.nodes.assigned(obj["metadata"]["name"], obj["spec"])
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            keys, self._dirty = self._dirty, set()
+            clusters, self._clusters = self._clusters, set()
+            try:
+                await self.step(keys, clusters)
+            except ApiError as error:
+                if not error.transient and error.status != 409:  # noqa: PLR2004 - HTTP status
+                    raise
+                log.warning("the step is tried again: %s", error)
+                self.restore()
+                await asyncio.sleep(RETRY * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                self._dirty |= keys
+                self._clusters |= clusters
+                self._wake.set()
+            if not self._wake.is_set():
+                self.idle.set()
+
+    async def step(self, keys: set[AppKey], clusters: set[str]) -> None:
+        """One round over what was touched. Repeating it changes nothing."""
+        fleet = self._hub.fleet()
+        affected = set(keys) | self.statuses.dirty_roots()
+        for name in clusters:
+            affected |= self._refresh_cluster(name, fleet)
+        gone: dict[AppKey, str] = {}
+        for key in keys:
+            affected |= self._refresh(key, gone)
+        touched = {node.cluster for key in keys if (node := self.graph.get(key)) is not None}
+        released = self._release(affected, fleet)
+        touched |= set(gone.values()) | {node.cluster for node in released.values()}
+        moved = {key for key in affected if self._target_moved(key)} | set(released)
+        await self.statuses.write(moved, fleet)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._assign(touched, fleet))
+            tasks.create_task(self.statuses.write(affected - moved, fleet))
+
+    def _target_moved(self, key: AppKey) -> bool:
+        """Whether its object does not say yet what its plan wants: targets are written before releases."""
+        node, obj = self.graph.get(key), self._hub.caches.applications.get(key)
+        if node is None or obj is None:
+            return False
+        return (((obj.get("status") or {}).get("sync") or {}).get("target") or "") != node.target
+
+    def _refresh_cluster(self, name: str, fleet: Fleet) -> set[AppKey]:
+        """Its labels are what edges select by; its liveness is what gates ask for."""
+        view = fleet.clusters.get(name)
+        moved = self.graph.remove_cluster(name) if view is None else self.graph.upsert_cluster(view)
+        self.statuses.cluster_dirty(name)
+        return moved | self.graph.touching_cluster(name)
+
+    def _refresh(self, key: AppKey, gone: dict[AppKey, str]) -> set[AppKey]:
+        """The node as the caches have it now; returns whose gates may have moved."""
+        obj = self._hub.caches.applications.get(key)
+        before = self.graph.get(key)
+        if obj is None:
+            if before is None:
+                return set()
+            gone[key] = before.cluster
+            self.statuses.moved(before, None)
+            return self.graph.remove(key)
+        node = self.nodes.build(key, obj)
+        self.statuses.moved(before, node)
+        return self.graph.upsert(node)
+
+    def _release(self, affected: set[AppKey], fleet: Fleet) -> dict[AppKey, AppNode]:
+        """Let go of all that may go, and of what that opens in turn; returns the released nodes."""
+        released: dict[AppKey, AppNode] = {}
+        pending = set(affected)
+        while pending:
+            releases = decide(pending, self.graph, fleet)
+            pending = set()
+            for release in releases:
+                before = self.graph.get(release.key)
+                if before is None:
+                    continue
+                node = self.nodes.release(before, release)
+                self.statuses.moved(before, node)
+                pending |= self.graph.upsert(node)
+                released[node.key] = node
+            affected |= pending
+        return released
+
+    async def _assign(self, clusters: set[str], fleet: Fleet) -> None:
+        """One write a cluster, and only where the content differs."""
+        writes = []
+        for name in sorted(clusters):
+            if name not in fleet.clusters:
+                continue
+            current = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
+            spec = assignment_spec(
+                name,
+                self.graph,
+                blobs=self.nodes.blobs(name),
+                tombstones=self.statuses.tombstones(name),
+                previous=(current or {}).get("spec"),
+                epoch=self._hub.epoch,
+                orphan=self.statuses.orphans(name),
+                fleet=fleet,
+            )
+            if spec is None:
+                continue
+            writes.append(self._write_assignment(name, current, spec))
+        for failure in await self._hub.writer.all(writes):
+            raise failure
+
+    async def _write_assignment(self, name: str, current: Manifest | None, spec: dict[str, Any]) -> None:
+        metadata: dict[str, Any] = {"name": name, "namespace": HUB_NAMESPACE}
+        if current is not None:
+            metadata["resourceVersion"] = current["metadata"]["resourceVersion"]
+        manifest = {"apiVersion": API_VERSION, "kind": "Assignment", "metadata": metadata, "spec": spec}
+        await self._hub.writer.assignment(manifest)
+        self.nodes.assigned(name, spec)

@@ -1,0 +1,28 @@
+"""What a hub process is told at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """`data_dir` holds caches only (Git mirrors, bundles): it can be lost and is made again."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    public_hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
+    """What the gateway's certificate is valid for."""
+    poll_interval: float = 180.0
+    """Seconds between fetches of a repository that nobody asked to refresh."""
+    full_pass: float = 300.0
+    """Seconds between passes over everything: a lost event costs at most this."""
+    stale_after: float = 60.0
+    workers: int = 1
+    worker_memory_mb: int = 512
+    write_concurrency: int = 32
+    lease_seconds: float = 15.0
+    identity: str = field(default="axletree-hub")
+    """Who holds the Lease; unique a process."""

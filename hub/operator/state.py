@@ -1,0 +1,66 @@
+"""What the controller holds in memory between events. All of it can be rebuilt from CRs, Git and reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the current plan gives one child. `problem` set: there is no new target, and this says why."""
+
+    plan: int
+    digest: str = ""
+    blob: str = ""
+    revision: str = ""
+    problem: str = ""
+    """`Reason: message` of a render or project error."""
+    permanent: bool = True
+    """Whether only a change can help (Stalled), or time may (a source that cannot be reached)."""
+
+    @classmethod
+    def from_status(cls, obj: Manifest) -> Target | None:
+        """What an earlier process had decided."""
+        sync: dict[str, Any] = (obj.get("status") or {}).get("sync") or {}
+        if not sync.get("target"):
+            return None
+        return cls(
+            plan=int(sync.get("plan", 0)),
+            digest=sync["target"],
+            blob=sync.get("targetBlob", ""),
+            revision=sync.get("revision", ""),
+        )
+
+
+@dataclass(slots=True)
+class SetState:
+    """One ApplicationSet (or one hand-written Application) between passes."""
+
+    plan: dict[str, Any] = field(default_factory=dict)
+    """status.plan as last written or read."""
+    problem: tuple[str, str] | None = None
+    """(reason, message) of the last failed expansion: the last good plan stays."""
+    permanent: bool = True
+    generation: int = 0
+    refresh: str = ""
+    """The refresh annotation's value that was served last."""
+    revisions: dict[str, str] = field(default_factory=dict)
+    """`repo@revision` -> commit of everything that this key reads."""
+
+
+@dataclass(slots=True)
+class State:
+    targets: dict[str, Target] = field(default_factory=dict)
+    sets: dict[str, SetState] = field(default_factory=dict)
+    apps: dict[str, SetState] = field(default_factory=dict)
+    """Hand-written Applications: sets of one."""
+
+    def set(self, key: str) -> SetState:
+        return self.sets.setdefault(key, SetState())
+
+    def app(self, key: str) -> SetState:
+        return self.apps.setdefault(key, SetState())

@@ -1,0 +1,137 @@
+"""What each child should run: render it, within its project's rules.
+
+What did not change is not rendered (the renderer's key is the Git tree id of each path read, plus parameters),
+and an equal digest is no new target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import ApiError, AxletreeError, TerminalError
+from hub.operator import views
+from hub.operator.policy import apply_policy
+from hub.operator.state import Target
+from hub.render.renderer import ProjectViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.contract.manifest import Manifest
+    from hub.api.application import ApplicationSpec
+    from hub.core.model import ClusterView, Fleet
+    from hub.operator.commits import Commits
+    from hub.operator.context import HubContext
+
+
+class UnknownCluster(TerminalError):
+    reason = "UnknownCluster"
+
+
+class NotJoined(TerminalError):
+    """Secrets are sealed to a cluster's own key, so that nothing can be made for one that has not joined."""
+
+    reason = "Join"
+
+
+@dataclass(slots=True)
+class TargetSet:
+    """The outcome of one pass over some children."""
+
+    targets: dict[str, Target] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+    changed: bool = False
+    """Whether any child's digest differs from its last target."""
+
+    @property
+    def touched(self) -> Sequence[str]:
+        return tuple(self.targets)
+
+
+class Targets:
+    def __init__(self, hub: HubContext) -> None:
+        self._hub = hub
+
+    async def compute(self, keys: Sequence[str], fleet: Fleet, commits: Commits, *, plan: int) -> TargetSet:
+        """Render what changed. `plan` is the number that a new target gets; an equal digest keeps its own."""
+        result = TargetSet()
+        answers = await asyncio.gather(*(self._one(key, fleet, commits, plan) for key in keys))
+        for key, target, revisions in answers:
+            if target is None:
+                continue
+            current = self._hub.state.targets.get(key)
+            same = current is not None and (current.digest, current.blob) == (target.digest, target.blob)
+            if current is not None and same:
+                # A commit that changes nothing for a child writes nothing to it: not even the commit's name.
+                kept = current.revision if current.digest else target.revision
+                result.targets[key] = replace(target, plan=current.plan, revision=kept)
+            else:
+                result.targets[key] = target
+                result.changed = True
+            result.revisions |= revisions
+        return result
+
+    def adopt(self, targets: TargetSet) -> None:
+        """From here on these are the targets that releases go to."""
+        self._hub.state.targets |= targets.targets
+
+    async def _one(
+        self, key: str, fleet: Fleet, commits: Commits, plan: int
+    ) -> tuple[str, Target | None, dict[str, str]]:
+        obj = self._hub.caches.applications.get(key)
+        if obj is None:
+            return key, None, {}
+        revisions: dict[str, str] = {}
+        try:
+            target = await self._render(key, obj, fleet, commits, revisions)
+        except (AxletreeError, ValueError) as error:
+            if isinstance(error, ApiError):
+                raise
+            current = self._hub.state.targets.get(key)
+            if not isinstance(error, TerminalError | ValueError) and current is not None and current.digest:
+                return key, current, revisions  # a source that is away changes nothing
+            reason = error.reason if isinstance(error, AxletreeError) else "Invalid"
+            permanent = isinstance(error, TerminalError | ValueError)
+            return key, Target(plan=plan, problem=f"{reason}: {error}", permanent=permanent), revisions
+        return key, Target(plan=plan, digest=target[0], blob=target[1], revision=target[2]), revisions
+
+    async def _render(
+        self, key: str, obj: Manifest, fleet: Fleet, commits: Commits, revisions: dict[str, str]
+    ) -> tuple[str, str, str]:
+        spec = views.application_spec(obj)
+        cluster = self._cluster(spec, fleet)
+        namespace = key.partition("/")[0]
+        project = fleet.projects.get(namespace)
+        if project is None:
+            raise ProjectViolation(f"namespace {namespace} has no Project named `project`")
+        resolved: dict[tuple[str, str], str] = {}
+        for source in spec.sources:
+            commit = await commits.resolve(source.repo_url, source.revision)
+            resolved[source.repo_url, source.revision] = commit
+            revisions[f"{source.repo_url}@{source.revision}"] = commit
+        sealing_key = base64.b64decode(self._hub.caches.clusters.view()[cluster.name]["status"]["sealingKey"])
+        rendered = await self._hub.renderer.render(
+            key,
+            spec,
+            cluster=cluster,
+            commits=resolved,
+            policy=apply_policy(spec, project=project, cluster=cluster, fleet=fleet),
+            project=project,
+            fleet=fleet,
+            sealing_key=sealing_key,
+        )
+        first = spec.sources[0]
+        return rendered.digest, rendered.blob, resolved[first.repo_url, first.revision]
+
+    @staticmethod
+    def _cluster(spec: ApplicationSpec, fleet: Fleet) -> ClusterView:
+        cluster = fleet.clusters.get(spec.cluster)
+        if cluster is None:
+            raise UnknownCluster(f"there is no Cluster {spec.cluster}")
+        if not cluster.joined or not cluster.accepted:
+            state = "has not joined yet" if cluster.accepted else "is not accepted"
+            raise NotJoined(f"cluster {spec.cluster} {state}")
+        return cluster

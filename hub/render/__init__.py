@@ -1,0 +1,1 @@
+"""From files to bundles: templates and manifests are read in limited worker processes."""

@@ -1,0 +1,91 @@
+"""Expanding one set for real: the pure expansion asks for what it needs, and this reads it from Git."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hub.core.children import expand_request, validate_children
+from hub.core.expansion import (
+    Expansion,
+    GeneratorError,
+    Listing,
+    Needs,
+    RepoRevision,
+    RepositoryNotAllowed,
+)
+from hub.render.checks import repository_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hub.api.project import ProjectSpec
+    from hub.core.expansion import GitFilesNeed, GitListingNeed
+    from hub.core.model import Fleet
+    from hub.render.runner import Runner
+    from hub.sources.port import Source
+
+_MAX_ROUNDS = 20
+"""Each depth of generators that read Git takes two at most: a listing, then files."""
+
+
+async def expand_set(
+    namespace: str,
+    name: str,
+    spec: Mapping[str, Any],
+    *,
+    fleet: Fleet,
+    source: Source,
+    runner: Runner,
+    fresh: bool = False,
+) -> Expansion:
+    """The children of one set, checked against the API's models, all read from one commit a revision.
+
+    `fresh` asks repositories again. A project in the fleet bounds what generators may read; without one
+    nothing bounds it: that there is one is the caller's rule. Raises `ExpansionError`, `RenderFailed` and the
+    errors of `hub.sources`.
+    """
+    request = expand_request(namespace, name, spec, fleet)
+    project = fleet.projects.get(namespace)
+    for _ in range(_MAX_ROUNDS):
+        result = await runner.expand(request)
+        if isinstance(result, Expansion):
+            validate_children(result.children, set_key=request.set_key)
+            return result
+        _check_allowed(result, project, set_key=request.set_key)
+        listings = await asyncio.gather(*(_listing(source, need, fresh=fresh) for need in result.listings))
+        known = {**request.listings, **dict(listings)}
+        texts = await asyncio.gather(
+            *(_texts(source, need, known[need.repo_url, need.revision].commit) for need in result.files)
+        )
+        contents = dict(request.contents)
+        for found in texts:
+            contents |= found
+        request = replace(request, listings=known, contents=contents)
+    raise GeneratorError("its generators ask for ever more files", set_key=request.set_key)
+
+
+def _check_allowed(needs: Needs, project: ProjectSpec | None, *, set_key: str) -> None:
+    """Refuse before anything is read: what a generator sees, its author sees in names and statuses."""
+    if project is None:
+        return
+    for need in needs.listings:
+        if not repository_allowed(project, need.repo_url):
+            raise RepositoryNotAllowed(
+                f"repository {need.repo_url} is not among the project's sourceRepos", set_key=set_key
+            )
+
+
+async def _listing(source: Source, need: GitListingNeed, *, fresh: bool) -> tuple[RepoRevision, Listing]:
+    commit = await source.resolve(need.repo_url, need.revision, fresh=fresh)
+    found = await source.listing(need.repo_url, commit)
+    return (need.repo_url, need.revision), Listing(commit, tuple(found.files), tuple(found.dirs))
+
+
+async def _texts(source: Source, need: GitFilesNeed, commit: str) -> dict[tuple[str, str, str], str]:
+    read = await source.read(need.repo_url, commit, need.paths)
+    try:
+        return {(need.repo_url, need.revision, path): data.decode("utf-8-sig") for path, data in read.items()}
+    except UnicodeDecodeError as error:
+        raise GeneratorError(f"a file of {need.repo_url} is not UTF-8 text: {error}") from error

@@ -1,0 +1,249 @@
+"""Workers for users' templates: each call costs itself at most.
+
+A worker answers in order, so whatever ends it belongs to the first request without an answer: that one fails,
+the worker is replaced, and the rest is sent again. Many small requests go out at once, which makes a call
+cost what it computes and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import hub
+from agent.contract.errors import TerminalError
+from hub.core.expansion import ExpandRequest, Expansion, ExpansionError, Needs
+from hub.render.plain import ManifestError, RenderRequest, RenderResult
+from hub.render.worker import HEADER, MAX_FRAME
+
+log = logging.getLogger(__name__)
+
+_BATCH = 64
+_BATCH_BYTES = 8 * 1024 * 1024
+_WAITING = 4096
+_READ_AHEAD = 1024 * 1024
+_ROOT = str(Path(hub.__file__).parent.parent)
+
+
+class RenderFailed(TerminalError):
+    """A worker gave no result for this call; the message says why."""
+
+    reason = "RenderFailed"
+
+
+class RenderCrashed(RenderFailed):
+    reason = "RenderCrashed"
+
+
+class RenderTimeout(RenderFailed):
+    reason = "RenderTimeout"
+
+
+class RenderOutOfMemory(RenderFailed):
+    reason = "RenderOutOfMemory"
+
+
+class RenderTooLarge(RenderFailed):
+    reason = "RenderTooLarge"
+
+
+_BY_REASON = {"OutOfMemory": RenderOutOfMemory, "TooLarge": RenderTooLarge}
+
+
+@dataclass(slots=True)
+class _Job:
+    frame: bytes
+    future: asyncio.Future[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One worker's place in the pool: its process, how many calls it served, and what it must do again."""
+
+    process: asyncio.subprocess.Process | None = None
+    calls: int = 0
+    again: deque[_Job] = field(default_factory=deque)
+
+
+class WorkerPool:
+    """`async with WorkerPool() as pool`. Calls wait in line, at most 4,096 of them, then callers wait.
+
+    `timeout` is in seconds a call, from when its worker turned to it.
+    """
+
+    def __init__(
+        self, *, size: int = 1, memory_mb: int = 512, timeout: float = 20.0, max_calls: int = 5000
+    ) -> None:
+        self._size = size
+        self._memory_mb = memory_mb
+        self._timeout = timeout
+        self._max_calls = max_calls
+        self._queue: asyncio.Queue[_Job] = asyncio.Queue(_WAITING)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._jobs: set[asyncio.Future[dict[str, Any]]] = set()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def start(self) -> None:
+        """Start the workers in the background; calls made meanwhile wait for them."""
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._run(_Slot())) for _ in range(self._size)]
+
+    async def close(self) -> None:
+        """End the workers; open calls are cancelled."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        for future in list(self._jobs):
+            future.cancel()
+
+    async def expand(self, request: ExpandRequest) -> Expansion | Needs:
+        """Raises `ExpansionError`, or `RenderFailed` where the worker did not survive it."""
+        result = await self._call("expand", request.to_wire())
+        return Expansion.from_wire(result["ok"]) if "ok" in result else Needs.from_wire(result["needs"])
+
+    async def render(self, request: RenderRequest) -> RenderResult:
+        """Raises `ManifestError`, or `RenderFailed` where the worker did not survive it."""
+        result = await self._call("render", request.to_wire())
+        return RenderResult(tuple(result["ok"]))
+
+    async def ping(self) -> dict[str, int]:
+        """What a worker says of itself: `rss` in KiB at its peak."""
+        found: dict[str, int] = (await self._call("ping", {}))["ok"]
+        return found
+
+    async def _call(self, op: str, request: dict[str, Any]) -> dict[str, Any]:
+        body = json.dumps({"op": op, "request": request}, default=dict).encode()
+        if len(body) > MAX_FRAME:
+            raise RenderTooLarge(f"{op}: its input is larger than {MAX_FRAME} bytes")
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._jobs.add(future)
+        future.add_done_callback(self._jobs.discard)
+        await self._queue.put(_Job(HEADER.pack(len(body)) + body, future))
+        answer = await future
+        if "error" in answer:
+            raise _failure(answer["error"])
+        return answer
+
+    async def _run(self, slot: _Slot) -> None:
+        try:
+            while True:
+                with contextlib.suppress(OSError):  # said where a call needs it
+                    await self._ensure(slot)
+                batch = await self._next_batch(slot)
+                await self._serve(slot, batch)
+                if slot.calls >= self._max_calls:
+                    await self._stop(slot)
+        finally:
+            await asyncio.shield(self._stop(slot))
+
+    async def _next_batch(self, slot: _Slot) -> list[_Job]:
+        batch = list(slot.again)
+        slot.again.clear()
+        if not batch:
+            batch.append(await self._queue.get())
+        size = sum(len(job.frame) for job in batch)
+        share = -(-self._queue.qsize() // self._size)
+        while len(batch) < min(_BATCH, share + 1) and size < _BATCH_BYTES and not self._queue.empty():
+            job = self._queue.get_nowait()
+            size += len(job.frame)
+            batch.append(job)
+        return [job for job in batch if not job.future.done()]
+
+    async def _serve(self, slot: _Slot, batch: list[_Job]) -> None:
+        waiting = deque(batch)
+        try:
+            process = await self._ensure(slot)
+            assert process.stdin is not None  # noqa: S101 - pipes were asked for
+            process.stdin.writelines([job.frame for job in batch])
+            while waiting:
+                answer = await asyncio.wait_for(_answer(process), self._timeout)
+                slot.calls += 1
+                _resolve(waiting.popleft(), answer)
+                if answer.get("last"):
+                    await self._stop(slot)
+                    break
+        except TimeoutError:
+            await self._fail(slot, waiting, RenderTimeout(f"it took longer than {self._timeout:g} s"))
+        except (OSError, EOFError, ValueError) as error:
+            await self._fail(
+                slot, waiting, RenderCrashed(f"its worker ended: {type(error).__name__} {error}")
+            )
+        slot.again.extend(waiting)
+
+    async def _fail(self, slot: _Slot, waiting: deque[_Job], error: RenderFailed) -> None:
+        log.warning("render worker replaced: %s", error)
+        await self._stop(slot)
+        job = waiting.popleft() if waiting else None
+        if job is not None and not job.future.done():
+            job.future.set_exception(error)
+
+    async def _ensure(self, slot: _Slot) -> asyncio.subprocess.Process:
+        if slot.process is None or slot.process.returncode is not None:
+            slot.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-s",
+                "-m",
+                "hub.render.worker",
+                str(self._memory_mb),
+                str(max(1, int(self._timeout))),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={"PYTHONPATH": _ROOT, "PYTHONUTF8": "1"},
+                cwd="/",
+                limit=_READ_AHEAD,
+                start_new_session=True,
+            )
+            slot.calls = 0
+        return slot.process
+
+    async def _stop(self, slot: _Slot) -> None:
+        process, slot.process = slot.process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+
+
+async def _answer(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    stream = process.stdout
+    assert stream is not None  # noqa: S101 - pipes were asked for
+    (size,) = HEADER.unpack(await stream.readexactly(HEADER.size))
+    if size > MAX_FRAME:
+        raise ValueError("an answer is too large")
+    answer = json.loads(await stream.readexactly(size))
+    if not isinstance(answer, dict):
+        raise ValueError("an answer is no map")  # noqa: TRY004 - not trusted: as any bad answer
+    return answer
+
+
+def _resolve(job: _Job, answer: dict[str, Any]) -> None:
+    if not job.future.done():
+        job.future.set_result(answer)
+
+
+def _failure(error: dict[str, Any]) -> TerminalError:
+    match error["type"]:
+        case "expansion":
+            return ExpansionError.from_wire(error)
+        case "manifest":
+            return ManifestError.from_wire(error)
+        case _:
+            return _BY_REASON.get(error["reason"], RenderFailed)(error["detail"])

@@ -1,0 +1,114 @@
+"""`python -m hub.render.worker`: expands and renders what users wrote, inside limits of its own.
+
+Frames on stdin and stdout: four bytes of length, big endian, then JSON. Requests are answered in their order,
+one at a time; the pool may send many at once. JSON and never pickle: what comes back from here is not
+trusted. Imports are few on purpose, since each worker pays for them: no pydantic, no asyncio.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import struct
+import sys
+from typing import IO, Any
+
+from hub.core.expand import expand
+from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
+from hub.core.templating import TemplateEngine
+from hub.render.plain import ManifestError, RenderRequest, render
+
+MAX_FRAME = 64 * 1024 * 1024
+HEADER = struct.Struct(">I")
+_OPEN_FILES = 32
+_SPARE_SECONDS = 5
+
+
+def main() -> None:
+    """Serve until stdin ends. Arguments: memory in MiB, CPU seconds a request."""
+    memory_mb, cpu_seconds = int(sys.argv[1]), int(sys.argv[2])
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not get between frames
+    _limit(memory_mb)
+    gc.freeze()
+    serve(requests, answers, cpu_seconds=cpu_seconds)
+
+
+def serve(requests: IO[bytes], answers: IO[bytes], *, cpu_seconds: int) -> None:
+    """One frame in, one frame out."""
+    engine = TemplateEngine()
+    while (header := requests.read(HEADER.size)) and len(header) == HEADER.size:
+        body = requests.read(HEADER.unpack(header)[0])
+        _limit_cpu(cpu_seconds)
+        last = False
+        try:
+            data = json.dumps(answer(json.loads(body), engine)).encode()
+            if len(data) > MAX_FRAME:
+                data = _error("TooLarge", f"the result is larger than {MAX_FRAME} bytes")
+        except MemoryError:
+            # what is left of the heap is not worth keeping: the pool starts a new worker
+            body, last = b"", True
+            data = _error("OutOfMemory", "it needs more memory than a worker may use", last=True)
+        answers.write(HEADER.pack(len(data)) + data)
+        answers.flush()
+        if last:
+            return
+
+
+def answer(request: dict[str, Any], engine: TemplateEngine) -> dict[str, Any]:
+    """One request's answer: `ok`, `needs` or `error`."""
+    try:
+        return _done(request, engine)
+    except ExpansionError as error:
+        failure = {"type": "expansion", **error.to_wire()}
+    except ManifestError as error:
+        failure = {"type": "manifest", **error.to_wire()}
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the request's boundary: one bad request ends nothing
+        text = "it is nested too deep" if isinstance(error, RecursionError) else f"{error}"
+        failure = {
+            "type": "worker",
+            "reason": "RenderFailed",
+            "detail": f"{type(error).__name__}: {text[:500]}",
+        }
+    return {"error": failure}
+
+
+def _done(request: dict[str, Any], engine: TemplateEngine) -> dict[str, Any]:
+    match request["op"]:
+        case "expand":
+            result = expand(ExpandRequest.from_wire(request["request"]), engine=engine)
+            return {"ok" if isinstance(result, Expansion) else "needs": result.to_wire()}
+        case "render":
+            return {"ok": render(RenderRequest.from_wire(request["request"]), engine=engine).objects}
+        case _:
+            return {"ok": {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}}
+
+
+def _error(reason: str, detail: str, *, last: bool = False) -> bytes:
+    return json.dumps(
+        {"error": {"type": "worker", "reason": reason, "detail": detail}, "last": last}
+    ).encode()
+
+
+def _limit(memory_mb: int) -> None:
+    memory = memory_mb * 1024 * 1024
+    if sys.platform != "darwin":  # which refuses to limit address space
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_cpu(seconds: int) -> None:
+    """The kernel's own stop, should the pool's clock not come: it counts a process's whole life."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(usage.ru_utime + usage.ru_stime) + seconds + _SPARE_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where what is deployed comes from: Git today, one port for whatever comes next."""

@@ -1,0 +1,91 @@
+"""Fixtures that all tests share: real API servers, started once a session and only where a test asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hub.fleet.build import Printer, ensure_binary
+from hub.fleet.controlplane import ControlPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NUMBERS = itertools.count()
+_PREFIX = "axletree-test-"
+_OWNER = "owner.lock"
+
+
+def pytest_configure() -> None:
+    """Let `timeout` and CI end a run as Ctrl-C does, so that fixtures stop their API servers."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the tests need before the first starts: no test's timeout has to allow for that."""
+    wanted = any("controlplane_binary" in getattr(item, "fixturenames", ()) for item in session.items)
+    if wanted and not session.config.option.collectonly:
+        capture = session.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():  # minutes: people must see that it goes on
+            asyncio.run(ensure_binary(Printer(sys.stderr)))
+
+
+@pytest.fixture(scope="session")
+def controlplane_binary() -> Path:
+    """The control planes' program; the first use on a machine builds it, which takes minutes."""
+    return asyncio.run(ensure_binary())
+
+
+@pytest.fixture(scope="session")
+def api_server(controlplane_binary: Path) -> Iterator[ControlPlane]:
+    """An API server with garbage collection and no workloads: `.kubeconfig_path`, `.url`."""
+    yield from _running("api-server", controlplane_binary, workloads=False)
+
+
+@pytest.fixture(scope="session")
+def workload_cluster(controlplane_binary: Path) -> Iterator[ControlPlane]:
+    """A cluster on which Deployments become Available and Jobs complete: `.kubeconfig_path`, `.url`."""
+    yield from _running("workload", controlplane_binary, workloads=True)
+
+
+@pytest.fixture
+def namespace() -> str:
+    """The name of a namespace that no other test uses; the test makes it. Suffixes give more."""
+    return f"test-{os.getpid()}-{next(_NUMBERS)}"
+
+
+def _running(name: str, binary: Path, *, workloads: bool) -> Iterator[ControlPlane]:
+    _sweep()
+    # Not pytest's tmp_path: it keeps the folders of three sessions, and etcd's are large.
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as text:
+        folder = Path(text)
+        with (folder / _OWNER).open("w") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX)  # for as long as this session lives
+            plane = ControlPlane(name, folder / name, binary, workloads=workloads)
+            asyncio.run(plane.start())
+            try:
+                yield plane
+            finally:
+                asyncio.run(plane.stop())
+
+
+def _sweep() -> None:
+    """End what sessions left that were killed before they could: their lock is free."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), lock.open() as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for run in lock.parent.glob("*/run"):
+                plane = ControlPlane(run.parent.name, run.parent, Path(), workloads=True)
+                asyncio.run(plane.stop())
+            shutil.rmtree(lock.parent, ignore_errors=True)

@@ -1,0 +1,207 @@
+"""The whole agent against a real gateway and a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.contract.health import HealthState, SyncState
+from agent.contract.names import APPLYSET_PART_OF
+from tests.integration.agent_rig import AgentRig, agent_on, config_map
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hub.fleet.controlplane import ControlPlane
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+async def rig(api_server: ControlPlane) -> AsyncIterator[AgentRig]:
+    async with agent_on(api_server) as rig:
+        yield rig
+
+
+async def test_an_assigned_app_is_applied_and_reported_to_the_hub(rig: AgentRig) -> None:
+    await rig.rig.client.create(
+        "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"hub-{rig.cluster}"}}
+    )
+    digest = await rig.deploy("web", config_map("web", color="blue"))
+    said = await rig.when("web", sync=SyncState.SYNCED, health=HealthState.HEALTHY, digest=digest)
+    assert said.counts == {"Healthy": 1}
+    live = await rig.live(rig.path("configmaps", "web"))
+    assert live is not None
+    assert live["data"] == {"color": "blue"}
+    assert APPLYSET_PART_OF in live["metadata"]["labels"]
+
+
+async def test_a_new_release_changes_and_prunes(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("one", a="1"), config_map("two", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    digest = await rig.deploy("web", config_map("one", a="2"))
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+    one = await rig.live(rig.path("configmaps", "one"))
+    assert one is not None
+    assert one["data"] == {"a": "2"}
+    assert await rig.live(rig.path("configmaps", "two")) is None
+
+
+async def test_drift_is_corrected_and_told(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", color="blue"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    path = rig.path("configmaps", "web")
+    await rig.client.merge_patch(path, {"data": {"color": "red", "other": "theirs"}})
+    live = await rig.live_when(path, lambda obj: obj is not None and obj["data"]["color"] == "blue")
+    assert live is not None
+    assert live["data"] == {"color": "blue", "other": "theirs"}  # a field of others is left alone
+    said = await rig.when("web", check=lambda said: bool(said.drift))
+    assert said.drift[0].corrected
+    assert said.drift[0].paths == [".data.color"]
+    await rig.client.delete(path)
+    await rig.live_when(path, lambda obj: obj is not None)
+
+
+async def test_s9_secret_values_arrive_sealed_and_are_not_reported(rig: AgentRig) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db"},
+        "stringData": {"password": "hunter2"},
+    }
+    await rig.deploy("db", secret)
+    await rig.when("db", sync=SyncState.SYNCED)
+    assert all(b"hunter2" not in data for data in rig.rig.blobs.held.values())
+    path = rig.path("secrets", "db")
+    await rig.client.merge_patch(path, {"data": {"password": "aHVudGVyMw=="}})
+    said = await rig.when("db", check=lambda said: bool(said.drift))
+    assert "hunter" not in said.model_dump_json()
+    live = await rig.live(path)
+    assert live is not None
+    assert live["data"]["password"] == "aHVudGVyMg=="
+
+
+async def test_alert_tells_drift_and_leaves_it_restarts_included(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", color="blue"), drift={"mode": "Alert"})
+    await rig.when("web", sync=SyncState.SYNCED)
+    path = rig.path("configmaps", "web")
+    await rig.client.merge_patch(path, {"data": {"color": "red"}})
+    said = await rig.when("web", sync=SyncState.OUT_OF_SYNC)
+    assert said.drift[0].paths == [".data.color"]
+    await rig.stop()
+    await rig.start()
+    await rig.when("web", sync=SyncState.OUT_OF_SYNC)
+    live = await rig.live(path)
+    assert live is not None
+    assert live["data"] == {"color": "red"}
+    await rig.client.merge_patch(path, {"data": {"color": "blue"}})
+    await rig.when("web", sync=SyncState.SYNCED)
+
+
+async def test_i1_absence_is_an_orphan_and_a_tombstone_deletes(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", a="1"))
+    await rig.deploy("db", config_map("db", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.when("db", sync=SyncState.SYNCED)
+    await rig.drop("web", tombstone=False)
+    await rig.drop("db")
+    await rig.when("db", check=lambda said: said.deleted)
+    assert await rig.live(rig.path("configmaps", "db")) is None
+    assert rig.agent is not None
+    assert rig.agent.engine is not None
+    assert rig.agent.engine.orphans == ["shop/web"]
+    path = rig.path("configmaps", "web")
+    await rig.client.merge_patch(path, {"data": {"a": "2"}})
+    await rig.live_when(path, lambda obj: obj is not None and obj["data"] == {"a": "1"})  # it runs on, in full
+
+
+async def test_a37_deletion_runs_the_edges_in_reverse(rig: AgentRig) -> None:
+    await rig.deploy("db", config_map("db", a="1"))
+    finalized = config_map("web", a="1")
+    finalized["metadata"]["finalizers"] = ["example.com/hold"]
+    await rig.deploy("web", finalized)
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.when("db", sync=SyncState.SYNCED)
+    del rig.apps["shop/db"], rig.apps["shop/web"]
+    decided = {"reason": "Dropped", "decidedAt": "2026-01-01T00:00:00Z"}
+    rig.tombstones = [{"app": "shop/db", "before": ["shop/web"]} | decided, {"app": "shop/web"} | decided]
+    await rig.assign()
+    await rig.when("db", check=lambda said: "waits for shop/web" in said.message)
+    assert await rig.live(rig.path("configmaps", "db")) is not None
+    await rig.client.json_patch(
+        rig.path("configmaps", "web"), [{"op": "remove", "path": "/metadata/finalizers"}]
+    )
+    await rig.when("web", check=lambda said: said.deleted)
+    await rig.when("db", check=lambda said: said.deleted)
+
+
+async def test_an_app_waits_for_those_that_come_first(rig: AgentRig) -> None:
+    await rig.deploy("db", {**config_map("db"), "kind": "Wrong"}, assign=False)
+    await rig.deploy("web", config_map("web", a="1"), after=("db",))
+    await rig.when("db", sync=SyncState.FAILED)
+    said = await rig.when("web", sync=SyncState.BLOCKED)
+    assert "shop/db" in said.message
+    assert await rig.live(rig.path("configmaps", "web")) is None
+    await rig.deploy("db", config_map("db", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+
+
+async def test_f44_drift_is_corrected_after_a_restart_with_the_hub_away(rig: AgentRig) -> None:
+    digest = await rig.deploy("web", config_map("web", color="blue"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.stop()
+    path = rig.path("configmaps", "web")
+    await rig.client.merge_patch(path, {"data": {"color": "red"}})
+    await rig.start(hub_url="https://127.0.0.1:1")
+    await rig.live_when(path, lambda obj: obj is not None and obj["data"]["color"] == "blue")
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+
+
+async def test_f25_a_restart_in_peace_writes_nothing(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", color="blue"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.stop()
+    before = await rig.live(rig.path("configmaps", "web"))
+    listing = await rig.client.list("/api/v1/namespaces/axletree-agent/secrets")
+    held = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in listing.items}
+    await rig.start()
+    await rig.when("web", sync=SyncState.SYNCED)
+    await asyncio.sleep(0.3)
+    assert await rig.live(rig.path("configmaps", "web")) == before
+    listing = await rig.client.list("/api/v1/namespaces/axletree-agent/secrets")
+    again = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in listing.items}
+    assert {name: again[name] for name in held} == held
+
+
+async def test_a_lost_bundle_keeps_what_runs_and_says_so(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", color="blue"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.deploy("web", config_map("web", color="green"), assign=False)
+    blob = rig.apps["shop/web"]["blob"]
+    kept = rig.rig.blobs.held.pop(blob)
+    await rig.assign()
+    await rig.when("web", sync=SyncState.FAILED)
+    path = rig.path("configmaps", "web")
+    await rig.client.merge_patch(path, {"data": {"color": "red"}})
+    await rig.live_when(path, lambda obj: obj is not None and obj["data"]["color"] == "blue")
+    rig.rig.blobs.held[blob] = kept
+    await rig.when("web", sync=SyncState.SYNCED)
+    live = await rig.live(path)
+    assert live is not None
+    assert live["data"]["color"] == "green"
+
+
+async def test_a42_an_object_that_moves_between_apps_is_never_deleted(rig: AgentRig) -> None:
+    await rig.deploy("one", config_map("moves", a="1"), config_map("stays", a="1"))
+    await rig.when("one", sync=SyncState.SYNCED)
+    before = await rig.live(rig.path("configmaps", "moves"))
+    await rig.deploy("two", config_map("moves", a="1"), assign=False)
+    digest = await rig.deploy("one", config_map("stays", a="1"))
+    await rig.when("two", sync=SyncState.SYNCED)
+    await rig.when("one", sync=SyncState.SYNCED, digest=digest)
+    after = await rig.live(rig.path("configmaps", "moves"))
+    assert before is not None
+    assert after is not None
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]

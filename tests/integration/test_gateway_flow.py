@@ -1,0 +1,334 @@
+"""Assignments, bundles, reports and liveness, over TLS and with a real API server behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.contract.signing import verify
+from agent.contract.wire import MAX_REPORT_BYTES, SIGNATURE_HEADER, AssignmentDocument
+from agent.kube.client import RestClient
+from agent.kube.config import KubeConfig
+from hub.gateway import paths
+from hub.gateway.identity import HubIdentity
+from hub.gateway.liveness import agent_position, is_stale
+from hub.gateway.server import Gateway, GatewayContext
+from tests.integration.gateway_rig import BLOB, Blobs, Rig, Spoke, app_report, decode, new_name, now, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hub.fleet.controlplane import ControlPlane
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+async def rig(api_server: ControlPlane) -> AsyncIterator[Rig]:
+    async with running(api_server) as rig:
+        yield rig
+
+
+async def served(spoke: Spoke, etag: str = "") -> tuple[AssignmentDocument, str]:
+    """The next document, waited for."""
+    status, raw, headers = await spoke.assignment(etag=etag, wait=10)
+    assert status == 200, raw
+    return AssignmentDocument.model_validate_json(raw), headers["ETag"]
+
+
+async def test_f6_no_assignment_is_no_information_and_never_an_empty_one(rig: Rig) -> None:
+    spoke = await rig.joined(new_name())
+    status, raw, headers = await spoke.assignment()
+    assert status == 404
+    assert headers["Content-Type"].startswith("application/problem+json")
+    assert decode(raw)["reason"] == "NoInformation"
+
+
+async def test_an_assignment_is_signed_over_its_exact_bytes_and_answered_304_when_held(rig: Rig) -> None:
+    name = new_name()
+    spoke = await rig.joined(name)
+    await rig.assign(name, seq=7, apps={"shop/web": BLOB}, gone=("shop/old",))
+    status, raw, headers = await spoke.assignment(wait=10)
+    assert status == 200
+    verify(raw, headers[SIGNATURE_HEADER], keys=rig.identity.public_keys)
+    document = AssignmentDocument.model_validate_json(raw)
+    assert (document.hub_id, document.cluster, document.seq) == (rig.identity.hub_id, name, 7)
+    assert [app.app for app in document.apps] == ["shop/web"]
+    assert [gone.app for gone in document.tombstones] == ["shop/old"]
+    again, empty, _ = await spoke.assignment(etag=headers["ETag"])
+    assert (again, empty) == (304, b"")
+
+
+async def test_a_waiting_poll_is_answered_by_the_change_and_not_by_another_clusters(rig: Rig) -> None:
+    name, other = new_name(), new_name()
+    spoke = await rig.joined(name)
+    await rig.assign(name, seq=1, apps={})
+    _, etag = await served(spoke)
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as tasks:
+        poll = tasks.create_task(served(spoke, etag))
+        assert (await spoke.assignment(etag=etag, wait=1))[0] == 304
+        await rig.assign(other, seq=1, apps={})
+        assert not poll.done()
+        began = loop.time()
+        await rig.assign(name, seq=2, apps={"shop/web": BLOB})
+        document, _ = await poll
+    assert document.seq == 2
+    assert loop.time() - began < 2
+
+
+async def test_f3_a_hub_that_went_back_serves_another_etag(rig: Rig) -> None:
+    name = new_name()
+    spoke = await rig.joined(name)
+    await rig.assign(name, seq=5, apps={"shop/web": BLOB})
+    _, etag = await served(spoke)
+    await rig.assign(name, seq=5, apps={"shop/other": BLOB})
+    document, changed = await served(spoke, etag)
+    assert document.apps[0].app == "shop/other"
+    assert changed != etag
+
+
+async def test_s1_a_cluster_sees_and_reports_nothing_of_another(rig: Rig) -> None:
+    name = new_name()
+    theirs = f"{name}-b"
+    spoke, neighbour = await rig.joined(name), await rig.joined(theirs)
+    app = f"default/{new_name()}"
+    await rig.application(app, theirs)
+    await rig.assign(name, seq=1, apps={})
+    await rig.assign(theirs, seq=1, apps={app: BLOB})
+    rig.blobs.held[BLOB] = gzip.compress(b"{}")
+    assert (await served(spoke))[0].apps == []
+    assert (await served(neighbour))[0].apps[0].app == app
+    path = f"/agent/v1/bundles/{BLOB}"
+    assert (await spoke.call("GET", path))[0] == 404
+    assert (await neighbour.call("GET", path))[0] == 200
+    assert (await spoke.report(app_report(app, health="Degraded")))[0] == 200
+    assert (await neighbour.report(app_report(app, health="Healthy")))[0] == 200
+    assert (await rig.observed_when(app, count=1))["health"] == "Healthy"
+
+
+async def test_a_bundle_is_served_as_stored(rig: Rig) -> None:
+    name = new_name()
+    spoke = await rig.joined(name)
+    data = gzip.compress(b'{"objects": []}')
+    rig.blobs.held[BLOB] = data
+    await rig.assign(name, seq=1, apps={"shop/web": BLOB})
+    await served(spoke)
+    status, raw, headers = await spoke.call(
+        "GET", f"/agent/v1/bundles/{BLOB}", headers={"Accept-Encoding": "gzip"}
+    )
+    assert (status, raw) == (200, data)
+    assert "Content-Encoding" not in headers
+    assert "immutable" in headers["Cache-Control"]
+    assert (await spoke.call("GET", f"/agent/v1/bundles/{'c' * 64}"))[0] == 404
+    assert (await spoke.call("GET", "/agent/v1/bundles/..%2f..%2fetc"))[0] == 404
+
+
+async def test_a_report_becomes_status_observed_and_the_same_again_writes_nothing(rig: Rig) -> None:
+    name = new_name()
+    app = f"default/{new_name()}"
+    spoke = await rig.joined(name)
+    await rig.application(app, name)
+    await rig.assign(name, seq=1, apps={app: BLOB})
+    await served(spoke)
+    await rig.client.merge_patch(
+        paths.application(app), {"status": {"observedGeneration": 1}}, subresource="status"
+    )
+    status, answer = await spoke.report(app_report(app, message="applied", counts={"Healthy": 3}))
+    assert (status, answer["epoch"], answer["seq"]) == (200, 1, 1)
+    observed = await rig.observed_when(app, count=1)
+    assert observed["counts"] == {"Healthy": 3}
+    assert observed["boot"] == "boot-1"
+    assert observed["receivedAt"].endswith("Z")
+    before = await rig.client.get(paths.application(app))
+    assert before["status"]["observedGeneration"] == 1
+    await spoke.report(app_report(app, message="applied", counts={"Healthy": 3}))
+    await spoke.report(app_report(app, health="Degraded"))
+    after = await rig.observed_when(app, count=3)
+    assert "counts" not in after or after["counts"] == {}
+    managers = {(each["manager"], each.get("subresource")) for each in before["metadata"]["managedFields"]}
+    assert ("axletree-gateway", "status") in managers
+
+
+async def test_f32_a_late_batch_changes_nothing_and_a_retired_process_is_not_heard(rig: Rig) -> None:
+    name = new_name()
+    app = f"default/{new_name()}"
+    spoke = await rig.joined(name)
+    await rig.application(app, name)
+    await rig.assign(name, seq=1, apps={app: BLOB})
+    await served(spoke)
+    await spoke.report(app_report(app, message="second"), count=2)
+    await rig.observed_when(app, message="second")
+    await spoke.report(app_report(app, message="first"), count=1)
+    await spoke.report(app_report(app, message="new process"), boot="boot-2", count=1)
+    await rig.observed_when(app, message="new process")
+    await spoke.report(app_report(app, message="old process"), boot="boot-1", count=9)
+    await spoke.report(app_report(app, message="last"), boot="boot-2", count=2)
+    await rig.observed_when(app, message="last")
+
+
+async def test_a_flapping_app_is_written_a_few_times_and_ends_at_its_last_state(rig: Rig) -> None:
+    name = new_name()
+    app = f"default/{new_name()}"
+    spoke = await rig.joined(name)
+    await rig.application(app, name)
+    await rig.assign(name, seq=1, apps={app: BLOB})
+    await served(spoke)
+    before = await rig.client.get(paths.application(app))
+    writes: set[str] = set()
+    watch = rig.client.watch(
+        "/apis/axletree.dev/v1alpha1/namespaces/default/applications",
+        resource_version=before["metadata"]["resourceVersion"],
+        field_selector=f"metadata.name={app.partition('/')[2]}",
+        timeout=20,
+    )
+    for number in range(30):
+        await spoke.report(app_report(app, message=f"state {number}"))
+    async for event in watch:
+        writes.add(event.object["metadata"]["resourceVersion"])
+        if event.object.get("status", {}).get("observed", {}).get("message") == "state 29":
+            break
+    await watch.aclose()
+    assert len(writes) <= 10
+
+
+async def test_the_first_contact_asks_for_everything_and_a_lost_status_is_asked_for_again(rig: Rig) -> None:
+    name = new_name()
+    app = f"default/{new_name()}"
+    spoke = await rig.joined(name)
+    await rig.application(app, name)
+    await rig.assign(name, seq=1, apps={app: BLOB})
+    await served(spoke)
+    assert (await spoke.report(app_report(app)))[1]["resend"] is True
+    assert (await spoke.report())[1]["resend"] is False
+    await rig.observed_when(app, count=1)
+    await rig.client.delete(paths.application(app))
+    await rig.application(app, name)
+    rig.gateway.resend(name)
+    assert (await spoke.report())[1]["resend"] is True
+    await spoke.report(app_report(app))
+    await rig.observed_when(app, count=4)
+
+
+async def test_limits_on_bodies_hold_packed_and_unpacked(rig: Rig) -> None:
+    spoke = await rig.joined(new_name())
+    big = b"x" * (MAX_REPORT_BYTES + 1)
+    assert (await spoke.call("POST", "/agent/v1/reports", data=io.BytesIO(big)))[0] == 413
+    bomb = gzip.compress(b" " * (MAX_REPORT_BYTES * 20))
+    headers = {"Content-Encoding": "gzip"}
+    assert (await spoke.call("POST", "/agent/v1/reports", data=bomb, headers=headers))[0] == 413
+    headers = {"Content-Encoding": "zstd"}
+    assert (await spoke.call("POST", "/agent/v1/reports", data=b"x", headers=headers))[0] == 415
+    packed = gzip.compress(b'{"boot": "b", "count": 1}')
+    headers = {"Content-Encoding": "gzip"}
+    assert (await spoke.call("POST", "/agent/v1/reports", data=packed, headers=headers))[0] == 200
+    assert (await spoke.call("POST", "/agent/v1/reports", data=b"<html>"))[0] == 400
+
+
+async def test_s10_without_a_certificate_nothing_but_the_public_routes_answers(rig: Rig) -> None:
+    nobody = Spoke("x", rig.gateway.url, rig.identity.ca_pem)
+    assert (await nobody.call("GET", "/healthz"))[0] == 200
+    assert (await nobody.call("GET", "/agent/v1/ca"))[0] == 200
+    for method, path in (
+        ("GET", "/agent/v1/assignment"),
+        ("GET", f"/agent/v1/bundles/{BLOB}"),
+        ("POST", "/agent/v1/reports"),
+        ("POST", "/agent/v1/renew"),
+    ):
+        assert (await nobody.call(method, path))[0] == 401, path
+    for method, path in (("GET", "/"), ("DELETE", "/agent/v1/reports"), ("GET", "/agent/v1/join")):
+        assert (await nobody.call(method, path))[0] == 404, path
+
+
+async def test_a_silent_agent_becomes_stale_and_comes_back(api_server: ControlPlane) -> None:
+    async with running(api_server, stale_after=1.0) as rig:
+        name = new_name()
+        spoke = await rig.joined(name)
+        await spoke.report()
+        lease = await rig.lease_when(name, connected="true")
+        assert not is_stale(lease, now(), 1.0)
+        lease = await rig.lease_when(name, connected="false")
+        assert is_stale(lease, now(), 1.0)
+        assert name in rig.gateway.liveness.stale(asyncio.get_running_loop().time())
+        await spoke.report()
+        await rig.lease_when(name, connected="true")
+
+
+async def test_f3_a_hub_behind_its_agent_is_told_by_the_lease(rig: Rig) -> None:
+    name = new_name()
+    spoke = await rig.joined(name)
+    await rig.assign(name, seq=3, apps={})
+    await served(spoke)
+    await spoke.report(epoch=1, seq=118)
+    lease = await rig.lease_when(name, connected="true", agent_epoch="1", agent_seq="118")
+    assert agent_position(lease) == (1, 118)
+
+
+async def test_a_restarted_gateway_takes_note_of_who_did_not_come_back(api_server: ControlPlane) -> None:
+    async with running(api_server) as rig:
+        name = new_name()
+        spoke = await rig.joined(name)
+        await spoke.report()
+        before = await rig.lease_when(name, connected="true")
+    async with running(api_server, stale_after=1.0) as rig:
+        silent = await rig.lease_when(name, connected="false")
+        assert silent["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+
+
+async def test_a_gateway_with_no_api_server_says_so_and_never_that_there_is_nothing() -> None:
+    client = RestClient(KubeConfig(server="http://127.0.0.1:9"), user_agent="tests")
+    identity = HubIdentity.create(now=now())
+    clock = asyncio.get_running_loop().time
+    gateway = Gateway(GatewayContext(client=client, identity=identity, blobs=Blobs(), now=now, clock=clock))
+    await gateway.start()
+    try:
+        spoke = Spoke("x", gateway.url, identity.ca_pem)
+        spoke.use(identity.issue_client(spoke.csr(), "x", now()))
+        answers: list[tuple[int, bytes, Any]] = [
+            await spoke.call("GET", "/healthz"),
+            await spoke.assignment(),
+            await spoke.call("POST", "/agent/v1/reports", json={}),
+        ]
+        assert [status for status, _, _ in answers] == [503, 503, 503]
+        assert all("Retry-After" in headers for _, _, headers in answers)
+    finally:
+        await gateway.stop()
+        await client.close()
+
+
+async def test_stopping_answers_waiting_polls(api_server: ControlPlane) -> None:
+    async with running(api_server) as rig:
+        name = new_name()
+        spoke = await rig.joined(name)
+        await rig.assign(name, seq=1, apps={})
+        _, etag = await served(spoke)
+        poll = asyncio.create_task(spoke.assignment(etag=etag, wait=50))
+        assert (await spoke.assignment(etag=etag, wait=1))[0] == 304
+        async with asyncio.timeout(5):
+            await rig.gateway.stop()
+            assert (await poll)[0] == 503
+
+
+async def test_a_gateway_that_an_agent_left_for_another_does_not_call_it_stale(
+    api_server: ControlPlane,
+) -> None:
+    async with (
+        running(api_server, stale_after=1.0, holder="one") as first,
+        running(api_server, holder="two") as second,
+    ):
+        name = new_name()
+        spoke = await first.joined(name)
+        await spoke.report()
+        await first.lease_when(name, connected="true")
+        spoke.url = second.gateway.url
+        async with asyncio.timeout(10):
+            while (await spoke.report())[0] != 200:  # noqa: ASYNC110 - the other one's cache
+                await asyncio.sleep(0.02)
+            while first.gateway.liveness.get(name) is not None:  # noqa: ASYNC110 - a period that passes
+                await asyncio.sleep(0.05)
+        lease = await second.lease_when(name, connected="true")
+        assert lease["spec"]["holderIdentity"] == "two"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hub.gateway.liveness import (
+    ANNOTATION_CONNECTED,
+    RENEW_SECONDS,
+    Liveness,
+    agent_position,
+    is_stale,
+    lease_manifest,
+    lease_name,
+)
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+STALE = 60.0
+
+
+def lease(*, connected: bool = True, age: float = 0.0) -> dict[str, object]:
+    return lease_manifest(
+        "eu1", holder="g", now=NOW - timedelta(seconds=age), connected=connected, epoch=2, seq=9
+    )
+
+
+def test_a_lease_tells_other_processes_who_is_there() -> None:
+    assert not is_stale(lease(), NOW, STALE)
+    assert is_stale(lease(connected=False), NOW, STALE)
+    assert not is_stale(lease(age=RENEW_SECONDS), NOW, STALE)
+    assert is_stale(lease(age=RENEW_SECONDS + STALE + 1), NOW, STALE)
+    assert agent_position(lease()) == (2, 9)
+    assert agent_position(None) == (0, 0)
+
+
+def test_a_restarted_hub_waits_one_stale_period_before_it_calls_anyone_stale() -> None:
+    old = lease(age=3600)
+    started = NOW - timedelta(seconds=STALE - 1)
+    assert not is_stale(old, NOW, STALE, since=started)
+    assert not is_stale(None, NOW, STALE, since=started)
+    assert is_stale(old, NOW + timedelta(seconds=2), STALE, since=started)
+    assert is_stale(None, NOW + timedelta(seconds=2), STALE, since=started)
+    assert is_stale(lease(connected=False, age=3600), NOW, STALE, since=started)
+
+
+def test_a_lease_that_does_not_read_is_no_sign_of_life() -> None:
+    broken = lease()
+    broken["spec"] = {"renewTime": "yesterday"}
+    assert is_stale(broken, NOW, STALE)
+    bare: dict[str, object] = {
+        "metadata": {"name": "agent-eu1", "annotations": {ANNOTATION_CONNECTED: "yes"}}
+    }
+    assert is_stale(bare, NOW, STALE)
+
+
+def test_long_cluster_names_still_have_a_lease() -> None:
+    assert lease_name("eu1") == "agent-eu1"
+    long = "x" * 253
+    assert len(lease_name(long)) <= 253
+    assert lease_name(long) != lease_name("x" * 252 + "y")
+
+
+def test_changes_are_told_once_and_heartbeats_are_not() -> None:
+    told: list[str] = []
+    liveness = Liveness(stale_after=STALE)
+    liveness.subscribe(told.append)
+    for second in (0.0, 20.0, 40.0):
+        liveness.heard("eu1", second, epoch=1, seq=1, hub=(1, 1))
+    assert told == ["eu1"]
+    liveness.tick(40.0 + STALE)
+    assert liveness.stale(40.0 + STALE) == set()
+    liveness.tick(41.0 + STALE)
+    liveness.tick(42.0 + STALE)
+    assert told == ["eu1", "eu1"]
+    assert liveness.stale(42.0 + STALE) == {"eu1"}
+    liveness.heard("eu1", 200.0, epoch=1, seq=1, hub=(1, 1))
+    assert told == ["eu1"] * 3
+    assert liveness.stale(200.0) == set()
+
+
+def test_an_expected_cluster_that_never_comes_is_stale_after_its_period() -> None:
+    liveness = Liveness(stale_after=STALE)
+    liveness.expect("eu1", 100.0)
+    liveness.expect("eu1", 150.0)
+    assert liveness.stale(160.0) == set()
+    assert liveness.stale(161.0) == {"eu1"}
+    liveness.forget("eu1")
+    assert liveness.stale(161.0) == set()
+
+
+def test_f3_a_position_ahead_of_the_hub_is_told_at_once_and_when_it_ends() -> None:
+    told: list[str] = []
+    liveness = Liveness(stale_after=STALE)
+    liveness.subscribe(told.append)
+    liveness.heard("eu1", 0.0, epoch=1, seq=5, hub=(1, 5))
+    liveness.heard("eu1", 1.0, epoch=1, seq=9, hub=(1, 5))
+    liveness.heard("eu1", 2.0, epoch=1, seq=9, hub=(1, 5))
+    assert told == ["eu1"] * 2
+    liveness.heard("eu1", 3.0, epoch=1, seq=9, hub=(2, 1))
+    assert told == ["eu1"] * 3

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hub.core.expansion import ClusterFacts, ExpandRequest, Expansion, TemplateError
+from hub.render.plain import ManifestError, PlainSource, RenderRequest, RenderResult
+from hub.render.pool import (
+    RenderCrashed,
+    RenderFailed,
+    RenderOutOfMemory,
+    RenderTimeout,
+    RenderTooLarge,
+    WorkerPool,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ app.name }}'}\n"
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[WorkerPool]:
+    async with WorkerPool(timeout=2.0, memory_mb=256) as running:
+        await running.ping()
+        yield running
+
+
+def manifests(name: str, text: str = MANIFEST) -> RenderRequest:
+    return RenderRequest((PlainSource("repo", {"a.yaml": text}, jinja=True),), {"app": {"name": name}})
+
+
+def names(result: RenderResult | BaseException) -> list[str]:
+    assert isinstance(result, RenderResult), result
+    return [one["metadata"]["name"] for one in result.objects]
+
+
+async def test_many_at_once_each_its_own_answer(pool: WorkerPool) -> None:
+    results = await asyncio.gather(*(pool.render(manifests(f"a{at}")) for at in range(200)))
+    assert [names(result) for result in results] == [[f"a{at}"] for at in range(200)]
+
+
+async def test_expands(pool: WorkerPool) -> None:
+    spec = {
+        "generators": [{"clusters": {}}],
+        "template": {"metadata": {"name": "{{ name }}"}, "spec": {"cluster": "{{ name }}"}},
+    }
+    result = await pool.expand(ExpandRequest("shop", "apps", spec, (ClusterFacts("b"), ClusterFacts("a"))))
+    assert isinstance(result, Expansion)
+    assert [child.name for child in result.children] == ["a", "b"]
+    spec["template"]["metadata"]["name"] = "{{ ''.__class__ }}"  # type: ignore[index]
+    with pytest.raises(
+        TemplateError, match=r"set shop/apps: generators\[0\]: metadata.name: line 1: .*unsafe"
+    ):
+        await pool.expand(ExpandRequest("shop", "apps", spec, (ClusterFacts("b"),)))
+
+
+LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+DOUBLING = (
+    "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}"
+    "{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+)
+PRINTING = (
+    "{% for i in range(99999) %}{% for j in range(999) %}aaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}{% endfor %}"
+)
+MANY_LISTS = "{% set x = [0] * 1000000 %}" + "{{ [" + "x, " * 400 + "] }}"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("{{ ''.__class__.__mro__ }}", ManifestError),
+        ("{{ 'x' * 10**9 }}", ManifestError),
+        ("{{ 'x' | center(10**9) }}", ManifestError),
+        (DOUBLING, ManifestError),
+        (PRINTING, ManifestError),
+        (MANY_LISTS, (ManifestError, RenderFailed)),
+        (LOOPS, RenderTimeout),
+        ("- " * 100_000, ManifestError),
+        ("[" * 100_000, ManifestError),
+        ("{{ " + "(" * 20_000, ManifestError),
+    ],
+    ids=[
+        "escape",
+        "repeat",
+        "center",
+        "doubling",
+        "printing",
+        "list",
+        "loops",
+        "deep-yaml",
+        "deep-flow",
+        "deep",
+    ],
+)
+async def test_s7_f33_a_bomb_costs_its_own_call_only(
+    pool: WorkerPool, text: str, kind: type[Exception] | tuple[type[Exception], ...]
+) -> None:
+    before, bomb, after = await asyncio.gather(
+        pool.render(manifests("before")),
+        pool.render(manifests("bomb", text)),
+        pool.render(manifests("after")),
+        return_exceptions=True,
+    )
+    assert isinstance(bomb, kind), bomb
+    assert (names(before), names(after)) == (["before"], ["after"])
+    assert names(await pool.render(manifests("later"))) == ["later"]
+
+
+async def test_s7_output_is_bounded() -> None:
+    lines = "{% for i in range(15) %}  k{{ i }}: {{ 'a' * 1000000 }}\n{% endfor %}"
+    big = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n" + lines
+    source = PlainSource("repo", {f"{at}.yaml": big for at in range(5)}, jinja=True)
+    async with WorkerPool(memory_mb=1024) as pool:
+        with pytest.raises(RenderTooLarge):
+            await pool.render(RenderRequest((source,), {}))
+        assert names(await pool.render(manifests("later"))) == ["later"]
+
+
+async def test_s7_memory_is_bounded_outside_templates_too() -> None:
+    lines = "".join(f"  k{at}: {'a' * 1000}\n" for at in range(40_000))
+    source = PlainSource("repo", {"a.yaml": "apiVersion: v1\nkind: X\nmetadata: {name: x}\ndata:\n" + lines})
+    async with WorkerPool(memory_mb=128) as pool:
+        with pytest.raises(RenderOutOfMemory):
+            await pool.render(RenderRequest((source,), {}))
+        assert names(await pool.render(manifests("later"))) == ["later"]
+
+
+async def test_f33_a_crash_costs_its_own_call_only(pool: WorkerPool) -> None:
+    call = asyncio.create_task(pool.render(manifests("x", LOOPS)))
+    other = asyncio.create_task(pool.render(manifests("y")))
+    await pool_has_taken(call)
+    for pid in await asyncio.to_thread(children):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(RenderCrashed):
+        await call
+    assert names(await other) == ["y"]
+
+
+def children() -> list[int]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
+async def test_workers_are_replaced_after_many_calls() -> None:
+    async with WorkerPool(max_calls=3) as pool:
+        for at in range(10):
+            assert names(await pool.render(manifests(f"a{at}"))) == [f"a{at}"]
+
+
+async def test_a_cancelled_call_does_not_hold_the_others(pool: WorkerPool) -> None:
+    call = asyncio.create_task(pool.render(manifests("x", LOOPS)))
+    other = asyncio.create_task(pool.render(manifests("y")))
+    await pool_has_taken(call)
+    call.cancel()
+    assert names(await other) == ["y"]
+
+
+async def pool_has_taken(call: asyncio.Task[RenderResult]) -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not call.done()
+
+
+async def test_closing_ends_open_calls() -> None:
+    pool = WorkerPool()
+    pool.start()
+    call = asyncio.create_task(pool.render(manifests("x", LOOPS)))
+    await pool_has_taken(call)
+    await pool.close()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_input_is_bounded(pool: WorkerPool) -> None:
+    with pytest.raises(RenderFailed, match="larger than"):
+        await pool.render(manifests("x", "a" * (64 * 1024 * 1024)))
