@@ -82,8 +82,6 @@ class Hub:
                     term.create_task(self._term(client, identity, store), name="term")
             except* LeadershipLost as lost:
                 log.warning("leadership is lost: %s", lost.exceptions[0])
-            except* asyncio.CancelledError:
-                raise
             finally:
                 await leader.release()
             await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -113,6 +111,8 @@ class Hub:
                 hub_id=identity.hub_id,
                 epoch=identity.epoch,
                 now=_now,
+                since=_now(),
+                resend=self.gateway.resend if self.gateway is not None else _nobody,
             )
             controller = self.controller = Controller(context)
             async with asyncio.TaskGroup() as tasks:
@@ -124,6 +124,11 @@ class Hub:
             await pool.close()
             await source.close()
             index.close()
+
+
+def _nobody(cluster: str) -> None:
+    """A controller without a gateway of its own: agents send everything at their next reconnect."""
+    log.info("cluster %s is not asked for its reports: no gateway here", cluster)
 
 
 def _now() -> datetime:

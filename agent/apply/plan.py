@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from agent.apply.fields import fingerprint, own_fields, owns_label, suspects
 from agent.apply.prepare import JOB, kept
-from agent.contract.manifest import Manifest
+from agent.contract.manifest import Manifest, ObjectRef, as_number
 from agent.contract.names import AGENT_NAMESPACE, APPLYSET_PART_OF
-from agent.kube.versions import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from agent.apply.inventory import Entry
     from agent.apply.prepare import Desired
-    from agent.contract.manifest import ObjectRef
 
 
 class Unseen(Enum):

@@ -155,6 +155,7 @@ class Writer:
             return refused[2]
         before = self._memory.get(desired.ref)
         result = await self._apply(desired, impersonate=impersonate)
+        created = _made_now(result, self._manager)
         if needs_takeover(result):
             result = await self._take_over(desired, result, impersonate=impersonate)
         self._refused.pop(desired.ref, None)
@@ -165,7 +166,6 @@ class Writer:
         if known:
             same = result["metadata"]["resourceVersion"] in known
             return _entry(desired.ref, Action.UNCHANGED if same else Action.CONFIGURED, result)
-        created = _made_now(result, self._manager)
         return _entry(desired.ref, Action.CREATED if created else Action.CONFIGURED, result)
 
     async def _take_over(self, desired: Desired, live: Manifest, *, impersonate: str | None) -> Manifest:
@@ -258,11 +258,8 @@ def _uid(entry: Entry | None) -> str:
 
 
 def _made_now(live: Manifest, manager: str) -> bool:
-    """Whether our apply made it: the answer does not say, but our first entry is as old as the object."""
-    metadata = live["metadata"]
-    return any(
-        entry.get("manager") == manager
-        and entry.get("operation") == "Apply"
-        and entry.get("time") == metadata.get("creationTimestamp")
-        for entry in metadata.get("managedFields") or ()
+    """Whether our apply made it. The answer does not say, but an earlier maker has fields of its own."""
+    return all(
+        entry.get("manager") == manager and entry.get("operation") == "Apply"
+        for entry in live["metadata"].get("managedFields") or ()
     )

@@ -53,3 +53,12 @@ def ref_of(manifest: Manifest) -> ObjectRef:
         namespace=metadata.get("namespace") or "",
         name=metadata.get("name") or "",
     )
+
+
+def as_number(version: str) -> int | None:
+    """A resourceVersion as a number, None for an opaque one.
+
+    Opaque by the letter of the API; versions of one collection are ordered numbers where Kubernetes itself serves
+    it (KEP-5504).
+    """
+    return int(version) if version.isascii() and version.isdecimal() else None

@@ -101,7 +101,9 @@ class DriftEntry(WireModel):
     """One drifted object: paths with masked values, bounded, and who changed it where known."""
 
     ref: Annotated[str, StringConstraints(max_length=600)]
-    paths: list[Annotated[str, StringConstraints(max_length=400)]] = Field(default_factory=list, max_length=20)
+    paths: list[Annotated[str, StringConstraints(max_length=400)]] = Field(
+        default_factory=list, max_length=20
+    )
     manager: Annotated[str, StringConstraints(max_length=128)] = ""
     corrected: bool = False
 

@@ -11,13 +11,10 @@ import heapq
 from itertools import count
 from typing import TYPE_CHECKING
 
+from agent.contract.manifest import as_number
+
 if TYPE_CHECKING:
     from agent.kube.reflector import Key
-
-
-def as_number(version: str) -> int | None:
-    """The version as a number, None for an opaque one."""
-    return int(version) if version.isascii() and version.isdecimal() else None
 
 
 class VersionClock:

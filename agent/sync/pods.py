@@ -62,8 +62,11 @@ def _newest(pods: list[Manifest]) -> list[Manifest]:
     hashes = {id(each): _revision(each) for each in pods}
     if len(set(hashes.values())) < 2:  # noqa: PLR2004 - one revision needs no choice
         return pods
-    latest = max(pods, key=lambda each: str(each["metadata"].get("creationTimestamp", "")))
-    return [each for each in pods if hashes[id(each)] == hashes[id(latest)]]
+    born = {id(each): str(each["metadata"].get("creationTimestamp", "")) for each in pods}
+    last = max(born.values())
+    # Times are whole seconds: revisions that tie are all taken for the newest.
+    latest = {hashes[id(each)] for each in pods if born[id(each)] == last}
+    return [each for each in pods if hashes[id(each)] in latest]
 
 
 def _revision(obj: Manifest) -> str:

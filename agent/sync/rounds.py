@@ -256,6 +256,8 @@ class Rounds:
 
     async def _compare(self, app: App, bundle: Bundle, deadline: float) -> Outcome:
         """Drift that is told, or ignored, and not corrected."""
+        # What is compared is what is there now: a change that comes meanwhile must look like one afterwards.
+        seen = {ref: self.watches.look(app.applyset, ref) for ref in app.desired}
         found: tuple[Drift, ...] = ()
         if bundle.policy.drift.mode is DriftMode.ALERT:
             found = await app.applier.check(
@@ -265,8 +267,7 @@ class Rounds:
                 deadline=deadline,
                 view=lambda ref: self.watches.look(app.applyset, ref),
             )
-        for ref in app.desired:
-            live = self.watches.look(app.applyset, ref)
+        for ref, live in seen.items():
             if isinstance(live, dict):
                 app.see(ref, live, ours=True)
         app.changed.clear()

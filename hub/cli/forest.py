@@ -75,7 +75,11 @@ def grow(apps: Sequence[Manifest], sets: Sequence[Manifest], *, hub_id: str | No
     without that id everything but a set's children stands alone.
     """
     roots = [app for app in apps if field(app, "spec", "cluster") == HUB_CLUSTER and not set_of(app)]
-    part_of = {} if hub_id is None else {applyset_id(hub_id, HUB_CLUSTER, key_of(app)): key_of(app) for app in roots}
+    part_of = (
+        {}
+        if hub_id is None
+        else {applyset_id(hub_id, HUB_CLUSTER, key_of(app)): key_of(app) for app in roots}
+    )
     children = _grouped(apps, set_of)
     under = _grouped(
         [*sets, *(app for app in apps if not set_of(app))], lambda obj: part_of.get(_part_of(obj), "")

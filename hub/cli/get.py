@@ -53,7 +53,9 @@ def get(
         if name:
             reference = parse(name, namespace=chosen, kinds=(resource,))
             chosen, name = reference.namespace, reference.name
-    objects = run(lambda: _objects(resource, name, namespace=chosen, selector=selector, kubeconfig=kubeconfig))
+    objects = run(
+        lambda: _objects(resource, name, namespace=chosen, selector=selector, kubeconfig=kubeconfig)
+    )
     if not objects and name:
         raise typer.Exit(EXIT_NEGATIVE)
     if not objects and fmt is Format.TABLE:

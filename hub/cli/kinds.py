@@ -110,7 +110,9 @@ def _cluster_row(obj: Manifest) -> Sequence[str]:
         str(field(obj, "status", "connected")),
         age(field(obj, "status", "lastSeen")),
         str(field(obj, "status", "apps")),
-        health(obj) if isinstance(field(obj, "status", "health"), dict) else str(field(obj, "status", "health")),
+        health(obj)
+        if isinstance(field(obj, "status", "health"), dict)
+        else str(field(obj, "status", "health")),
         str(field(obj, "status", "agent", "version")),
         str(field(obj, "status", "agent", "kubernetesVersion")),
         _created(obj),

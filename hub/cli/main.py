@@ -41,29 +41,27 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
 
 
 class LazyGroup(TyperGroup):
-    """Imports a command's module when it is asked for by name; help is made of the table alone."""
+    """Holds a stand-in for each command, which is enough for help, until one is asked for by name."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, panel, text) in COMMANDS.items():
+            self.add_command(TyperCommand(name=name, help=text, rich_help_panel=panel))
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        module, panel, text = entry
-        if _only_listed(ctx):
-            return TyperCommand(name=cmd_name, help=text, rich_help_panel=panel)
-        group = typer.main.get_group(importlib.import_module(module).app)
-        return group.commands[cmd_name]
-
-
-def _only_listed(ctx: Any) -> bool:
-    """Whether click wants names and one-liners, for help or completion: nothing was asked for by name yet."""
-    return not getattr(ctx, "_protected_args", None)
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name in COMMANDS:
+            module = importlib.import_module(COMMANDS[name][0])
+            self.add_command(typer.main.get_group(module.app).commands[name])
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
 
 
@@ -78,7 +76,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def axle(
-    version: Annotated[  # noqa: ARG001 - the callback acts
+    version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -91,7 +91,9 @@ def one_of(reference: Reference, found: Sequence[Found]) -> Found | None:
     """The one that is meant, or None. Raises `AmbiguousName` with the candidates."""
     if len(found) > 1:
         several = len({each.kind.kind for each in found}) > 1
-        names = [f"{each.kind.words[1]}/{key_of(each.obj)}" if several else key_of(each.obj) for each in found]
+        names = [
+            f"{each.kind.words[1]}/{key_of(each.obj)}" if several else key_of(each.obj) for each in found
+        ]
         raise AmbiguousName(f"{reference} may be any of: {', '.join(sorted(names))}")
     return found[0] if found else None
 

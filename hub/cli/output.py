@@ -67,7 +67,9 @@ def print_objects(
 ) -> None:
     """A table, JSON (a `List`, or the object itself where one was asked for), YAML documents, or `kind/name`."""
     if fmt is Format.JSON:
-        print_value(objects[0] if single else {"apiVersion": "v1", "kind": "List", "items": list(objects)}, fmt)
+        print_value(
+            objects[0] if single else {"apiVersion": "v1", "kind": "List", "items": list(objects)}, fmt
+        )
     elif fmt is Format.YAML:
         from agent.kube import yaml  # noqa: PLC0415 - 40 ms that only this format needs
 

@@ -118,7 +118,7 @@ class AppGraph:
             for key in self._graph.successors(node.key):
                 self._resolved.pop(key, None)
         if old is not None and _gate_view(old) != _gate_view(node):
-            changed |= self._spread((node.key,))
+            changed |= self._spread((node.key,)) | self._held_up(node)
         return changed
 
     def remove(self, key: AppKey) -> set[AppKey]:
@@ -126,7 +126,7 @@ class AppGraph:
         node = self._nodes.get(key)
         if node is None:
             return set()
-        changed = {key} | self._spread((key,))
+        changed = {key} | self._spread((key,)) | self._held_up(node)
         del self._nodes[key]
         self._file_part(key, node.part_of, None)
         for watch in self._index.watching(node):
@@ -331,6 +331,12 @@ class AppGraph:
                     self._components[key] = component
         return set(members)
 
+    def _held_up(self, node: AppNode) -> set[AppKey]:
+        """Dependencies that are being deleted, and whose turn comes when this node is gone."""
+        if not node.deleting:
+            return set()
+        return {key for key in self._graph.predecessors(node.key) if self._nodes[key].deleting}
+
     def _spread(self, keys: Iterable[AppKey]) -> set[AppKey]:
         """The direct dependents, and on through those that wait: they name the root of their wait."""
         found: set[AppKey] = set()
@@ -364,5 +370,5 @@ def _gate_view(node: AppNode) -> tuple[object, ...]:
     if seen is not None:
         bad = seen.health.rank >= HealthState.MISSING.rank
         message = (seen.message, seen.health_message) if bad else ()
-        state = (seen.release, seen.digest, seen.sync, seen.health, message)
+        state = (seen.release, seen.digest, seen.sync, seen.health, seen.deleted, message)
     return node.deleting, node.target_problem, node.target, node.released, node.release, state

@@ -6,17 +6,20 @@ Kubernetes clients or clocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.health import HealthState, SyncState
 from agent.contract.names import HUB_CLUSTER
 from hub.api.application import Dependency, SyncMode
-from hub.api.cluster import DriftSpec
-from hub.api.model import LabelSelector
-from hub.api.project import ProjectSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from hub.api.cluster import DriftSpec
+    from hub.api.model import LabelSelector
+    from hub.api.project import ProjectSpec
 
 AppKey = str
 """`namespace/name` of an Application on the hub."""

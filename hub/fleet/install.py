@@ -38,7 +38,9 @@ async def apply_all(client: RestClient, manifests: Iterable[Manifest]) -> None:
 
 async def install_crds(client: RestClient) -> None:
     """Apply our CRDs and wait until each is served."""
-    crds = [crd for path in sorted(CRDS.glob("*.yaml")) for crd in load_all(path.read_text(), source=path.name)]
+    crds = [
+        crd for path in sorted(CRDS.glob("*.yaml")) for crd in load_all(path.read_text(), source=path.name)
+    ]
     await apply_all(client, crds)
     for crd in crds:
         await _established(client, crd["metadata"]["name"])

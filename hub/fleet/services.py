@@ -88,7 +88,7 @@ class Services:
     def _start(self, name: str, module: Sequence[str], *, port: int | None = None) -> None:
         if self.running(name):
             return
-        if port is not None and not _is_free(port):
+        if port is not None and not _becomes_free(port):
             raise NotReadyError(
                 f"port {port}, which {name} has had so far, is taken by another program: "
                 "end that one, or start anew with `axle down` and `axle up`"
@@ -135,6 +135,16 @@ def _environment() -> dict[str, str]:
 def _choose_port(taken: set[int]) -> int:
     candidates = random.sample(_PORT_RANGE, len(_PORT_RANGE))
     return next(port for port in candidates if port not in taken and _is_free(port))
+
+
+def _becomes_free(port: int, *, seconds: float = 3.0) -> bool:
+    """A process that has just ended may hold its port until its last thread is gone."""
+    deadline = time.monotonic() + seconds
+    while not _is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 def _is_free(port: int) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.contract.names import HUB_NAMESPACE
 from hub.api.project import PROJECT_NAME, ProjectSpec
 from hub.core.model import ClusterView, Fleet
+from hub.gateway.liveness import is_stale, lease_name
 from hub.operator import views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from agent.contract.manifest import Manifest
     from hub.operator.caches import Caches
     from hub.operator.settings import HubSettings
@@ -35,6 +37,10 @@ class HubContext:
     hub_id: str
     epoch: int
     now: Callable[[], datetime]
+    since: datetime
+    """When this controller began: what is silent then may only be the hub's own absence."""
+    resend: Callable[[str], None]
+    """Ask a cluster's agent for all its reports again: what was written of them is gone."""
 
     def fleet(self) -> Fleet:
         """The fleet as the core sees it, of this moment's caches."""
@@ -51,8 +57,11 @@ class HubContext:
         return Fleet(clusters=clusters, cluster_sets={view.name: view for view in sets}, projects=projects)
 
     def cluster(self, obj: Manifest) -> ClusterView:
-        return views.cluster_view(obj, self.lease(obj["metadata"]["name"]))
+        joined = bool((obj.get("status") or {}).get("sealingKey"))
+        lease = self.lease(obj["metadata"]["name"])
+        stale = joined and is_stale(lease, self.now(), self.settings.stale_after, since=self.since)
+        return views.cluster_view(obj, stale=stale)
 
     def lease(self, cluster: str) -> Manifest | None:
         """The Lease that says whether this cluster's agent is heard."""
-        return self.caches.leases.get(f"{HUB_NAMESPACE}/agent-{cluster}")
+        return self.caches.leases.get(f"{HUB_NAMESPACE}/{lease_name(cluster)}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import ANNOTATION_REFRESH
+from hub.gateway.liveness import AgentLease
 from hub.operator import views
 from hub.operator.deletion import Deletions
 from hub.operator.fleetstatus import FleetStatuses
@@ -109,6 +110,7 @@ class Controller:
             tasks.create_task(self.deletions.run(), name="deletions")
             tasks.create_task(self._poller.run(), name="poll")
             tasks.create_task(self._full_pass(), name="full-pass")
+            tasks.create_task(self._watch_silence(), name="silence")
 
     def _restore(self) -> None:
         """What earlier processes decided: targets from status, releases from Assignments."""
@@ -130,6 +132,16 @@ class Controller:
             self.plan_everything()
             for key in self._hub.caches.applications:
                 self.releaser.wake(key)
+
+    async def _watch_silence(self) -> None:
+        """A cluster may become Stale with no event at all: when the gateway that kept its Lease is gone, too."""
+        stale: frozenset[str] = frozenset()
+        while True:
+            await asyncio.sleep(self._hub.settings.stale_after / 4 * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            now = frozenset(name for name, view in self._hub.fleet().clusters.items() if view.stale)
+            for name in now ^ stale:
+                self.releaser.wake_cluster(name)
+            stale = now
 
     # -- events
 
@@ -205,6 +217,8 @@ class Controller:
             return
         key = key_of(obj)
         self.releaser.wake(key)
+        if old is None and new is not None and not (new.get("status") or {}).get("observed"):
+            self.releaser.made_again(key, new)
         if new is None or "deletionTimestamp" in new["metadata"] or _removed(new):
             self.deletions.wake_app(key, owner=views.owner_of(obj))
         if new is None:
@@ -221,8 +235,11 @@ class Controller:
 
     def _lease_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old
-        if obj is not None and obj["metadata"]["name"].startswith("agent-"):
-            self.releaser.wake_cluster(obj["metadata"]["name"].removeprefix("agent-"))
+        if obj is None:
+            return
+        cluster = AgentLease.read(obj).cluster
+        if cluster in self._hub.caches.clusters:
+            self.releaser.wake_cluster(cluster)
 
     # -- the plan loop
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agent.contract.errors import ApiError
 from agent.contract.names import ANNOTATION_APPROVE, FINALIZER, GROUP, HUB_NAMESPACE
 from hub.core.plan import HELD_BY_BREAKER, breaker_limit
+from hub.gateway.liveness import lease_name
 from hub.operator import paths, views
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Deletions:
         asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
 
     async def _forget_cluster(self, name: str, obj: Manifest) -> None:
-        for path in (f"{paths.ASSIGNMENTS}/{name}", f"{paths.LEASES}/agent-{name}"):
+        for path in (f"{paths.ASSIGNMENTS}/{name}", f"{paths.LEASES}/{lease_name(name)}"):
             current = await self._hub.writer.get(path)
             if current is not None:
                 await self._hub.writer.remove(path, uid=current["metadata"]["uid"])

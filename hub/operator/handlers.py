@@ -5,7 +5,6 @@ Applications do not pass through kopf: they are many and busy, and our own refle
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +14,8 @@ import kopf
 from agent.contract.names import GROUP, VERSION
 
 if TYPE_CHECKING:
+    import asyncio
+
     from agent.kube.config import KubeConfig
 
 PLURALS = ("clusters", "clustersets", "projects", "applicationsets")

@@ -56,14 +56,14 @@ class Leader:
         while True:
             await asyncio.sleep(self._seconds / 3 * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
             try:
-                if not await self._try():
-                    raise LeadershipLost("another process holds the Lease")
-                renewed = loop.time()
-            except LeadershipLost:
-                raise
+                held = await self._try()
             except AxletreeError as error:
                 if loop.time() - renewed > self._seconds * 0.8:
                     raise LeadershipLost("the Lease could not be renewed in time") from error
+                continue
+            if not held:
+                raise LeadershipLost("another process holds the Lease")
+            renewed = loop.time()
 
     async def release(self) -> None:
         """Let the next one lead at once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from agent.contract.manifest import Manifest
+from agent.contract.manifest import Manifest, as_number
 
 ChangeCallback = Callable[[Manifest | None, Manifest | None], None]
 
@@ -84,11 +84,9 @@ def key_of(obj: Manifest) -> str:
 
 
 def version_of(obj: Manifest) -> int:
-    """ResourceVersion as a number. Opaque by the letter of the API, ordered since KEP-5504; -1 if unreadable."""
-    try:
-        return int(obj["metadata"].get("resourceVersion", "-1"))
-    except ValueError:
-        return -1
+    """The resourceVersion as a number; -1 for one that is absent or opaque."""
+    number = as_number(str(obj["metadata"].get("resourceVersion", "")))
+    return -1 if number is None else number
 
 
 def split(key: str) -> tuple[str, str]:

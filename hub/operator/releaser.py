@@ -53,6 +53,12 @@ class Releaser:
         self.idle.clear()
         self._wake.set()
 
+    def made_again(self, key: AppKey, obj: Manifest) -> None:
+        """An Application that runs already, and of which the hub lost what was observed."""
+        cluster = obj["spec"]["cluster"]
+        if self.nodes.release_of(cluster, key)[0]:
+            self._hub.resend(cluster)
+
     def restore(self) -> None:
         """After the caches have synced: what is assigned is what was released."""
         for obj in self._hub.caches.assignments.values():

@@ -9,14 +9,13 @@ from agent.contract.names import APPLYSET_PART_OF, LABEL_SET
 from hub.api.application import ApplicationSpec
 from hub.api.cluster import ClusterSetSpec, ClusterSpec
 from hub.core.model import ClusterSetView, ClusterView, Observed
-from hub.gateway.liveness import ANNOTATION_CONNECTED
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 
-def cluster_view(obj: Manifest, lease: Manifest | None) -> ClusterView:
-    """A Cluster with its liveness, which is in its agent's Lease."""
+def cluster_view(obj: Manifest, *, stale: bool) -> ClusterView:
+    """A Cluster; whether it is Stale is its agent's Lease's to say."""
     metadata = obj["metadata"]
     spec = ClusterSpec.model_validate(obj.get("spec") or {})
     status = obj.get("status") or {}
@@ -27,17 +26,9 @@ def cluster_view(obj: Manifest, lease: Manifest | None) -> ClusterView:
         values=spec.values,
         accepted=spec.accepted,
         joined=bool(status.get("sealingKey")),
-        stale=is_stale(lease),
+        stale=stale,
         removing="deletionTimestamp" in metadata,
     )
-
-
-def is_stale(lease: Manifest | None) -> bool:
-    """The gateways own the truth about silence; without a Lease nobody was ever heard."""
-    if lease is None:
-        return False
-    annotations = lease["metadata"].get("annotations") or {}
-    return annotations.get(ANNOTATION_CONNECTED) == "false"
 
 
 def cluster_set_view(obj: Manifest) -> ClusterSetView:

@@ -7,7 +7,7 @@ import base64
 import json
 import ssl
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -292,8 +292,9 @@ async def _drained() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def running(server: ControlPlane, **options: Any) -> AsyncIterator[Rig]:
-    """A gateway that is ready."""
-    async with _drained(), client_of(server) as client:
+    """A gateway that is ready. `inner`: within another one, which waits for the connections of both."""
+    waiting = nullcontext() if options.pop("inner", False) else _drained()
+    async with waiting, client_of(server) as client:
         await _installed(server, client)
         identity = await HubIdentity.load_or_create(client, now=now())
         blobs = Blobs()

@@ -318,7 +318,7 @@ async def test_a_gateway_that_an_agent_left_for_another_does_not_call_it_stale(
 ) -> None:
     async with (
         running(api_server, stale_after=1.0, holder="one") as first,
-        running(api_server, holder="two") as second,
+        running(api_server, holder="two", inner=True) as second,
     ):
         name = new_name()
         spoke = await first.joined(name)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -15,6 +14,9 @@ from hub.api.applicationset import ApplicationSetSpec, GitGenerator
 from hub.api.project import ProjectSpec
 from hub.api.registry import APPLICATION, CLUSTER, KINDS
 from hub.api.schema import crd, crds, files, structural, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ROOT = Path(__file__).parents[4]
 
@@ -56,7 +58,15 @@ def test_files_read_back_as_the_manifests() -> None:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_every_node_is_structural(kind: Any) -> None:
     for path, node in _nodes(_schema(crd(kind))):
-        assert not node.keys() & {"$ref", "$defs", "title", "allOf", "oneOf", "propertyNames", "x-preserve"}, path
+        assert not node.keys() & {
+            "$ref",
+            "$defs",
+            "title",
+            "allOf",
+            "oneOf",
+            "propertyNames",
+            "x-preserve",
+        }, path
         assert node.get("default", ...) is not None, path
         assert "type" in node or node.get("x-kubernetes-int-or-string"), path
         assert not ("properties" in node and "additionalProperties" in node), path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 from typing import Any
@@ -108,6 +109,16 @@ def test_those_that_wait_hear_of_the_end_of_their_chain() -> None:
     assert found == {"shop/a-eu1", "shop/b-eu1", "shop/c-eu1"}
 
 
+def test_a_deletion_that_is_carried_out_concerns_what_goes_after_it() -> None:
+    graph = AppGraph()
+    graph.upsert(app("db", "eu1", deleting=True))
+    web = app("web", "eu2", on("db", "All"), deleting=True)
+    graph.upsert(web)
+    seen = Observed(release=0, digest="", sync=SyncState.DELETING, health=HealthState.MISSING, deleted=True)
+    assert graph.upsert(replace(web, observed=seen)) == {"shop/web-eu2", "shop/db-eu1"}
+    assert graph.remove("shop/web-eu2") == {"shop/web-eu2", "shop/db-eu1"}
+
+
 def test_f48_a_cycle_that_comes_in_by_an_edit_is_found_with_its_whole_path() -> None:
     graph = AppGraph()
     graph.upsert(app("a", "eu1", on("b")))
@@ -171,7 +182,12 @@ _edges = st.one_of(
         lambda label, where: dep(selector={"matchLabels": {"app": label}}, clusters=where),
         st.sampled_from(_APPS),
         st.sampled_from(
-            [{"scope": "Same"}, {"scope": "All"}, {"names": ["x"]}, {"selector": {"matchLabels": {"ring": "0"}}}]
+            [
+                {"scope": "Same"},
+                {"scope": "All"},
+                {"names": ["x"]},
+                {"selector": {"matchLabels": {"ring": "0"}}},
+            ]
         ),
     ),
     st.builds(lambda name: dep(name=f"{name}-x", clusters={"scope": "Any"}), st.sampled_from(_APPS)),
@@ -207,7 +223,7 @@ _changes = st.lists(
 )
 
 
-def _means(edge: Dependency, one: AppNode, other: AppNode, rings: dict[str, str]) -> bool:
+def _means(edge: Dependency, one: AppNode, other: AppNode, rings: dict[str, str]) -> bool:  # noqa: PLR0911
     """What an edge means, said naively."""
     where = edge.clusters
     if where.scope is Scope.SAME and one.cluster != other.cluster:
@@ -264,7 +280,7 @@ def test_however_it_came_about_the_graph_is_what_its_nodes_say(changes: list[Any
         for key in nodes:
             path = graph.cycle_of(key)
             assert bool(path) == any(key in part for part in cycles)
-            assert all(whole.has_edge(b, a) for a, b in zip(path, path[1:], strict=False))
+            assert all(whole.has_edge(b, a) for a, b in itertools.pairwise(path))
             if before.get(key) not in (None, (graph.edges_of(key), path)):
                 assert key in changed or before[key][1] != path
 
@@ -273,7 +289,10 @@ def test_small_events_in_a_large_graph_cost_little() -> None:
     """A bound with a wide margin: what must not happen is a cost that grows with the fleet."""
     graph = AppGraph()
     names = ["db", "backend", "frontend", "jobs", "docs"]
-    waits = {"backend": [on("db")], "frontend": [on("backend"), dep(name="platform-hub", clusters={"scope": "Any"})]}
+    waits = {
+        "backend": [on("db")],
+        "frontend": [on("backend"), dep(name="platform-hub", clusters={"scope": "Any"})],
+    }
     graph.upsert(app("platform", "hub"))
     for number in range(2000):
         for name in names:
@@ -282,7 +301,9 @@ def test_small_events_in_a_large_graph_cost_little() -> None:
     assert len(graph.order()) == 3
     spent = []
     for number in range(200):
-        one = app("backend", f"c{number}", on("db"), owner="shop/backend", target="t", released="t", release=1)
+        one = app(
+            "backend", f"c{number}", on("db"), owner="shop/backend", target="t", released="t", release=1
+        )
         started = time.perf_counter()
         changed = graph.upsert(one)
         spent.append(time.perf_counter() - started)

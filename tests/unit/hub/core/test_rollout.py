@@ -80,7 +80,10 @@ def test_a_free_node_is_released_once() -> None:
         (replace(app("db", "eu1"), released="new", release=1), "db@eu1 is Syncing"),
         (seen(app("db", "eu1"), HealthState.PROGRESSING), "db@eu1 is Progressing"),
         (seen(app("db", "eu1"), HealthState.SUSPENDED), "db@eu1 is Suspended"),
-        (seen(app("db", "eu1"), HealthState.DEGRADED, health_message="no image"), "db@eu1 is Degraded: no image"),
+        (
+            seen(app("db", "eu1"), HealthState.DEGRADED, health_message="no image"),
+            "db@eu1 is Degraded: no image",
+        ),
         (seen(app("db", "eu1"), sync=SyncState.OUT_OF_SYNC, message="drift"), "db@eu1 is OutOfSync: drift"),
         (replace(seen(app("db", "eu1")), target="newer"), "db@eu1 is not released to its target yet"),
         (replace(seen(app("db", "eu1")), target_problem="Render: bad"), "db@eu1: Render: bad"),
@@ -126,11 +129,15 @@ def test_scopes() -> None:
         graph = graph_of(one, other, app("web", "eu1", on("db", clusters={"scope": scope})))
         assert [edge for edge, _ in held(graph, "shop/web-eu1")] == expected
     graph = graph_of(app("db", "eu1"), other, app("web", "eu1", on("db", clusters={"scope": "Any"})))
-    assert held(graph, "shop/web-eu1") == [("Dependency", "db@eu1 is not released to its target yet (and 1 more)")]
+    assert held(graph, "shop/web-eu1") == [
+        ("Dependency", "db@eu1 is not released to its target yet (and 1 more)")
+    ]
 
 
 def test_nothing_matches() -> None:
-    graph = graph_of(app("web", "eu1", on("db"), dep(name="cache-eu1"), dep(applicationSet="x", optional=True)))
+    graph = graph_of(
+        app("web", "eu1", on("db"), dep(name="cache-eu1"), dep(applicationSet="x", optional=True))
+    )
     assert held(graph, "shop/web-eu1") == [
         ("NoMatch", "nothing matches applications app=db in shop"),
         ("NoMatch", "nothing matches shop/cache-eu1"),
@@ -180,7 +187,10 @@ def test_other_conditions_of_its_own() -> None:
     graph = graph_of(app("a", "eu1", mode=SyncMode.MANUAL), app("b", "eu1", target=""))
     assert [edge for edge, _ in held(graph, "shop/a-eu1")] == ["Manual"]
     assert held(graph, "shop/b-eu1") == [("Render", "not rendered yet")]
-    assert [edge for edge, _ in held(graph, "shop/a-eu1", Fleet(clusters=fleet().clusters))] == ["Project", "Manual"]
+    assert [edge for edge, _ in held(graph, "shop/a-eu1", Fleet(clusters=fleet().clusters))] == [
+        "Project",
+        "Manual",
+    ]
     graph.upsert(app("a", "eu1", target_problem="Project: kind Role is not allowed", released="old"))
     assert held(graph, "shop/a-eu1") == [("Project", "kind Role is not allowed")]
     graph.upsert(app("a", "eu1", deleting=True))
@@ -207,16 +217,23 @@ def test_every_member_of_a_cycle_names_the_whole_path() -> None:
 
 
 def test_the_root_of_a_wait_is_at_the_end_of_its_chain() -> None:
-    backend = seen(app("backend", "eu1"), HealthState.DEGRADED, health_message="Deployment backend: ImagePullBackOff")
+    backend = seen(
+        app("backend", "eu1"), HealthState.DEGRADED, health_message="Deployment backend: ImagePullBackOff"
+    )
     root = "backend@eu1 is Degraded: Deployment backend: ImagePullBackOff"
     graph = graph_of(
-        backend, app("api", "eu1", on("backend")), app("web", "eu1", on("api")), app("docs", "eu1", on("none"))
+        backend,
+        app("api", "eu1", on("backend")),
+        app("web", "eu1", on("api")),
+        app("docs", "eu1", on("none")),
     )
     assert why_root("shop/web-eu1", graph, fleet()) == root
     assert blockers("shop/web-eu1", graph, fleet()) == (
         Blocker("Dependency", "shop/api-eu1", "api@eu1 is not released to its target yet", root),
     )
-    assert why_root("shop/docs-eu1", graph, fleet()) == "docs@eu1: nothing matches applications app=none in shop"
+    assert (
+        why_root("shop/docs-eu1", graph, fleet()) == "docs@eu1: nothing matches applications app=none in shop"
+    )
     assert why_root("shop/backend-eu1", graph, fleet()) == root
     assert why_root("shop/x", graph, fleet()) == "shop/x does not exist"
 
@@ -261,7 +278,9 @@ def test_a_decision_costs_little_in_a_large_fleet() -> None:
 
 _NAMES = ("a", "b", "c")
 _CLUSTERS = ("eu1", "eu2")
-_KEYS = st.builds(lambda name, cluster: f"shop/{name}-{cluster}", st.sampled_from(_NAMES), st.sampled_from(_CLUSTERS))
+_KEYS = st.builds(
+    lambda name, cluster: f"shop/{name}-{cluster}", st.sampled_from(_NAMES), st.sampled_from(_CLUSTERS)
+)
 _EDGES = st.one_of(
     st.builds(on, st.sampled_from(_NAMES)),
     st.builds(
@@ -373,7 +392,11 @@ class Releases(RuleBasedStateMachine):
         for key in keys:
             self.report(key, HealthState.HEALTHY, SyncState.SYNCED)
 
-    @rule(key=_KEYS, health=st.sampled_from(HealthState), sync=st.sampled_from((SyncState.SYNCED, SyncState.SYNCING)))
+    @rule(
+        key=_KEYS,
+        health=st.sampled_from(HealthState),
+        sync=st.sampled_from((SyncState.SYNCED, SyncState.SYNCING)),
+    )
     def report(self, key: str, health: HealthState, sync: SyncState) -> None:
         node = self.nodes.get(key)
         if node is not None and node.release:

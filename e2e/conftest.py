@@ -1,0 +1,113 @@
+"""One fleet a session: a hub and three spokes as processes, the sample deployed; each test leaves it green."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.register_assert_rewrite("e2e.rig", "e2e.order")
+
+from e2e.rig import Rig
+from e2e.view import Change, View
+from e2e.words import APPS, ROOT, SETS, status
+from hub.fleet import fleets, install
+from hub.fleet.local import LocalFleet, spokes
+from hub.fleet.names import HUB
+from hub.fleet.provider import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_PREFIX = "axletree-e2e-"
+_OWNER = "owner.lock"
+_FIRST_SECONDS = 120.0
+
+
+@dataclass
+class Deployed:
+    """The fleet of this session, and how the hub saw it come to be."""
+
+    fleet: LocalFleet
+    log: list[Change] = field(default_factory=list)
+    """Every change of Applications and ApplicationSets from the empty hub on; empty for a fleet found running."""
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+def pytest_configure() -> None:
+    """Let `timeout` and CI end a run as Ctrl-C does, so that the fleet is stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[Deployed]:
+    """$AXLETREE_E2E_HOME names a running fleet to work on, and to leave running: for writing tests."""
+    given = os.environ.get("AXLETREE_E2E_HOME")
+    if given:
+        yield asyncio.run(_adopt(LocalFleet(Path(given))))
+        return
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as text:
+        folder = Path(text)
+        with (folder / _OWNER).open("w") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX)  # for as long as this session lives
+            fleet = LocalFleet(folder / "home")
+            try:
+                yield asyncio.run(_deploy(fleet))
+            finally:
+                asyncio.run(fleet.down())
+
+
+@pytest.fixture
+async def rig(deployed: Deployed) -> AsyncIterator[Rig]:
+    """The fleet, green before and after."""
+    async with Rig.on(deployed.fleet, deployed.digests) as made:
+        made.green()
+        yield made
+        await made.restore()
+
+
+async def _deploy(fleet: LocalFleet) -> Deployed:
+    """`axle up`, watched from the moment that the hub serves our kinds."""
+    fleet.root.mkdir(parents=True)
+    names = [HUB, *(spoke.name for spoke in spokes(3))]
+    planes = await fleets.create(Provider.PROCESSES, fleet.root, names)
+    await planes.start()
+    async with fleet.hub_client() as client:
+        await install.install_hub(client)
+        async with View(client, APPS, SETS) as view:
+            await fleet.up(3, note=lambda _: None, provider=Provider.PROCESSES)
+
+            def healthy() -> None:
+                root = view.get(APPS, ROOT)
+                assert status(root, "health", "state") == "Healthy", f"the root: {status(root)}"
+
+            await view.eventually(healthy, seconds=_FIRST_SECONDS)
+            return Deployed(fleet, list(view.log), _digests(view))
+
+
+async def _adopt(fleet: LocalFleet) -> Deployed:
+    async with fleet.hub_client() as client, View(client, APPS) as view:
+        return Deployed(fleet, [], _digests(view))
+
+
+def _digests(view: View) -> dict[str, str]:
+    return {key: status(app, "sync", "target") for key, app in view.all(APPS).items()}
+
+
+def _sweep() -> None:
+    """End what sessions left that were killed before they could: their lock is free."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_OWNER}"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), lock.open() as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            asyncio.run(LocalFleet(lock.parent / "home").down())
+            shutil.rmtree(lock.parent, ignore_errors=True)

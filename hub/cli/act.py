@@ -1,0 +1,96 @@
+"""`axle refresh`, `axle approve`: a person asks or answers, by an annotation that the controller reads."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, LABEL_SET
+from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
+from hub.cli.kinds import APPS, SETS, field, key_of, set_of
+from hub.cli.names import Found, Reference, parse, resolve
+from hub.cli.output import out
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.kube.client import RestClient
+
+MANAGER = "axle"
+
+app = typer.Typer()
+
+NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
+
+
+@app.command()
+def refresh(name: NameArgument, namespace: NamespaceOption = "", kubeconfig: KubeconfigOption = None) -> None:
+    """Fetch Git now for a set or an app. A child is refreshed with its set."""
+    with plainly():
+        reference = parse(name, namespace=namespace)
+    out.print(f"refreshing {run(lambda: _refresh(reference, kubeconfig))}")
+
+
+async def _refresh(reference: Reference, kubeconfig: Path | None) -> Found:
+    async with connected(kubeconfig) as client:
+        found = await resolve(client, reference)
+        owner = set_of(found.obj) if found.kind is APPS else ""
+        if owner:
+            found = await resolve(client, parse(owner, kinds=(SETS,)))
+        await annotate(client, found.path, {ANNOTATION_REFRESH: secrets.token_hex(8)})
+        return found
+
+
+@app.command()
+def approve(name: NameArgument, namespace: NamespaceOption = "", kubeconfig: KubeconfigOption = None) -> None:
+    """Let the deletions of a set or an app go that are Held. Exit code 1: none is.
+
+    It answers exactly what is Held now: what a later plan holds has to be approved again.
+    """
+    with plainly():
+        reference = parse(name, namespace=namespace)
+    found, approved = run(lambda: _approve(reference, kubeconfig))
+    if not approved:
+        complain(f"nothing of {found} is Held")
+        raise typer.Exit(EXIT_NEGATIVE)
+    for line in approved:
+        out.print(f"approved: {line}")
+
+
+async def _approve(reference: Reference, kubeconfig: Path | None) -> tuple[Found, list[str]]:
+    async with connected(kubeconfig) as client:
+        found = await resolve(client, reference)
+        if found.kind is APPS:
+            return found, await _approve_apps(client, [found.obj])
+        approved = await _approve_plan(client, found)
+        metadata = found.obj["metadata"]
+        children = await client.list(
+            APPS.path(metadata["namespace"]), label_selector=f"{LABEL_SET}={metadata['name']}"
+        )
+        return found, approved + await _approve_apps(client, children.items)
+
+
+async def _approve_plan(client: RestClient, found: Found) -> list[str]:
+    held = field(found.obj, "status", "plan", "held") or []
+    if not held:
+        return []
+    plan = field(found.obj, "status", "plan", "id")
+    await annotate(client, found.path, {ANNOTATION_APPROVE: f"deletions/{plan}"})
+    return [f"{each['app']} is deleted ({each['reason']}, held by plan {plan})" for each in held]
+
+
+async def _approve_apps(client: RestClient, apps: list[dict[str, Any]]) -> list[str]:
+    approved = []
+    for obj in apps:
+        held = field(obj, "status", "deletion", "held")
+        if held:
+            await annotate(client, Found(APPS, obj).path, {ANNOTATION_APPROVE: "deletion"})
+            approved.append(f"{key_of(obj)} is deleted (was Held: {held})")
+    return approved
+
+
+async def annotate(client: RestClient, path: str, annotations: dict[str, str]) -> None:
+    await client.merge_patch(path, {"metadata": {"annotations": annotations}}, field_manager=MANAGER)

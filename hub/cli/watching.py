@@ -1,0 +1,63 @@
+"""Following objects: a list, then a watch. A hub that restarts meanwhile is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from agent.kube.reflector import Reflector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+SYNC_SECONDS = 30.0
+
+
+class Followed:
+    """Several collections as they are now, and a way to await the next change of any."""
+
+    def __init__(self, reflectors: Sequence[Reflector]) -> None:
+        self._reflectors = reflectors
+        self._changed = asyncio.Event()
+        for reflector in reflectors:
+            reflector.subscribe(self._change)
+
+    def objects(self, index: int = 0) -> list[Manifest]:
+        """One collection, in the order in which they were named."""
+        return list(self._reflectors[index].items.values())
+
+    async def change(self) -> None:
+        """Return at once if anything changed since the last call, else when something does."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    def _change(self, _old: Manifest | None, _new: Manifest | None) -> None:
+        self._changed.set()
+
+
+@contextlib.asynccontextmanager
+async def following(client: RestClient, *paths: str, name: str = "") -> AsyncIterator[Followed]:
+    """Follow the collections at `paths` (only what is called `name`, if given), complete from the start.
+
+    The first list is made here, so that what is forbidden or absent fails at once; later failures are waited out.
+    """
+    selector = f"metadata.name={name}" if name else ""
+    for path in paths:
+        await client.get(path, params={"limit": "1"})
+    reflectors = [Reflector(client, path, field_selector=selector) for path in paths]
+    followed = Followed(reflectors)
+    tasks = [
+        asyncio.create_task(reflector.run(), name=f"follow {reflector.path}") for reflector in reflectors
+    ]
+    try:
+        for reflector in reflectors:
+            await reflector.wait_synced(SYNC_SECONDS)
+        yield followed
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

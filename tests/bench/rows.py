@@ -1,0 +1,107 @@
+"""What is measured, what is to be reached, and what others need for the same work."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.bench.marks import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. `id` is what `--only` matches, beside the name."""
+
+    id: str
+    name: str
+    unit: str
+    target: float
+    peer: str
+
+
+@dataclass(slots=True)
+class Sample:
+    """One run of one row."""
+
+    value: float
+    phases: list[Phase] = field(default_factory=list)
+    cpu: dict[str, float] = field(default_factory=dict)
+    """Seconds of CPU by part, while it ran; `others` is what was not ours."""
+    load: float = 0.0
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    row: Row
+    samples: list[Sample]
+
+    @property
+    def value(self) -> float:
+        return statistics.median(sample.value for sample in self.samples)
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.row.target
+
+    @property
+    def typical(self) -> Sample:
+        """The sample that is nearest to the median: its phases are shown."""
+        return min(self.samples, key=lambda sample: abs(sample.value - self.value))
+
+
+W50_EXIST = Row("w50-exist", "W50: ApplicationSet applied -> 50 children exist", "s", 0.5, "Argo CD 0.7 s")
+W50_HEALTHY = Row(
+    "w50-healthy",
+    "W50: ApplicationSet applied -> 50 children Synced and Healthy at the parent",
+    "s",
+    1.5,
+    "Argo CD 28.9 s",
+)
+W50_CHANGE = Row(
+    "w50-change", "W50: commit -> all 50 at the new revision, reported", "s", 1.5, "Argo CD 36.0 s"
+)
+W50_CPU = Row("w50-cpu", "W50: CPU for that change, hub side", "s", 1.5, "Argo CD 50 s")
+W50_MEMORY = Row("w50-memory", "W50: hub processes' memory with 50 clusters", "MB", 250, "Argo CD 4.9 GB")
+W30_MADE = Row(
+    "w30-made", "W30: 30 children made -> Healthy at the parent", "s", 0.8, "Fleet 4.0 s, OCM 1.0 s"
+)
+W30_ALL = Row("w30-all", "W30: all 30 changed -> reported", "s", 0.7, "Fleet 5.6 s, OCM 0.95 s")
+W30_ONE = Row(
+    "w30-one", "W30: one app changed on 3 clusters -> reported", "s", 0.1, "Fleet 0.44 s, OCM 0.11 s"
+)
+DRIFT = Row(
+    "drift",
+    "a spoke's object edited -> corrected",
+    "s",
+    0.2,
+    "Argo CD 0.5-2.4 s, Fleet 5.05 s, OCM 170-290 s",
+)
+RESTART = Row(
+    "restart",
+    "agent restarted while the hub is away -> drift corrected",
+    "s",
+    2.0,
+    "Fleet, OCM: not until the hub is back",
+)
+IDLE = Row("idle", "one agent process with 10 apps, idle", "MB", 60, "Fleet 85 MB, OCM 89 MB")
+CHAIN = Row(
+    "chain", "a chain of 5 dependent apps, first release -> last Healthy", "s", 1.5, "Fleet 60.5 s"
+)
+
+ROWS = (
+    W50_EXIST,
+    W50_HEALTHY,
+    W50_CHANGE,
+    W50_CPU,
+    W50_MEMORY,
+    W30_MADE,
+    W30_ALL,
+    W30_ONE,
+    DRIFT,
+    RESTART,
+    IDLE,
+    CHAIN,
+)
