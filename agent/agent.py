@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_REQUESTS = 16
+_REQUESTS = 10
 """At once on the API server. A connection costs some 100 KiB, and more do not make a small spoke faster."""
 _RENEW_RETRY = 300.0
 _RENEW_CHECK = 3600.0
@@ -70,6 +70,8 @@ class Agent:
         self.cluster = config.cluster
         self.engine: Engine | None = None
         self.identity: Identity | None = None
+        self.enrolled = asyncio.Event()
+        """Set when this very object has joined its hub, and not merely found that it had."""
         self._version = _installed_version()
         self._boot = os.urandom(8).hex()
         self._task: asyncio.Task[None] | None = None
@@ -181,6 +183,7 @@ class Agent:
             break
         await self._patiently("the identity", lambda: identities.save(joined))
         logger.info("joined the hub %s as %s", joined.hub_id, self.cluster)
+        self.enrolled.set()
         return joined
 
     async def _link(

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -15,18 +16,19 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from agent.agent import Agent
 from agent.config import load_config
 from agent.contract.errors import AxletreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from agent.config import AgentConfig
+    from agent.agent import Agent
 
 logger = logging.getLogger("agent")
 
-_FAILED, _MISUSED = 1, 2
+_OK, _FAILED, _MISUSED, _AFRESH = 0, 1, 2, 3
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""glibc: one heap, which gives back what a burst took. One thread does all the work here."""
 
 
 class JsonLines(logging.Formatter):
@@ -61,30 +63,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AxletreeError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message is for the person who wrote the file
         return _MISUSED
+    with _no_system_trust():
+        from agent.agent import Agent  # noqa: PLC0415 - see there
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(configs))
+        code = runner.run(serve([Agent(config) for config in configs]))
+    if code == _AFRESH:
+        for name, value in _ALLOCATOR.items():
+            os.environ.setdefault(name, value)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very command line
+    return code
 
 
-async def serve(configs: Sequence[AgentConfig]) -> int:
-    """Run the agents until SIGTERM or SIGINT; one that fails for good ends the process, to be started again."""
+async def serve(agents: Sequence[Agent]) -> int:
+    """Run the agents until SIGTERM or SIGINT; one that fails for good ends the process, to be started again.
+
+    A process that has just joined its one cluster asks to start afresh: what a join needs (X.509) would take
+    5 MB of it for the rest of its life.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    agents = [Agent(config) for config in configs]
     tasks = {asyncio.create_task(agent.run(), name=f"agent {agent.cluster}") for agent in agents}
     stopping = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    enrolled = asyncio.create_task(agents[0].enrolled.wait() if len(agents) == 1 else asyncio.Event().wait())
+    done, _ = await asyncio.wait({stopping, enrolled, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    enrolled.cancel()
     await asyncio.gather(*(agent.stop() for agent in agents))
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(stopping, *tasks, return_exceptions=True)
+    await asyncio.gather(stopping, enrolled, *tasks, return_exceptions=True)
     failed = [task for task in done & tasks if not task.cancelled() and task.exception() is not None]
     for task in failed:
         error = task.exception()
-        expected = isinstance(error, AxletreeError)
-        logger.error("%s: %s", task.get_name(), error, exc_info=None if expected else error)
-    return _FAILED if failed else 0
+        logger.error(
+            "%s: %s", task.get_name(), error, exc_info=None if isinstance(error, AxletreeError) else error
+        )
+    if failed:
+        return _FAILED
+    return _AFRESH if enrolled in done and stopping not in done else _OK
+
+
+@contextlib.contextmanager
+def _no_system_trust() -> Iterator[None]:
+    """Have aiohttp imported without the system's CAs, which it loads at once and which nothing here trusts.
+
+    That is 2 MB and a tenth of a second. A kubeconfig that relies on them still gets them: afterwards the
+    environment is as it was.
+    """
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _log_to_stderr(level: str) -> None:

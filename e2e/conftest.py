@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
-pytest.register_assert_rewrite("e2e.rig", "e2e.order")
+pytest.register_assert_rewrite("e2e.rig", "e2e.order", "e2e.words")
 
 from e2e.rig import Rig
 from e2e.view import Change, View
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _PREFIX = "axletree-e2e-"
 _OWNER = "owner.lock"
 _FIRST_SECONDS = 120.0
+_CLOSING_SECONDS = 0.25
+"""TLS connections that were cut off in the middle need a moment before their loop may end."""
 
 
 @dataclass
@@ -67,11 +70,11 @@ def deployed() -> Iterator[Deployed]:
                 asyncio.run(fleet.down())
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def rig(deployed: Deployed) -> AsyncIterator[Rig]:
     """The fleet, green before and after."""
     async with Rig.on(deployed.fleet, deployed.digests) as made:
-        made.green()
+        await made.recover()
         yield made
         await made.restore()
 
@@ -92,12 +95,16 @@ async def _deploy(fleet: LocalFleet) -> Deployed:
                 assert status(root, "health", "state") == "Healthy", f"the root: {status(root)}"
 
             await view.eventually(healthy, seconds=_FIRST_SECONDS)
-            return Deployed(fleet, list(view.log), _digests(view))
+            found = Deployed(fleet, list(view.log), _digests(view))
+    await asyncio.sleep(_CLOSING_SECONDS)
+    return found
 
 
 async def _adopt(fleet: LocalFleet) -> Deployed:
     async with fleet.hub_client() as client, View(client, APPS) as view:
-        return Deployed(fleet, [], _digests(view))
+        found = Deployed(fleet, [], _digests(view))
+    await asyncio.sleep(_CLOSING_SECONDS)
+    return found
 
 
 def _digests(view: View) -> dict[str, str]:

@@ -18,6 +18,7 @@ from e2e.words import APPS, CLUSTERS, ROOT, SETS, condition, one, status
 from hub.fleet import sample
 from hub.fleet.local import LocalFleet, client_of
 from hub.fleet.names import HUB
+from hub.fleet.services import HUB as HUB_SERVICE
 from hub.fleet.services import agent_of
 
 if TYPE_CHECKING:
@@ -173,6 +174,16 @@ class Rig:
         self.healthy()
         assert sorted(self.hub.all(CLUSTERS)) == sorted((HUB, *SPOKES))
 
+    async def recover(self) -> None:
+        """Green from whatever an earlier test left: what failed there must fail there only."""
+        try:
+            self.green()
+        except AssertionError:
+            for service in (HUB_SERVICE, *(agent_of(name) for name in (HUB, *SPOKES))):
+                if self.fleet.services.running(service):
+                    await self.kill(service)
+            await self.restore()
+
     async def restore(self) -> None:
         """Whatever a test left: services run, Git says what it said at first, and the fleet follows."""
         self.fleet.services.start_git(self.fleet.root / "git")
@@ -239,7 +250,7 @@ class Rig:
                 await asyncio.sleep(0.01)
 
     async def kill_hub(self) -> None:
-        await self.kill("hub")
+        await self.kill(HUB_SERVICE)
 
     async def kill_agent(self, cluster: str) -> None:
         await self.kill(agent_of(cluster))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from e2e.rig import Rig
     from e2e.view import Change
 
-pytestmark = pytest.mark.fleet
+pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
 CHILDREN = {
     *(f"platform/platform-{cluster}" for cluster in SPOKES),
     *(f"shop/{app}-{cluster}" for app in SHOP for cluster in PROD),

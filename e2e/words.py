@@ -50,3 +50,10 @@ def image(deployment: Object) -> str:
 def version(obj: Object) -> tuple[str, str]:
     """What changes with every write, and when the object is made anew."""
     return obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
+
+
+def only(found: list[Any] | None) -> Any:
+    """The one entry of a list that must have exactly one."""
+    assert found is not None
+    assert len(found) == 1, found
+    return found[0]

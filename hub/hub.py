@@ -96,7 +96,6 @@ class Hub:
         )
         pool = WorkerPool(size=self._settings.workers, memory_mb=self._settings.worker_memory_mb)
         pool.start()
-        stop = asyncio.Event()
         try:
             context = HubContext(
                 settings=self._settings,
@@ -117,10 +116,9 @@ class Hub:
             controller = self.controller = Controller(context)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
-                tasks.create_task(handlers.run(controller, self._config, stop=stop), name="kopf")
+                tasks.create_task(handlers.run(controller, self._config), name="kopf")
                 tasks.create_task(controller.run(), name="controller")
         finally:
-            stop.set()
             await pool.close()
             await source.close()
             index.close()

@@ -11,7 +11,7 @@ from agent.link.session import NoInformation
 if TYPE_CHECKING:
     from agent.link.session import HubSession
 
-PARALLEL = 8
+PARALLEL = 4
 _OK = 200
 _SECONDS = 60.0
 

@@ -6,6 +6,7 @@ the newer one. The rest follows: health, whether somebody changed what is ours, 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -67,6 +68,10 @@ class App:
     bundle: Bundle | None = None
     """The same, decoded."""
     inventory: Inventory = EMPTY
+    inventory_kept: Inventory | None = None
+    """The inventory as the spoke's store has it."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One write of the inventory at a time: an older one must not come last."""
     inventory_lost: bool = False
     """The Secret did not read: nothing may be concluded from the empty inventory here."""
     desired: frozenset[ObjectRef] = frozenset()

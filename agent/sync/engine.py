@@ -7,6 +7,7 @@ assignment is never a deletion: such an app runs on, and is told as an orphan.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from datetime import UTC, datetime
@@ -44,6 +45,9 @@ _SLOW_ROUND = 0.25
 """Seconds after which a round is told to be under way: most end before, and cost one report instead of two."""
 _SECOND_LOOK = 0.5
 _CRASH_PAUSE = 30.0
+_FLUSH_AFTER = 1.0
+_DOCUMENT_AFTER = 0.4
+_LAST_WRITES = 5.0
 
 
 class Engine:
@@ -71,6 +75,8 @@ class Engine:
         self._queue: WorkQueue[str] = WorkQueue()
         self._wanted_by: dict[ObjectRef, set[str]] = {}
         self._dirty = asyncio.Event()
+        self._unflushed: dict[str, None] = {}
+        self._flushing = asyncio.Event()
         self._looks: dict[tuple[str, ApiResource], asyncio.TimerHandle] = {}
         self.watches = WatchSet(
             client,
@@ -89,6 +95,7 @@ class Engine:
             elsewhere=self._elsewhere,
             arriving=self._arriving,
             claim=self._own,
+            flush_soon=self._flush_soon,
         )
 
     @property
@@ -116,7 +123,7 @@ class Engine:
         for key, secret in state.inventories.items():
             app = self._app(key)
             try:
-                app.inventory = from_secret(secret)
+                app.inventory = app.inventory_kept = from_secret(secret)
             except InventoryCorrupt as error:
                 logger.error("%s: %s", key, error)  # noqa: TRY400 - the message says it
                 app.inventory_lost = True
@@ -146,6 +153,7 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.watches.run(), name="watches")
                 group.create_task(self._keep_document(), name="keep assignment")
+                group.create_task(self._flush(), name="keep inventories")
                 for number in range(self._concurrency):
                     group.create_task(self._work(), name=f"worker {number}")
         finally:
@@ -153,8 +161,13 @@ class Engine:
             for timer in self._looks.values():
                 timer.cancel()
             await self._pods.close()
+            with contextlib.suppress(AxletreeError, TimeoutError):
+                async with asyncio.timeout(_LAST_WRITES):
+                    await self._flush_once()
+                    if self.held is not None and self.held.order != self._kept:
+                        await self._store.save_assignment(self.held)
             if self._rounds.tasks:
-                await asyncio.wait(self._rounds.tasks, timeout=5.0)
+                await asyncio.wait(self._rounds.tasks, timeout=_LAST_WRITES)
 
     def _follow(self) -> None:
         """Bring the apps in line with the held document."""
@@ -262,7 +275,7 @@ class Engine:
         """What is gone is told until the hub drops the tombstone; all else of it can be forgotten."""
         self.watches.forget(app.applyset)
         self._pods.leave_app(app.key)
-        app.saved = app.kept = app.bundle = app.coming = app.applied = None
+        app.saved = app.kept = app.bundle = app.coming = app.applied = app.inventory_kept = None
         app.desired = frozenset()
         self._own(app)
         for known in (app.live, app.prints, app.results, app.pods, app.changed):
@@ -272,10 +285,15 @@ class Engine:
                 self._queue.add(other.key)
 
     async def _keep_document(self) -> None:
-        """Write each newest document to the spoke; deletions wait for it."""
+        """Write the newest document to the spoke, at once where it decides deletions, which wait for that.
+
+        Releases do not: each is kept with its own app. So a rush of documents costs one write after it.
+        """
         backoff = Backoff(base=0.2, cap=30.0)
         while True:
             await self._dirty.wait()
+            if not any(app.tombstone and not app.deleted for app in self.apps.values()):
+                await asyncio.sleep(_DOCUMENT_AFTER)
             self._dirty.clear()
             held = self.held
             if held is None or held.order == self._kept:
@@ -293,6 +311,34 @@ class Engine:
             for app in self.apps.values():
                 if app.tombstone is not None and not app.deleted:
                     self._queue.add(app.key)
+
+    def _flush_soon(self, app: App) -> None:
+        self._unflushed[app.key] = None
+        self._flushing.set()
+
+    async def _flush(self) -> None:
+        """Write the inventories that may wait, some time after the rush that they came in."""
+        backoff = Backoff(base=_FLUSH_AFTER, cap=30.0)
+        while True:
+            await self._flushing.wait()
+            await asyncio.sleep(_FLUSH_AFTER)
+            self._flushing.clear()
+            try:
+                await self._flush_once()
+            except AxletreeError as error:
+                logger.warning("inventories are not kept: %s", error)
+                await asyncio.sleep(backoff.next())
+                self._flushing.set()
+                continue
+            backoff.reset()
+
+    async def _flush_once(self) -> None:
+        while self._unflushed:
+            key = next(iter(self._unflushed))
+            app = self.apps.get(key)
+            if app is not None:
+                await self._rounds.flush(app)
+            self._unflushed.pop(key, None)
 
     def _on_change(self, applyset: str, ref: ObjectRef, old: Manifest, new: Manifest | None) -> None:
         app = self._by_applyset.get(applyset)

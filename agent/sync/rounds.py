@@ -95,6 +95,8 @@ class Rounds:
     """Other apps of which nobody knows yet what they want: until then, nothing is pruned."""
     claim: Callable[[App], None]
     """Have an app's claims known to the others."""
+    flush_soon: Callable[[App], None]
+    """Have an app's inventory written within seconds."""
     fetcher: BundleFetcher | None = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -143,12 +145,13 @@ class Rounds:
                     pause = app.backoff.next(retry_after=result.retry_after)
                     return Outcome(min(pause, 5.0) + _PENDING_SECONDS if quick else pause)
             name = inventory_name(self.identity.hub_id, self.identity.cluster, app.key)
-            await self.store.drop_app(app.key, inventory=name)
+            async with app.writing:
+                await self.store.drop_app(app.key, inventory=name)
+                app.deleted = True
         except AxletreeError as error:
             outcome = self._failed(app, error)
             app.sync = SyncState.DELETING
             return outcome
-        app.deleted = True
         return Outcome(gone=True)
 
     async def watch(self, app: App) -> None:
@@ -320,12 +323,30 @@ class Rounds:
     async def _save_inventory(
         self, app: App, inventory: Inventory, saving: asyncio.Task[None] | None
     ) -> None:
-        """The round's port: a first inventory goes together with the release that it is for."""
-        name = inventory_name(self.identity.hub_id, self.identity.cluster, app.key)
-        secret = to_secret(inventory, name=name, namespace=AGENT_NAMESPACE, applyset=app.applyset, labels={})
-        await self.store.save_inventory(app.key, secret)
+        """The round's port. What may come to exist is written first, together with the release that it is for.
+
+        What a kept inventory covers (uids that became known, objects that are gone) may wait: it is no less safe
+        without, and a new app's way to Healthy is a write shorter.
+        """
+        if app.inventory_kept is not None and _covered(inventory, app.inventory_kept):
+            app.inventory = inventory
+            self.flush_soon(app)
+            return
+        await self.flush(app, inventory)
         await _finished(saving)
-        app.inventory = inventory
+
+    async def flush(self, app: App, inventory: Inventory | None = None) -> None:
+        """Write an inventory, the app's newest unless given. Not that of an app that is gone."""
+        async with app.writing:
+            target = app.inventory if inventory is None else inventory
+            if app.deleted or target == app.inventory_kept:
+                return
+            name = inventory_name(self.identity.hub_id, self.identity.cluster, app.key)
+            secret = to_secret(target, name=name, namespace=AGENT_NAMESPACE, applyset=app.applyset, labels={})
+            await self.store.save_inventory(app.key, secret)
+            app.inventory_kept = target
+            if inventory is not None:
+                app.inventory = inventory
 
     def _save(self, app: App, saved: SavedApp) -> asyncio.Task[None]:
         """Begin the write that keeps a release. It is retried by the next round if it fails."""
@@ -362,6 +383,14 @@ async def _finished(saving: asyncio.Task[None] | None) -> None:
     """Wait for a write that has begun; it goes on even if the round is cancelled."""
     if saving is not None:
         await asyncio.shield(saving)
+
+
+def _covered(inventory: Inventory, kept: Inventory) -> bool:
+    """Whether `kept` names every object, and every Job that ran: then nothing is lost with the rest."""
+    return all(
+        (held := kept.entries.get(ref)) is not None and held.done == entry.done
+        for ref, entry in inventory.entries.items()
+    )
 
 
 def _arriving(others: tuple[str, ...]) -> str:

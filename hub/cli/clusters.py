@@ -53,6 +53,7 @@ def token() -> None:
 @token_app.command("create")
 def create(
     name: ClusterArgument,
+    *,
     ttl: Annotated[str, typer.Option(help="How long it may be used: 30m, 1h, 24h.")] = "1h",
     auto_accept: Annotated[
         bool, typer.Option("--auto-accept", help="Accept the cluster when it joins.")
@@ -112,6 +113,7 @@ def accept(name: ClusterArgument, kubeconfig: KubeconfigOption = None) -> None:
 @cluster_app.command()
 def remove(
     name: ClusterArgument,
+    *,
     force: Annotated[
         bool, typer.Option("--force", help="Do not wait for its agent: what it applied stays there.")
     ] = False,

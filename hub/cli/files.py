@@ -70,7 +70,9 @@ def read(paths: Iterable[Path]) -> list[Document]:
     found: list[Document] = []
     for path in paths:
         if path.is_dir():
-            for file in sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file()):
+            for file in sorted(
+                each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file()
+            ):
                 found += _documents(file, optional=True)
         else:
             found += _documents(path, optional=False)

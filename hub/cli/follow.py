@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hub.cli.kinds import APPS, CLUSTERS, SETS, field, health, key_of, short, sync, why
+from hub.cli.liveness import LEASES, leads
 from hub.cli.verdict import Wanted, reached
 from hub.cli.watching import following
 
@@ -23,6 +25,17 @@ _PACE = 0.2
 _RANK = ("Unknown", "Degraded", "Missing", "Progressing", "Suspended", "", "Healthy")
 
 
+async def until_led(client: RestClient, pid: int, *, seconds: float) -> bool:
+    """Until the hub of this process leads; a crashed one keeps its Lease for some seconds."""
+    async with following(client, LEASES) as followed:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not leads(followed.objects(), pid, datetime.now(UTC)):
+                    await followed.change()
+                return True
+    return False
+
+
 async def until_healthy(
     client: RestClient, root: str, *, seconds: float, tell: Callable[[str], None]
 ) -> list[str]:
@@ -35,7 +48,10 @@ async def until_healthy(
                     await asyncio.sleep(_PACE)
                     await followed.change()
                 return []
-        return worst(root, followed.objects(0), followed.objects(1))
+        return [
+            *absent(followed.objects(2)),
+            *worst(root, followed.objects(0), followed.objects(1)),
+        ]
 
 
 def well(root: str, apps: Sequence[Manifest], sets: Sequence[Manifest]) -> bool:
@@ -59,6 +75,15 @@ def summary(
     states = Counter(sync(app) if sync(app) not in {"", "Synced"} else health(app) for app in waiting)
     counted = ", ".join(f"{count} {state or 'new'}" for state, count in sorted(states.items()))
     return f"{', '.join(parts)} ({counted})"
+
+
+def absent(clusters: Sequence[Manifest]) -> list[str]:
+    """Clusters whose agent never came: nothing can be Healthy there."""
+    return [
+        f"cluster {each['metadata']['name']}: its agent has not joined"
+        for each in sorted(clusters, key=key_of)
+        if not field(each, "status", "fingerprint")
+    ]
 
 
 def worst(root: str, apps: Sequence[Manifest], sets: Sequence[Manifest]) -> list[str]:

@@ -33,6 +33,7 @@ class NoSuchKind(AxletreeError):
 def get(
     kind: Annotated[str, typer.Argument(help="clusters, clustersets, apps, appsets or projects.")],
     name: Annotated[str, typer.Argument(help="NAME or NAMESPACE/NAME.", show_default=False)] = "",
+    *,
     namespace: NamespaceOption = "",
     all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="The default; for habit's sake.")

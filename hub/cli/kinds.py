@@ -82,6 +82,8 @@ def why(obj: Manifest) -> str:
     for blocked in field(obj, "status", "blockedBy") or ():
         said = blocked.get("message") or f"{blocked.get('edge', '')} {blocked.get('on', '')}".strip()
         root = blocked.get("root", "")
+        if said in root:
+            return str(root)
         return f"{said} (root: {root})" if root and root not in said else str(said)
     stalled = next((c for c in field(obj, "status", "conditions") or () if c["type"] == "Stalled"), None)
     if stalled is not None and stalled["status"] == "True":

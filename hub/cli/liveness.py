@@ -55,6 +55,27 @@ def with_liveness(clusters: Iterable[Manifest], leases: Iterable[Manifest], now:
     return [_joined(cluster, by_cluster.get(cluster["metadata"]["name"]), now) for cluster in clusters]
 
 
+def unheard(clusters: Iterable[Manifest]) -> list[Manifest]:
+    """The same where no hub runs: who was Connected then may be anything now."""
+    return [
+        {**each, "status": {**each["status"], "connected": "Unknown"}}
+        if each["status"]["connected"] == "Connected"
+        else each
+        for each in clusters
+    ]
+
+
+def leads(leases: Iterable[Manifest], pid: int, now: datetime) -> bool:
+    """Whether the controller of exactly this process leads: after a crash, its forerunner's Lease looks fresh."""
+    leases = list(leases)
+    holders = [
+        str((lease.get("spec") or {}).get("holderIdentity") or "")
+        for lease in leases
+        if lease["metadata"]["name"] == CONTROLLER
+    ]
+    return hub_life(leases, now).running and any(holder.endswith(f"-{pid}") for holder in holders)
+
+
 def _joined(cluster: Manifest, lease: Manifest | None, now: datetime) -> Manifest:
     status: dict[str, Any] = dict(cluster.get("status") or {})
     if lease is None:

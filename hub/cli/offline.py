@@ -95,9 +95,7 @@ def graph(
         complain(f"NoMatch: {line}")
 
 
-async def _children(
-    sets: Sequence[Document], fleet: Fleet, folders: Mapping[str, Path]
-) -> list[Manifest]:
+async def _children(sets: Sequence[Document], fleet: Fleet, folders: Mapping[str, Path]) -> list[Manifest]:
     source, runner = DirectorySource(folders), InlineRunner()
     found: list[Manifest] = []
     for document in sets:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from agent.contract.manifest import Manifest
 
-out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+_WIDE = 10_000
+"""What is printed is as wide as it is: a pipe or a narrow terminal must not lose the end of a line."""
+
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False, width=_WIDE)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 STYLES = {

@@ -15,7 +15,7 @@ from hub.cli.connect import KubeconfigOption, connected, hub_kubeconfig, run
 from hub.cli.failure import EXIT_NEGATIVE
 from hub.cli.follow import worst
 from hub.cli.kinds import APPS, CLUSTERS, SETS, health, sync
-from hub.cli.liveness import LEASES, HubLife, hub_life, with_liveness
+from hub.cli.liveness import LEASES, HubLife, hub_life, unheard, with_liveness
 from hub.cli.output import STYLES, Format, FormatOption, age, out, print_table, print_value
 from hub.fleet import fleets, processes
 from hub.fleet.home import cluster_names, home, kubeconfig_of, provider_of
@@ -53,6 +53,8 @@ def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None
     state = run(lambda: _ask(kubeconfig))
     if parts.get(HUB) == "stopped":
         state.hub = HubLife(running=False, last=state.hub.last)
+    if not state.hub.running:
+        state.clusters = unheard(state.clusters)
     if fmt is Format.TABLE:
         _print(root, state, parts, local=local)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,14 +12,16 @@ import typer
 from agent.contract.names import HUB_NAMESPACE
 from hub.cli.connect import run
 from hub.cli.failure import EXIT_ERROR, EXIT_NEGATIVE, complain, plainly
-from hub.cli.follow import until_healthy
+from hub.cli.follow import until_healthy, until_led
 from hub.cli.output import out, print_table, seconds_text
 from hub.cli.progress import Steps
 from hub.cli.tree import load, print_trees
 from hub.cli.verdict import seconds_of
+from hub.fleet.errors import NotReadyError, ProcessExitedError
 from hub.fleet.home import cluster_names, home, kubeconfig_of, kubectl_of
 from hub.fleet.local import LocalFleet
 from hub.fleet.names import HUB
+from hub.fleet.process import log_tail
 from hub.fleet.provider import Provider
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 ROOT = f"{HUB_NAMESPACE}/root"
 MAX_CLUSTERS = 100
+LEAD_SECONDS = 60.0
+"""A crashed hub keeps its Lease for 15."""
 
 app = typer.Typer()
 
@@ -71,9 +76,24 @@ async def _up(
     fleet: LocalFleet, clusters: int, provider: Provider, *, seconds: float, steps: Steps
 ) -> list[str]:
     await fleet.up(clusters, note=steps.note, provider=provider, progress=steps.build)
-    steps.note(f"waiting for {ROOT} to be Healthy")
     async with fleet.hub_client() as client:
-        return await until_healthy(client, ROOT, seconds=seconds, tell=steps.note)
+        steps.note("waiting for the hub to lead")
+        pid = _hub_pid(fleet)
+        if pid is None or not await until_led(client, pid, seconds=LEAD_SECONDS):
+            tail = log_tail(fleet.services.folder, HUB)
+            raise NotReadyError(f"the hub does not lead after {LEAD_SECONDS:.0f} s\n{tail}")
+        steps.note(f"waiting for {ROOT} to be Healthy")
+        worst = await until_healthy(client, ROOT, seconds=seconds, tell=steps.note)
+    if _hub_pid(fleet) != pid:
+        raise ProcessExitedError(f"the hub's process ended\n{log_tail(fleet.services.folder, HUB)}")
+    return worst
+
+
+def _hub_pid(fleet: LocalFleet) -> int | None:
+    """Of the hub's process, while it runs."""
+    return next(
+        (one.identity.pid for one in fleet.services.processes() if one.name == HUB and one.alive()), None
+    )
 
 
 async def _trees(fleet: LocalFleet) -> tuple[Sequence[Branch], dict[str, str]]:
@@ -113,7 +133,7 @@ def _print_addresses(fleet: LocalFleet) -> None:
         ("Git", fleet.repo_url, "the sample's repository"),
         ("Checkout", str(fleet.checkout), "a clone of it, to change and push"),
     ]
-    rows += [(name, f"axle kubeconfig {name}", "") for name in fleet.names()]
+    rows += [(f"Cluster {name}", f"{_axle()} kubeconfig {name}", "") for name in fleet.names()]
     out.print()
     print_table(("ADDRESSES", "", ""), rows)
 
@@ -121,6 +141,7 @@ def _print_addresses(fleet: LocalFleet) -> None:
 def _print_next(fleet: LocalFleet, trees: Sequence[Branch]) -> None:
     """Commands that work as they are printed."""
     kubectl = "kubectl" if shutil.which("kubectl") else kubectl_of(fleet.root)
+    axle = _axle()
     shop = _child(trees, "frontend-")
     where = _child(trees, "platform-") or shop
     out.print("\nTRY", style="bold")
@@ -130,18 +151,24 @@ def _print_next(fleet: LocalFleet, trees: Sequence[Branch]) -> None:
         _run(f"cd {fleet.checkout}")
         _run(f"sed -i 's/frontend:1.0.0/frontend:1.1.0/' {file}")
         _run("git commit -am 'frontend 1.1.0' && git push")
-        _run("axle refresh shop/shop && axle wait appset/shop/shop && axle tree")
+        _run(f"{axle} refresh shop/shop && {axle} get apps -n shop")
     if where:
         config = f"{kubectl} --kubeconfig {fleet.kubeconfig(where)}"
         _say(f"Edit something on spoke {where}: it is put back at once:")
         _run(f'{config} -n platform patch configmap cluster-info -p \'{{"data":{{"cluster":"mine"}}}}\'')
         _run(f"{config} -n platform get configmap cluster-info -o jsonpath='{{.data.cluster}}'")
-    pid = next((one.identity.pid for one in fleet.services.processes() if one.name == HUB), None)
+    pid = _hub_pid(fleet)
     if pid is not None:
-        _say("Stop the hub: spokes go on, drift is still corrected; `axle up` starts it again:")
-        _run(f"kill {pid}; axle status")
+        _say("Stop the hub: spokes go on, drift is still corrected; `up` starts it again:")
+        _run(f"kill {pid}; {axle} status")
     _say("End it all:")
-    _run("axle down")
+    _run(f"{axle} down")
+
+
+def _axle() -> str:
+    """This program, as it can be called from any folder."""
+    found = shutil.which("axle")
+    return "axle" if found else str(Path(sys.executable).with_name("axle"))
 
 
 def _child(trees: Sequence[Branch], prefix: str) -> str:

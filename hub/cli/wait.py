@@ -26,6 +26,7 @@ app = typer.Typer()
 @app.command()
 def wait(
     name: Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")],
+    *,
     wanted: Annotated[Wanted, typer.Option("--for", help="What to wait for.")] = Wanted.HEALTHY,
     timeout: Annotated[str, typer.Option(help="How long: 90s, 5m, 1h30m.")] = "5m",
     namespace: NamespaceOption = "",

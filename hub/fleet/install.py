@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError, TransientError
-from agent.contract.names import AGENT_NAMESPACE, API_VERSION, HUB_NAMESPACE
+from agent.contract.names import (
+    AGENT_NAMESPACE,
+    API_VERSION,
+    HUB_NAMESPACE,
+    LABEL_AGENT_CLUSTER,
+    LABEL_STATE,
+    short_hash,
+)
 from agent.kube.discovery import RestMapper
 from agent.kube.yaml import load_all
 
@@ -111,6 +118,17 @@ async def declare_cluster(
             }
         ],
     )
+
+
+async def forget_identity(client: RestClient, cluster: str) -> None:
+    """Let the agent of a spoke join anew: who it was, and the order of the Assignments that it followed, go.
+
+    For a spoke that its hub no longer knows. What the agent applied, and its inventories, stay.
+    """
+    secrets = f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets"
+    selector = f"{LABEL_AGENT_CLUSTER}={short_hash(cluster)},{LABEL_STATE} in (identity, assignment)"
+    for secret in (await client.list(secrets, label_selector=selector)).items:
+        await client.delete(f"{secrets}/{secret['metadata']['name']}", uid=secret["metadata"]["uid"])
 
 
 async def joined(client: RestClient, name: str) -> bool:

@@ -187,13 +187,13 @@ class LocalFleet:
         return client_of(self._kubeconfig(HUB))
 
     async def _join(self, spoke: Spoke) -> None:
-        async with client_of(self._kubeconfig(spoke.name)) as client:
-            await install.install_spoke(client, service_accounts=SERVICE_ACCOUNTS)
         config = self._config(spoke.name)
-        async with self.hub_client() as hub:
+        async with client_of(self._kubeconfig(spoke.name)) as client, self.hub_client() as hub:
+            await install.install_spoke(client, service_accounts=SERVICE_ACCOUNTS)
             if not (config.exists() and await install.joined(hub, spoke.name)):
                 # A token of an earlier try may have expired: only a cluster that has joined needs none.
                 await self.services.stop(frozenset({agent_of(spoke.name)}))
+                await install.forget_identity(client, spoke.name)
                 self._configure(spoke.name, token=await self._declare(hub, spoke))
         self.services.start_agent(spoke.name, config)
 

@@ -34,7 +34,8 @@ async def make_repository(repositories: Path, checkout: Path, *, url: str) -> No
         await git("-C", str(checkout), "commit", "--quiet", "--message", "The sample fleet")
         await git("-C", str(checkout), "push", "--quiet", str(fresh), "main")
         fresh.rename(bare)
-    if not checkout.exists():
+    own = checkout / ".git"
+    if not own.exists():
         await git("clone", "--quiet", str(bare), str(checkout))
         await _identity(checkout)
     await _follow(checkout, url)

@@ -5,7 +5,10 @@ Applications do not pass through kopf: they are many and busy, and our own refle
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -14,8 +17,6 @@ import kopf
 from agent.contract.names import GROUP, VERSION
 
 if TYPE_CHECKING:
-    import asyncio
-
     from agent.kube.config import KubeConfig
 
 PLURALS = ("clusters", "clustersets", "projects", "applicationsets")
@@ -79,8 +80,41 @@ def settings() -> kopf.OperatorSettings:
     return result
 
 
-async def run(intake: Intake, config: KubeConfig, *, stop: asyncio.Event) -> None:
-    """Run kopf in this event loop until `stop`."""
+async def run(intake: Intake, config: KubeConfig) -> None:
+    """Run kopf beside this event loop until cancelled. Raises what kopf ended with.
+
+    In a thread with a loop of its own: kopf takes every task of its loop for its own, waits for them all when it
+    ends, and then cancels them. What its handlers wake is woken in the caller's loop.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    stop = threading.Event()
+
+    def finish(error: BaseException | None) -> None:
+        if ended.done():
+            return
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    def serve() -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(_operator(_Across(intake, loop), config, stop))
+        except BaseException as raised:  # noqa: BLE001 - a thread's boundary: handed to the loop that waits
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            loop.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=serve, name="kopf", daemon=True).start()
+    try:
+        await ended
+    finally:
+        stop.set()
+
+
+async def _operator(intake: Intake, config: KubeConfig, stop: threading.Event) -> None:
     logging.getLogger("kopf").setLevel(logging.WARNING)
     await kopf.operator(
         registry=registry_for(intake, config),
@@ -89,3 +123,18 @@ async def run(intake: Intake, config: KubeConfig, *, stop: asyncio.Event) -> Non
         clusterwide=True,
         stop_flag=stop,
     )
+
+
+class _Across:
+    """The controller's intake, called from kopf's thread."""
+
+    def __init__(self, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
+        self._intake = intake
+        self._loop = loop
+
+    def wake(self, plural: str, key: str, resource_version: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the hub is stopping
+            self._loop.call_soon_threadsafe(self._intake.wake, plural, key, resource_version)
+
+    def alive(self) -> dict[str, Any]:
+        return self._intake.alive()

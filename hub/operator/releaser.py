@@ -93,9 +93,9 @@ class Releaser:
         gone: dict[AppKey, str] = {}
         for key in keys:
             affected |= self._refresh(key, gone)
-        touched = {node.cluster for key in keys if (node := self.graph.get(key)) is not None}
         released = self._release(affected, fleet)
-        touched |= set(gone.values()) | {node.cluster for node in released.values()}
+        touched = {node.cluster for key in affected if (node := self.graph.get(key)) is not None}
+        touched |= set(gone.values())
         moved = {key for key in affected if self._target_moved(key)} | set(released)
         await self.statuses.write(moved, fleet)
         async with asyncio.TaskGroup() as tasks:

@@ -64,7 +64,11 @@ def phases(marks: Iterable[Mark], *, start: float, end: float) -> list[Phase]:
     found: dict[Step, list[float]] = {}
     for mark in marks:
         found.setdefault(mark.step, []).append((mark.at - start) * 1000)
-    result = [Phase(step.value, min(found[step]), max(found[step]), len(found[step])) for step in Step if step in found]
+    result = [
+        Phase(step.value, min(found[step]), max(found[step]), len(found[step]))
+        for step in Step
+        if step in found
+    ]
     return [*result, Phase("REACHED", (end - start) * 1000, (end - start) * 1000, 1)]
 
 

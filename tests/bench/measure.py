@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,21 +25,22 @@ class Memory:
     pss: int
 
 
-def family(roots: Iterable[int]) -> set[int]:
-    """These processes and everything that descends from them."""
+def family(roots: Iterable[int], *, but: Iterable[int] = ()) -> set[int]:
+    """These processes and everything that descends from them, less the families of `but`."""
     parents: dict[int, int] = {}
     for entry in _PROC.iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
             parents[int(entry.name)] = int(fields[1])
+    excluded = set(but)
     found = {pid for pid in roots if pid in parents}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+    while more := {pid for pid, parent in parents.items() if parent in found} - found - excluded:
         found |= more
     return found
 
 
-def cpu_seconds(roots: Iterable[int]) -> float:
+def cpu_seconds(roots: Iterable[int], *, but: Iterable[int] = ()) -> float:
     """User and system time so far of these processes, their descendants, and the ones that have ended."""
-    return sum(_cpu(pid) for pid in family(roots))
+    return sum(_cpu(pid) for pid in family(roots, but=but))
 
 
 def memory(roots: Iterable[int]) -> Memory:
@@ -64,17 +66,23 @@ def machine_busy() -> float:
 
 
 class Meter:
-    """CPU by part from its construction on; `parts` gives each part's processes by pid."""
+    """CPU by part from its construction on; `parts` gives each part's processes by pid.
+
+    A process that is named itself counts there, and not with the one that started it.
+    """
 
     def __init__(self, parts: Mapping[str, Iterable[int]]) -> None:
-        self._parts = {name: tuple(pids) for name, pids in parts.items()}
-        self._before = self._read()
+        self._parts = {name: frozenset(pids) for name, pids in parts.items()}
+        self._named = frozenset().union(*self._parts.values())
+        self._before, self._begun = self._read(), time.perf_counter()
 
-    def read(self) -> dict[str, float]:
-        return {name: value - self._before[name] for name, value in self._read().items()}
+    def read(self) -> tuple[dict[str, float], float]:
+        """Seconds of CPU by part, and the seconds that have passed."""
+        passed = time.perf_counter() - self._begun
+        return {name: value - self._before[name] for name, value in self._read().items()}, passed
 
     def _read(self) -> dict[str, float]:
-        found = {name: cpu_seconds(pids) for name, pids in self._parts.items()}
+        found = {name: cpu_seconds(pids, but=self._named - pids) for name, pids in self._parts.items()}
         return found | {OTHERS: machine_busy() - sum(found.values())}
 
 

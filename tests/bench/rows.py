@@ -29,6 +29,8 @@ class Sample:
     phases: list[Phase] = field(default_factory=list)
     cpu: dict[str, float] = field(default_factory=dict)
     """Seconds of CPU by part, while it ran; `others` is what was not ours."""
+    window: float = 0.0
+    """Seconds in which that CPU was used: a little longer than the value."""
     load: float = 0.0
     note: str = ""
 
@@ -87,9 +89,7 @@ RESTART = Row(
     "Fleet, OCM: not until the hub is back",
 )
 IDLE = Row("idle", "one agent process with 10 apps, idle", "MB", 60, "Fleet 85 MB, OCM 89 MB")
-CHAIN = Row(
-    "chain", "a chain of 5 dependent apps, first release -> last Healthy", "s", 1.5, "Fleet 60.5 s"
-)
+CHAIN = Row("chain", "a chain of 5 dependent apps, first release -> last Healthy", "s", 1.5, "Fleet 60.5 s")
 
 ROWS = (
     W50_EXIST,

@@ -37,6 +37,8 @@ class AgentRig:
         self.cluster = cluster
         self.namespace = f"ns-{cluster}"
         self.agent: Agent | None = None
+        self.sealing_public = b""
+        """Of an agent that runs elsewhere; else the agent's own counts."""
         self.task: asyncio.Task[None] | None = None
         self.seq = 0
         self.epoch = 1
@@ -79,13 +81,17 @@ class AgentRig:
         **policy: Any,
     ) -> str:
         """Assign the app `shop/<name>`; gives its digest."""
-        await self.joined()
-        assert self.agent is not None
-        assert self.agent.identity is not None
+        recipient = self.sealing_public
+        if not recipient:
+            await self.joined()
+            assert self.agent is not None
+            assert self.agent.identity is not None
+            recipient = self.agent.identity.sealing_public
         bundle = Bundle(
-            policy=ApplyPolicy(namespace=self.namespace, create_namespace=True, **policy), objects=list(objects)
+            policy=ApplyPolicy(namespace=self.namespace, create_namespace=True, **policy),
+            objects=list(objects),
         )
-        stored = encode(bundle, digest_key=KEY, recipient=self.agent.identity.sealing_public)
+        stored = encode(bundle, digest_key=KEY, recipient=recipient)
         self.rig.blobs.held[stored.blob] = stored.data
         app = f"shop/{name}"
         release = self.apps.get(app, {}).get("release", 0) + 1
@@ -123,7 +129,9 @@ class AgentRig:
     def said(self, name: str) -> AppReport | None:
         """What the agent says of an app now."""
         app = self.agent.engine.apps.get(f"shop/{name}") if self.agent and self.agent.engine else None
-        return self.agent.engine._reporter.latest(app.key) if app and self.agent and self.agent.engine else None
+        return (
+            self.agent.engine._reporter.latest(app.key) if app and self.agent and self.agent.engine else None
+        )
 
     async def when(
         self,
@@ -159,14 +167,15 @@ class AgentRig:
         try:
             return await self.client.get(path)
         except ApiError as error:
-            assert error.status == 404, error
+            if error.status != 404:
+                raise
             return None
 
     async def live_when(
         self, path: str, holds: Callable[[dict[str, Any] | None], bool]
     ) -> dict[str, Any] | None:
         async with asyncio.timeout(SECONDS):
-            while not holds(found := await self.live(path)):
+            while not holds(found := await self.live(path)):  # noqa: ASYNC110 - another process writes
                 await asyncio.sleep(0.01)
         return found
 
@@ -174,7 +183,7 @@ class AgentRig:
 async def until(holds: Callable[[], bool], what: str, seen: Callable[[], str] = str) -> None:
     try:
         async with asyncio.timeout(SECONDS):
-            while not holds():
+            while not holds():  # noqa: ASYNC110 - anything may change it
                 await asyncio.sleep(0.005)
     except TimeoutError as error:
         raise AssertionError(f"not in {SECONDS} s: {what}; {seen()}") from error

@@ -26,16 +26,17 @@ async def rig(api_server: ControlPlane) -> AsyncIterator[AgentRig]:
 
 
 async def test_an_assigned_app_is_applied_and_reported_to_the_hub(rig: AgentRig) -> None:
-    await rig.rig.client.create(
-        "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"hub-{rig.cluster}"}}
-    )
-    digest = await rig.deploy("web", config_map("web", color="blue"))
-    said = await rig.when("web", sync=SyncState.SYNCED, health=HealthState.HEALTHY, digest=digest)
+    shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    await rig.rig.client.apply("/api/v1/namespaces/shop", shop, field_manager="tests")
+    await rig.rig.application("shop/first", rig.cluster)
+    digest = await rig.deploy("first", config_map("web", color="blue"))
+    said = await rig.when("first", sync=SyncState.SYNCED, health=HealthState.HEALTHY, digest=digest)
     assert said.counts == {"Healthy": 1}
     live = await rig.live(rig.path("configmaps", "web"))
     assert live is not None
     assert live["data"] == {"color": "blue"}
     assert APPLYSET_PART_OF in live["metadata"]["labels"]
+    await rig.rig.observed_when("shop/first", sync="Synced", health="Healthy", digest=digest, release=1)
 
 
 async def test_a_new_release_changes_and_prunes(rig: AgentRig) -> None:
@@ -114,7 +115,9 @@ async def test_i1_absence_is_an_orphan_and_a_tombstone_deletes(rig: AgentRig) ->
     assert rig.agent.engine.orphans == ["shop/web"]
     path = rig.path("configmaps", "web")
     await rig.client.merge_patch(path, {"data": {"a": "2"}})
-    await rig.live_when(path, lambda obj: obj is not None and obj["data"] == {"a": "1"})  # it runs on, in full
+    await rig.live_when(
+        path, lambda obj: obj is not None and obj["data"] == {"a": "1"}
+    )  # it runs on, in full
 
 
 async def test_a37_deletion_runs_the_edges_in_reverse(rig: AgentRig) -> None:

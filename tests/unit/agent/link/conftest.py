@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import hashlib
 import ipaddress
 import json
@@ -25,7 +25,7 @@ from agent.kube.client import RestClient
 from agent.kube.config import KubeConfig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 HUB_ID = "hub-1"
@@ -36,7 +36,7 @@ class Pki:
     """One CA, its server certificate for localhost, and client certificates from CSRs."""
 
     def __init__(self, directory: Path) -> None:
-        self.now = datetime.datetime.now(datetime.UTC)
+        self.now = dt.datetime.now(dt.UTC)
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hub CA")])
         ca = (
@@ -93,8 +93,8 @@ class Pki:
             .issuer_name(self.name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(self.now - datetime.timedelta(minutes=5))
-            .not_valid_after(self.now + datetime.timedelta(days=1))
+            .not_valid_before(self.now - dt.timedelta(minutes=5))
+            .not_valid_after(self.now + dt.timedelta(days=1))
         )
 
 
@@ -160,7 +160,7 @@ class SecretServer:
         self.writes: list[str] = []
         self.full = False
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:  # noqa: PLR0911 - a verb each
         name = request.path.partition("/secrets")[2].lstrip("/")
         if request.method in {"POST", "PUT"}:
             body = await request.json()
@@ -213,9 +213,9 @@ async def kube(secret_server: SecretServer) -> AsyncIterator[RestClient]:
 
 
 @pytest.fixture
-def document() -> Iterator[Callable[..., AssignmentDocument]]:
+def document() -> Callable[..., AssignmentDocument]:
     def make(seq: int = 1, *, epoch: int = 1, **change: Any) -> AssignmentDocument:
         plain: dict[str, Any] = {"hub_id": HUB_ID, "cluster": CLUSTER, "epoch": epoch, "seq": seq, **change}
         return AssignmentDocument(**plain)
 
-    yield make
+    return make

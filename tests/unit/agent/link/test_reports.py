@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from agent.link.session import HubSession, pinned_context
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def _report(app: str = "shop/web", **change: Any) -> AppReport:
@@ -105,7 +105,7 @@ async def test_nothing_new_is_not_sent_again(hub: Any, running: Any) -> None:
     reporter = running()
     reporter.put(_report())
     await inbox.until(1)
-    reporter.put(_report(observed_at=NOW + datetime.timedelta(seconds=5)))
+    reporter.put(_report(observed_at=NOW + dt.timedelta(seconds=5)))
     reporter.put(_report("shop/other"))
     await inbox.until(2)
     assert [each["app"] for each in inbox.batches[1]["reports"]] == ["shop/other"]

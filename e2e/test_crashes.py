@@ -1,0 +1,183 @@
+"""Kill -9 of agents and of the hub at any moment: nothing is lost, repeated or taken away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.order import assert_order, releases
+from e2e.rig import PROD, SHOP, SPOKES
+from e2e.view import Change
+from e2e.words import APPS, ASSIGNMENTS, CLUSTERS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SETS, image, one, status
+from hub.fleet.services import HUB
+
+if TYPE_CHECKING:
+    from e2e.rig import Rig
+
+pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
+CONFIG = "shop-frontend/frontend"
+
+
+async def test_a_killed_agent_starts_again_and_writes_nothing(rig: Rig) -> None:
+    before = await rig.settled()
+    boot = status(rig.app("shop/frontend-eu1"), "observed", "boot")
+
+    await rig.kill_agent("eu1")
+    rig.start_agent("eu1")
+
+    def reported() -> None:
+        for key in ("platform/platform-eu1", *(f"shop/{app}-eu1" for app in SHOP)):
+            assert status(rig.app(key), "observed", "boot") != boot, f"{key} has not been reported anew"
+        rig.green()
+
+    await rig.hub.eventually(reported)
+    assert await rig.settled() == before
+
+
+async def test_an_agent_that_starts_again_corrects_what_changed_meanwhile(rig: Rig) -> None:
+    view = rig.spokes["eu1"]
+    await rig.kill_agent("eu1")
+    path = one(CONFIG_MAPS, CONFIG)
+    await view.client.merge_patch(path, {"data": {"url": "by hand"}}, field_manager="someone")
+    await view.client.delete(one(DEPLOYMENTS, "shop-backend/backend"))
+
+    rig.start_agent("eu1")
+
+    await view.eventually(lambda: _corrected(rig))
+    await rig.hub.eventually(rig.green)
+
+
+async def test_f44_drift_is_corrected_while_the_hub_is_away_also_by_an_agent_that_restarts(rig: Rig) -> None:
+    view = rig.spokes["eu1"]
+    path = one(CONFIG_MAPS, CONFIG)
+    await rig.kill_hub()
+    await view.client.merge_patch(path, {"data": {"url": "by hand"}}, field_manager="someone")
+    await view.eventually(lambda: _corrected(rig))
+
+    await rig.kill_agent("eu1")
+    await view.client.merge_patch(path, {"data": {"url": "again"}}, field_manager="someone")
+    await view.client.delete(one(DEPLOYMENTS, "shop-backend/backend"))
+    rig.start_agent("eu1")
+
+    await view.eventually(lambda: _corrected(rig))
+    assert not rig.fleet.services.running(HUB), "all of that was without the hub"
+    await rig.start_hub()
+    await rig.hub.eventually(rig.green)
+
+
+async def test_a_killed_hub_starts_again_and_changes_nothing_on_any_spoke(rig: Rig) -> None:
+    before = await rig.settled()
+    assignments = rig.hub.all(ASSIGNMENTS).copy()
+    plans = {key: status(obj, "plan") for key, obj in rig.hub.all(SETS).items()}
+    mark = len(rig.hub.log)
+
+    await rig.kill_hub()
+    await rig.start_hub()
+    await _served(rig)
+
+    assert await rig.settled() == before
+    assert rig.hub.all(ASSIGNMENTS) == assignments
+    assert {key: status(obj, "plan") for key, obj in rig.hub.all(SETS).items()} == plans
+    assert releases(rig.hub.log[mark:]) == []
+    rig.green()
+
+
+async def test_f27_a_hub_killed_in_the_middle_of_a_release_goes_on_with_it(rig: Rig) -> None:
+    log = [Change(APPS, key, app, app) for key, app in rig.hub.all(APPS).items()]
+    mark = len(rig.hub.log)
+    commit = await rig.commit("All three", _next(rig))
+
+    def begun() -> None:
+        assert releases(rig.hub.log[mark:]), "nothing is released yet"
+
+    await rig.hub.eventually(begun)
+    await rig.kill_hub()
+    await rig.start_hub()
+
+    def arrived() -> None:
+        rig.planned("shop/shop", commit)
+        for app in SHOP:
+            for cluster in PROD:
+                rig.live(f"shop/{app}-{cluster}")
+
+    await rig.hub.eventually(arrived)
+    assert_order([*log, *rig.hub.log[mark:]])
+    order = [key for key, _ in releases(rig.hub.log[mark:])]
+    assert sorted(order) == sorted(f"shop/{app}-{cluster}" for app in SHOP for cluster in PROD)
+
+
+async def test_f19_an_agent_killed_in_the_middle_of_a_release_completes_it(rig: Rig) -> None:
+    view = rig.spokes["eu1"]
+    job = view.get(JOBS, "shop-backend/migrate-v1")
+    assert job is not None
+    mark = len(view.log)
+    await rig.commit("All three", _next(rig))
+
+    def begun() -> None:
+        assert view.since(mark, DEPLOYMENTS), "nothing is applied yet"
+
+    await view.eventually(begun)
+    await rig.kill_agent("eu1")
+    rig.start_agent("eu1")
+
+    def arrived() -> None:
+        for app in SHOP:
+            rig.live(f"shop/{app}-eu1")
+            deployment = view.get(DEPLOYMENTS, f"shop-{app}/{app}")
+            assert deployment is not None
+            assert image(deployment).endswith("-next")
+
+    await rig.hub.eventually(arrived)
+    after = view.get(JOBS, "shop-backend/migrate-v1")
+    assert after is not None
+    assert after["metadata"]["uid"] == job["metadata"]["uid"], "I8: a completed Job never runs twice"
+
+
+async def test_a_cluster_whose_agent_is_silent_is_not_green(rig: Rig) -> None:
+    """Truthful status: Stale after its time, at the cluster and at every parent; well again by itself."""
+    await rig.kill_agent("lab1")
+
+    def stale() -> None:
+        cluster = rig.hub.get(CLUSTERS, "lab1")
+        assert status(cluster, "connected") == "Stale", status(cluster)
+        assert status(rig.set("dev/dev"), "health", "state") == "Unknown"
+        assert status(rig.set("dev/dev"), "health", "counts") == {"Stale": 1}
+        assert status(rig.set("platform/platform"), "health", "counts") == {"Healthy": 2, "Stale": 1}
+        assert status(rig.app("axletree-system/root"), "health", "state") == "Unknown"
+
+    await rig.hub.eventually(stale, seconds=120)
+    assert status(rig.set("shop/shop"), "health", "state") == "Healthy", "it has no part there"
+    rig.start_agent("lab1")
+    await rig.hub.eventually(rig.green)
+
+
+def _corrected(rig: Rig) -> None:
+    config = rig.spokes["eu1"].get(CONFIG_MAPS, CONFIG)
+    assert config is not None
+    assert config["data"]["url"] == "https://shop.eu1.example.com"
+    backend = rig.spokes["eu1"].get(DEPLOYMENTS, "shop-backend/backend")
+    assert backend is not None, "the backend is not there"
+    assert backend["spec"]["replicas"] == 2
+
+
+def _next(rig: Rig) -> dict[str, str | None]:
+    """New images for all three of the shop."""
+    name = "shop/{0}/deployment.yaml"
+    tags = {"database": "15.1", "backend": "1.0.0", "frontend": "1.0.0"}
+    return {
+        name.format(app): rig.changed(name.format(app), f"shop/{app}:{tag}", f"shop/{app}:{tag}-next")
+        for app, tag in tags.items()
+    }
+
+
+async def _served(rig: Rig) -> None:
+    """Until the hub that has just started leads, and has heard every agent and planned every set."""
+    commit = await rig.replace("A sign", "README.md", "A small app of apps.", "A small app of apps!")
+
+    def planned() -> None:
+        for key in ("shop/shop", "platform/platform", "dev/dev"):
+            rig.planned(key, commit)
+
+    await rig.hub.eventually(planned)
+    assert set(SPOKES) < set(rig.hub.all(CLUSTERS))

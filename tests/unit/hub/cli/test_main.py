@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from hub.cli.main import COMMANDS, app
+
+runner = CliRunner()
+
+
+def axle(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hub.cli.main", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_help_names_every_command() -> None:
+    result = runner.invoke(app, ["--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for name, (_, _, text) in COMMANDS.items():
+        assert name in result.stdout
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage: " in result.stdout
+
+
+def test_a_misspelt_command_is_an_error_with_a_hint() -> None:
+    result = runner.invoke(app, ["statsu"])
+    assert result.exit_code == 2
+    assert "status" in result.stderr
+
+
+def test_help_loads_no_command() -> None:
+    code = (
+        "import sys; sys.argv = ['axle', '--help']\n"
+        "import hub.cli.main\n"
+        "try: hub.cli.main.main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('aiohttp', 'pydantic', 'networkx', 'jinja2', 'kopf') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_get_loads_no_models() -> None:
+    code = "import sys, hub.cli.get; print([m for m in ('pydantic', 'networkx', 'git') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_was_foreseen_is_one_line_and_code_2(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AXLETREE_HOME", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none")
+    done = axle("get", "apps")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("axle: NoHub: ")
+
+
+def test_version() -> None:
+    assert runner.invoke(app, ["--version"]).stdout.startswith("axle ")
+
+
+def test_a_kubeconfig_that_is_not_there_says_what_is(tmp_path: object) -> None:
+    result = runner.invoke(app, ["kubeconfig", "eu1"], env={"AXLETREE_HOME": str(tmp_path)})
+    assert result.exit_code == 2
+    assert "there is no local fleet" in result.stderr
+
+
+def test_down_where_nothing_is_does_nothing(tmp_path: object) -> None:
+    result = runner.invoke(app, ["down"], env={"AXLETREE_HOME": f"{tmp_path}/none"})
+    assert (result.exit_code, result.stdout) == (0, "nothing was running\n")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hub.cli.kinds import APPS, CLUSTERS, SETS, nearest, resource_of
+from hub.cli.names import AmbiguousName, Found, InvalidReference, one_of, parse
+
+
+def found(kind: Any, key: str) -> Found:
+    namespace, _, name = key.partition("/")
+    return Found(kind, {"kind": kind.kind, "metadata": {"namespace": namespace, "name": name}})
+
+
+@pytest.mark.parametrize(
+    ("text", "namespace", "kinds", "expected"),
+    [
+        ("web", "", (APPS, SETS), ((APPS, SETS), "", "web")),
+        ("web", "shop", (APPS, SETS), ((APPS, SETS), "shop", "web")),
+        ("shop/web", "", (APPS, SETS), ((APPS, SETS), "shop", "web")),
+        ("shop/web", "shop", (APPS, SETS), ((APPS, SETS), "shop", "web")),
+        ("appset/web", "", (APPS, SETS), ((SETS,), "", "web")),
+        ("app/shop/web", "", (APPS, SETS), ((APPS,), "shop", "web")),
+        ("application.axletree.dev/shop/web", "", (APPS, SETS), ((APPS,), "shop", "web")),
+        ("cluster/eu1", "", (CLUSTERS,), ((CLUSTERS,), "", "eu1")),
+    ],
+)
+def test_references(text: str, namespace: str, kinds: Any, expected: Any) -> None:
+    reference = parse(text, namespace=namespace, kinds=kinds)
+    assert (reference.kinds, reference.namespace, reference.name) == expected
+
+
+@pytest.mark.parametrize("text", ["", "/", "a/b/c/d", "thing/shop/web", "cluster/eu1"])
+def test_what_is_no_reference_is_refused(text: str) -> None:
+    with pytest.raises(InvalidReference):
+        parse(text)
+
+
+def test_two_namespaces_contradict_each_other() -> None:
+    with pytest.raises(InvalidReference, match="not in namespace dev"):
+        parse("shop/web", namespace="dev")
+
+
+def test_what_o_name_prints_can_be_given_back() -> None:
+    assert str(parse("applicationset.axletree.dev/shop/web")) == "shop/web"
+
+
+def test_an_ambiguous_name_lists_its_candidates() -> None:
+    with pytest.raises(AmbiguousName, match="dev/web, shop/web"):
+        one_of(parse("web"), [found(APPS, "shop/web"), found(APPS, "dev/web")])
+
+
+def test_candidates_of_several_kinds_say_their_kind() -> None:
+    with pytest.raises(AmbiguousName, match="app/shop/web, appset/shop/web"):
+        one_of(parse("web"), [found(APPS, "shop/web"), found(SETS, "shop/web")])
+
+
+def test_one_or_none_is_no_question() -> None:
+    only = found(APPS, "shop/web")
+    assert one_of(parse("web"), [only]) is only
+    assert one_of(parse("web"), []) is None
+
+
+def test_kinds_go_by_many_words() -> None:
+    assert resource_of("Applications") is APPS
+    assert resource_of("axset") is SETS
+    assert resource_of("pods") is None
+
+
+def test_the_nearest_names_are_offered() -> None:
+    assert nearest("fronted", ["frontend", "backend"]) == "; did you mean frontend?"
+    assert nearest("zzz", ["frontend"]) == ""
