@@ -18,6 +18,7 @@ import pytest_asyncio
 
 pytest.register_assert_rewrite("e2e.rig", "e2e.order", "e2e.words")
 
+from e2e.recovery import recover, restore
 from e2e.rig import Rig
 from e2e.view import Change, View
 from e2e.words import APPS, ROOT, SETS, status
@@ -74,9 +75,9 @@ def deployed() -> Iterator[Deployed]:
 async def rig(deployed: Deployed) -> AsyncIterator[Rig]:
     """The fleet, green before and after."""
     async with Rig.on(deployed.fleet, deployed.digests) as made:
-        await made.recover()
+        await recover(made)
         yield made
-        await made.restore()
+        await restore(made)
 
 
 async def _deploy(fleet: LocalFleet) -> Deployed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.order import assert_order, releases
-from e2e.rig import PROD
+from e2e.rig import PROD, SHOP
 from e2e.view import Change
 from e2e.words import APPS, DEPLOYMENTS, JOBS, SETS, image, status
 
@@ -86,19 +86,15 @@ async def test_git_revert_brings_the_old_digest_back(rig: Rig) -> None:
 
 
 async def test_i6_a_commit_to_all_three_is_released_in_their_order(rig: Rig) -> None:
-    files: dict[str, str | None] = {}
-    for app, tag in (("database", "15.1"), ("backend", "1.0.0"), ("frontend", "1.0.0")):
-        name = f"shop/{app}/deployment.yaml"
-        files[name] = rig.changed(name, f"shop/{app}:{tag}", f"shop/{app}:{tag}-next")
     # The log needs to begin with the state of all, as dependencies that do not change are not told again.
     log = [Change(APPS, key, app, app) for key, app in rig.hub.all(APPS).items()]
     mark = len(rig.hub.log)
 
-    commit = await rig.commit("All three", files)
+    commit = await rig.commit("All three", rig.checkout.retagged(dict.fromkeys(SHOP, "next")))
 
     def arrived() -> None:
         rig.planned("shop/shop", commit)
-        for app in ("database", "backend", "frontend"):
+        for app in SHOP:
             for cluster in PROD:
                 key = f"shop/{app}-{cluster}"
                 rig.live(key)
@@ -110,7 +106,7 @@ async def test_i6_a_commit_to_all_three_is_released_in_their_order(rig: Rig) -> 
     order = [key for key, _ in releases(rig.hub.log[mark:])]
     for cluster in PROD:
         shop = [key for key in order if key.endswith(f"-{cluster}")]
-        assert shop == [f"shop/{app}-{cluster}" for app in ("database", "backend", "frontend")]
+        assert shop == [f"shop/{app}-{cluster}" for app in SHOP]
 
 
 async def test_two_commits_in_a_row_end_at_the_second(rig: Rig) -> None:
@@ -129,11 +125,9 @@ async def test_two_commits_in_a_row_end_at_the_second(rig: Rig) -> None:
 
 
 async def test_a_commit_without_a_webhook_is_found_within_the_interval(rig: Rig) -> None:
-    text = rig.changed("dev/playground/playground.yaml", 'debug: "true"', 'debug: "false"')
-    (rig.fleet.checkout / "dev/playground/playground.yaml").write_text(text)
-    await rig.git("commit", "--quiet", "--all", "--message", "Quietly")
-    await rig.git("push", "--quiet", "origin", "main")
-    commit = await rig.head()
+    name = "dev/playground/playground.yaml"
+    text = rig.checkout.changed(name, 'debug: "true"', 'debug: "false"')
+    commit = await rig.checkout.push("Quietly", {name: text})
 
     def arrived() -> None:
         rig.planned("dev/dev", commit)

@@ -9,7 +9,7 @@ import pytest
 from e2e.order import assert_order, releases
 from e2e.rig import PROD, SHOP, SPOKES
 from e2e.view import Change
-from e2e.words import APPS, ASSIGNMENTS, CLUSTERS, CONFIG_MAPS, DEPLOYMENTS, JOBS, SETS, image, one, status
+from e2e.words import APPS, ASSIGNMENTS, CLUSTERS, CONFIG_MAPS, DEPLOYMENTS, JOBS, image, one, status
 from hub.fleet.services import HUB
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def test_f44_drift_is_corrected_while_the_hub_is_away_also_by_an_agent_tha
 async def test_a_killed_hub_starts_again_and_changes_nothing_on_any_spoke(rig: Rig) -> None:
     before = await rig.settled()
     assignments = rig.hub.all(ASSIGNMENTS).copy()
-    plans = {key: status(obj, "plan") for key, obj in rig.hub.all(SETS).items()}
+    standing = {key: status(app, "sync") for key, app in rig.hub.all(APPS).items()}
     mark = len(rig.hub.log)
 
     await rig.kill_hub()
@@ -78,7 +78,7 @@ async def test_a_killed_hub_starts_again_and_changes_nothing_on_any_spoke(rig: R
 
     assert await rig.settled() == before
     assert rig.hub.all(ASSIGNMENTS) == assignments
-    assert {key: status(obj, "plan") for key, obj in rig.hub.all(SETS).items()} == plans
+    assert {key: status(app, "sync") for key, app in rig.hub.all(APPS).items()} == standing
     assert releases(rig.hub.log[mark:]) == []
     rig.green()
 
@@ -86,7 +86,7 @@ async def test_a_killed_hub_starts_again_and_changes_nothing_on_any_spoke(rig: R
 async def test_f27_a_hub_killed_in_the_middle_of_a_release_goes_on_with_it(rig: Rig) -> None:
     log = [Change(APPS, key, app, app) for key, app in rig.hub.all(APPS).items()]
     mark = len(rig.hub.log)
-    commit = await rig.commit("All three", _next(rig))
+    commit = await rig.commit("All three", rig.checkout.retagged(dict.fromkeys(SHOP, "next")))
 
     def begun() -> None:
         assert releases(rig.hub.log[mark:]), "nothing is released yet"
@@ -112,7 +112,7 @@ async def test_f19_an_agent_killed_in_the_middle_of_a_release_completes_it(rig: 
     job = view.get(JOBS, "shop-backend/migrate-v1")
     assert job is not None
     mark = len(view.log)
-    await rig.commit("All three", _next(rig))
+    await rig.commit("All three", rig.checkout.retagged(dict.fromkeys(SHOP, "next")))
 
     def begun() -> None:
         assert view.since(mark, DEPLOYMENTS), "nothing is applied yet"
@@ -126,7 +126,7 @@ async def test_f19_an_agent_killed_in_the_middle_of_a_release_completes_it(rig: 
             rig.live(f"shop/{app}-eu1")
             deployment = view.get(DEPLOYMENTS, f"shop-{app}/{app}")
             assert deployment is not None
-            assert image(deployment).endswith("-next")
+            assert image(deployment).endswith(":next")
 
     await rig.hub.eventually(arrived)
     after = view.get(JOBS, "shop-backend/migrate-v1")
@@ -159,16 +159,6 @@ def _corrected(rig: Rig) -> None:
     backend = rig.spokes["eu1"].get(DEPLOYMENTS, "shop-backend/backend")
     assert backend is not None, "the backend is not there"
     assert backend["spec"]["replicas"] == 2
-
-
-def _next(rig: Rig) -> dict[str, str | None]:
-    """New images for all three of the shop."""
-    name = "shop/{0}/deployment.yaml"
-    tags = {"database": "15.1", "backend": "1.0.0", "frontend": "1.0.0"}
-    return {
-        name.format(app): rig.changed(name.format(app), f"shop/{app}:{tag}", f"shop/{app}:{tag}-next")
-        for app, tag in tags.items()
-    }
 
 
 async def _served(rig: Rig) -> None:

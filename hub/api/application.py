@@ -201,21 +201,32 @@ class DeletionStatus(ApiModel):
     """Why the decision waits (`Budget`, `Breaker`, `Undecided`); empty: it is being carried out."""
 
 
+_HOT = {"x-hot": True}
+
+
 class ApplicationStatus(ApiModel):
+    """What is known of it. Written with every change, and so left open in the CRD's schema: see `_hot` there."""
+
     observed_generation: int | None = None
-    conditions: list[Condition] = Field(default_factory=list, max_length=16)
-    sync: SyncStatus | None = None
-    health: HealthStatus | None = None
-    observed: (
-        Annotated[
-            dict[str, Any], Field(json_schema_extra={"x-preserve": True, "x-kubernetes-map-type": "atomic"})
-        ]
-        | None
-    ) = None
+    conditions: Annotated[list[Condition], Field(json_schema_extra=_HOT)] = Field(
+        default_factory=list, max_length=16
+    )
+    sync: Annotated[SyncStatus, Field(json_schema_extra=_HOT)] | None = None
+    """What is wanted, released and live, by digest."""
+    health: Annotated[HealthStatus, Field(json_schema_extra=_HOT)] | None = None
+    """How it is, and as of when."""
+    observed: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None
     """What the agent said last (a report with its epoch and seq); applied by the gateway alone."""
-    blocked_by: list[BlockedBy] | None = Field(default=None, max_length=8)
-    history: list[HistoryEntry] | None = Field(default=None, max_length=10)
-    deletion: DeletionStatus | None = None
+    blocked_by: Annotated[list[BlockedBy], Field(json_schema_extra=_HOT)] | None = Field(
+        default=None, max_length=8
+    )
+    """What holds its release: the edge or rule, what it waits for, and the root of that."""
+    history: Annotated[list[HistoryEntry], Field(json_schema_extra=_HOT)] | None = Field(
+        default=None, max_length=10
+    )
+    """The last releases, newest first."""
+    deletion: Annotated[DeletionStatus, Field(json_schema_extra=_HOT)] | None = None
+    """The recorded decision that it goes."""
 
 
 class Application(ApiModel):

@@ -7,7 +7,6 @@ needs is in the table below, and nothing else is imported for it.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,9 +66,11 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # noqa: PLC0415 - 36 ms that only this option needs
+
         try:
-            print(f"axle {importlib.metadata.version('axletree')}")
-        except importlib.metadata.PackageNotFoundError:
+            print(f"axle {metadata.version('axletree')}")
+        except metadata.PackageNotFoundError:
             print("axle (not installed)")
         raise typer.Exit
 

@@ -14,12 +14,13 @@ from agent.contract.errors import AxletreeError
 from hub.cli.connect import KubeconfigOption, connected, hub_kubeconfig, run
 from hub.cli.failure import EXIT_NEGATIVE
 from hub.cli.follow import worst
+from hub.cli.here import hub_stopped
 from hub.cli.kinds import APPS, CLUSTERS, SETS, health, sync
 from hub.cli.liveness import LEASES, HubLife, hub_life, unheard, with_liveness
 from hub.cli.output import STYLES, Format, FormatOption, age, out, print_table, print_value
 from hub.fleet import fleets, processes
 from hub.fleet.home import cluster_names, home, kubeconfig_of, provider_of
-from hub.fleet.services import HUB, Services
+from hub.fleet.services import Services
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None
     local = kubeconfig is None and bool(cluster_names(root))
     parts = _parts(root) if local else {}
     state = run(lambda: _ask(kubeconfig))
-    if parts.get(HUB) == "stopped":
+    if not state.problem and hub_stopped(hub_kubeconfig(kubeconfig)):
         state.hub = HubLife(running=False, last=state.hub.last)
     if not state.hub.running:
         state.clusters = unheard(state.clusters)

@@ -17,11 +17,13 @@ from hub.cli.connect import (
     KubeconfigOption,
     NamespaceOption,
     connected,
+    hub_kubeconfig,
     run,
 )
 from hub.cli.forest import grow
+from hub.cli.here import hub_stopped
 from hub.cli.kinds import APPS, CLUSTERS, SETS, short, why
-from hub.cli.liveness import LEASES, hub_life, with_liveness
+from hub.cli.liveness import LEASES, hub_life, unheard, with_liveness
 from hub.cli.names import NoSuchObject, parse, resolve
 from hub.cli.output import STYLES, Format, FormatOption, age, err, out, print_value, styled
 from hub.gateway import paths
@@ -63,7 +65,7 @@ async def _trees(
     name: str, *, namespace: str, kubeconfig: Path | None
 ) -> tuple[list[Branch], Mapping[str, str]]:
     async with connected(kubeconfig) as client:
-        trees, stale = await load(client)
+        trees, stale = await load(client, stopped=hub_stopped(hub_kubeconfig(kubeconfig)))
         if not name:
             return [each for each in trees if _inside(each, namespace)], stale
         wanted = await resolve(client, parse(name, namespace=namespace))
@@ -75,8 +77,8 @@ async def _trees(
     return [branch], stale
 
 
-async def load(client: RestClient) -> tuple[list[Branch], Mapping[str, str]]:
-    """Every tree, and for each cluster that is not Connected its word."""
+async def load(client: RestClient, *, stopped: bool = False) -> tuple[list[Branch], Mapping[str, str]]:
+    """Every tree, and for each cluster that is not Connected its word. `stopped`: the hub is known not to run."""
     apps, sets, clusters, leases, identity = await asyncio.gather(
         client.list(APPS.path()),
         client.list(SETS.path()),
@@ -86,9 +88,10 @@ async def load(client: RestClient) -> tuple[list[Branch], Mapping[str, str]]:
     )
     now = datetime.now(UTC)
     live = with_liveness(clusters.items, leases.items, now)
-    words = {each["metadata"]["name"]: str(each["status"]["connected"]) for each in live}
-    if not hub_life(leases.items, now).running:
+    if stopped or not hub_life(leases.items, now).running:
+        live = unheard(live)
         err.print("axle: the hub is not running: this is what it last wrote", style="yellow")
+    words = {each["metadata"]["name"]: str(each["status"]["connected"]) for each in live}
     stale = {cluster: word for cluster, word in words.items() if word != "Connected"}
     return grow(apps.items, sets.items, hub_id=identity), stale
 

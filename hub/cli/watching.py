@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agent.kube.client import RestClient
 
 SYNC_SECONDS = 30.0
+_LINGER = 0.05
+"""TLS connections that are left in the middle of a watch say goodbye in the background; the loop ends next."""
 
 
 class Followed:
@@ -61,3 +63,4 @@ async def following(client: RestClient, *paths: str, name: str = "") -> AsyncIte
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(_LINGER)

@@ -29,6 +29,7 @@ def assignment_spec(
     epoch: int,
     orphan: Collection[AppKey] = (),
     fleet: Fleet | None = None,
+    first: int = 1,
 ) -> dict[str, Any] | None:
     """The cluster's next `spec`, or None when the previous one still says it all.
 
@@ -54,7 +55,7 @@ def assignment_spec(
         "tombstones": [_tombstone(going[key], going, graph, orphan) for key in sorted(going)],
     }
     if previous is None:
-        return {"epoch": epoch, "seq": 1, **content} if apps or going else None
+        return {"epoch": epoch, "seq": first, **content} if apps or going else None
     same = previous.get("epoch") == epoch and all(
         content[name] == (previous.get(name) or []) for name in ("apps", "tombstones")
     )

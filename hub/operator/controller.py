@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError, AxletreeError
-from agent.contract.names import ANNOTATION_REFRESH
+from agent.contract.names import ANNOTATION_REFRESH, FINALIZER
 from hub.gateway.liveness import AgentLease
 from hub.operator import views
 from hub.operator.deletion import Deletions
@@ -183,6 +183,8 @@ class Controller:
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             self.deletions.wake_set(key)
             return
+        if FINALIZER not in (obj["metadata"].get("finalizers") or []):
+            self.deletions.wake_set(key)
         state = self._hub.state.set(key)
         refresh = _refresh_of(obj)
         if refresh != state.refresh:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.contract.names import HUB_CLUSTER, applyset_id
+from agent.contract.names import ANNOTATION_SYNC, HUB_CLUSTER, applyset_id
+from hub.api.application import SyncMode
 from hub.core.model import AppNode
 from hub.operator import views
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
+    from hub.api.application import ApplicationSpec
     from hub.core.rollout import Release
     from hub.operator.context import HubContext
+    from hub.operator.state import Target
 
 _WAITS = ("Join:",)
 """Problems that are a wait, not a failure: the release rule has its own words for them."""
@@ -70,7 +73,7 @@ class Nodes:
             owner=owner,
             part_of=self.root_of(obj),
             depends_on=tuple(spec.depends_on),
-            mode=spec.sync.mode,
+            mode=_mode(spec, obj, target),
             plan=target.plan if target is not None else 0,
             target=target.digest if target is not None else "",
             target_problem="" if problem.startswith(_WAITS) else problem,
@@ -83,3 +86,10 @@ class Nodes:
     def root_of(self, obj: Manifest) -> str | None:
         """The root Application whose manifests include this object, by the agent's own label."""
         return self._roots.get(views.part_of_label(obj))
+
+
+def _mode(spec: ApplicationSpec, obj: Manifest, target: Target | None) -> SyncMode:
+    """Manual until someone asked for exactly this target: an older yes is not a yes to what came since."""
+    asked = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_SYNC)
+    meant = target is not None and bool(target.digest) and asked == target.digest
+    return SyncMode.AUTO if meant else spec.sync.mode

@@ -164,6 +164,7 @@ class Releaser:
                 epoch=self._hub.epoch,
                 orphan=self.statuses.orphans(name),
                 fleet=fleet,
+                first=int(self._hub.now().timestamp()),
             )
             if spec is None:
                 continue

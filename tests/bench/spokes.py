@@ -37,7 +37,8 @@ async def drift(bed: Bed, edits: int) -> list[Sample]:
     samples = []
     for cluster, obj in itertools.islice(itertools.cycle(objects), edits):
         await bed.view.quiet(for_seconds=0.3)
-        start, meter, first = clock(), bed.meter(), len(bed.view.marks)
+        meter, first = bed.meter(), len(bed.view.marks)
+        start = clock()
         corrected = await _edit_until_corrected(bed, cluster, obj)
         cpu, window = meter.read()
         steps = phases(bed.view.marks[first:], start=start, end=corrected)

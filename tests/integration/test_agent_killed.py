@@ -95,7 +95,7 @@ async def test_f18_to_f22_killed_at_any_moment_desired_equals_live(process: Proc
         objects = [config_map(f"cm-{index}", v=str(generation)) for index in range(generation % 3, 12)]
         await rig.deploy("web", *objects)
 
-    for generation in range(1, KILLS + 1):
+    for generation in range(1, KILLS + 1):  # noqa: B007 - read by the functions above
         await deploy()
         await asyncio.sleep(chance.uniform(0.0, 0.15))
         await process.end(signal.SIGKILL)

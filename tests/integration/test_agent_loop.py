@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.contract.health import HealthState, SyncState
-from agent.contract.names import APPLYSET_PART_OF
-from tests.integration.agent_rig import AgentRig, agent_on, config_map
+from agent.contract.names import APPLYSET_PART_OF, inventory_name
+from agent.link.identity import IdentityStore
+from agent.link.secrets import SecretWriter
+from tests.integration.agent_rig import AgentRig, agent_on, config_map, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -208,3 +211,40 @@ async def test_a42_an_object_that_moves_between_apps_is_never_deleted(rig: Agent
     assert before is not None
     assert after is not None
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def test_f24_a_lost_inventory_is_made_anew_from_what_is_ours(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("one", a="1"), config_map("two", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    assert rig.agent is not None
+    assert rig.agent.identity is not None
+    name = inventory_name(rig.agent.identity.hub_id, rig.cluster, "shop/web")
+    await rig.stop()
+    path = f"/api/v1/namespaces/axletree-agent/secrets/{name}"
+    await rig.client.merge_patch(path, {"data": {"inventory": "AAAA"}})
+    copied = config_map("copied", a="1")
+    live = await rig.live(rig.path("configmaps", "one"))
+    assert live is not None
+    label = live["metadata"]["labels"][APPLYSET_PART_OF]
+    copied["metadata"]["labels"] = {APPLYSET_PART_OF: label}
+    await rig.client.create(f"/api/v1/namespaces/{rig.namespace}/configmaps", copied)
+    await rig.start()
+    digest = await rig.deploy("web", config_map("one", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+    assert await rig.live(rig.path("configmaps", "two")) is None
+    assert await rig.live(rig.path("configmaps", "copied")) is not None  # a label alone is not ours
+
+
+async def test_a_certificate_is_renewed_while_everything_goes_on(rig: AgentRig) -> None:
+    await rig.joined()
+    assert rig.agent is not None
+    identity = rig.agent.identity
+    assert identity is not None
+    await rig.stop()
+    await IdentityStore(SecretWriter(rig.client), rig.cluster).save(replace(identity, renew_at=1.0))
+    agent = await rig.start()
+    await until(lambda: agent.identity is not None and agent.identity.renewals == 1, "renewed")
+    digest = await rig.deploy("web", config_map("web", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+    assert agent.identity is not None
+    assert agent.identity.certificate != identity.certificate

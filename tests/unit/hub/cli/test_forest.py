@@ -8,7 +8,9 @@ from hub.cli.forest import Branch, grow
 HUB_ID = "0011223344556677"
 
 
-def app(key: str, cluster: str, *, owner: str = "", part_of: str = "", health: str = "Healthy") -> dict[str, Any]:
+def app(
+    key: str, cluster: str, *, owner: str = "", part_of: str = "", health: str = "Healthy"
+) -> dict[str, Any]:
     namespace, _, name = key.partition("/")
     labels = {LABEL_SET: owner} if owner else {}
     if part_of:

@@ -35,7 +35,9 @@ def test_the_lease_says_who_is_there() -> None:
 
 
 def test_a_lease_that_nobody_renews_says_nothing() -> None:
-    assert word({"fingerprint": "ab", "connected": "Connected"}, agent(ago=400, connected="true")) == "Unknown"
+    assert (
+        word({"fingerprint": "ab", "connected": "Connected"}, agent(ago=400, connected="true")) == "Unknown"
+    )
 
 
 def test_the_latest_word_has_the_latest_time() -> None:

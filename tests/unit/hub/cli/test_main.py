@@ -13,7 +13,11 @@ runner = CliRunner()
 
 def axle(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "hub.cli.main", *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "hub.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
@@ -46,13 +50,17 @@ def test_help_loads_no_command() -> None:
         "except SystemExit: pass\n"
         "print([m for m in ('aiohttp', 'pydantic', 'networkx', 'jinja2', 'kopf') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_get_loads_no_models() -> None:
     code = "import sys, hub.cli.get; print([m for m in ('pydantic', 'networkx', 'git') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +9,9 @@ from typer.testing import CliRunner
 from agent.kube.yaml import load_all
 from hub.cli.main import app
 from hub.fleet.sample import PLACEHOLDER, SAMPLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CLUSTERS = """
 apiVersion: axletree.dev/v1alpha1
@@ -55,7 +58,11 @@ def test_expand_prints_the_children_as_applications(clusters: str) -> None:
     result = runner.invoke(app, ["expand", *files, "--clusters", clusters, "--repo", REPO])
     assert result.exit_code == 0, result.output
     children = load_all(result.stdout)
-    assert [child["metadata"]["name"] for child in children] == ["backend-eu1", "database-eu1", "frontend-eu1"]
+    assert [child["metadata"]["name"] for child in children] == [
+        "backend-eu1",
+        "database-eu1",
+        "frontend-eu1",
+    ]
     assert {child["kind"] for child in children} == {"Application"}
     assert children[0]["spec"]["dependsOn"] == [
         {"selector": {"matchLabels": {"app": "database"}}, "clusters": {"scope": "Same"}}

@@ -60,7 +60,7 @@ def app_set(synced: int, children: int, health: str = "Healthy", *, plan: int = 
         (app_set(0, 0, plan=0), Wanted.SYNCED, False),
     ],
 )
-def test_reached(obj: Any, wanted: Wanted, expected: bool) -> None:
+def test_reached(obj: Any, wanted: Wanted, *, expected: bool) -> None:
     assert reached(obj, wanted) is expected
 
 

@@ -1,0 +1,126 @@
+"""Edges between hand-written Applications: cycles are refused with their path, chains wait and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.words import APPS, CONFIG_MAPS, condition, one, status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from e2e.rig import Rig
+
+import contextlib
+
+from agent.contract.errors import ApiError
+
+pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
+
+
+@contextlib.asynccontextmanager
+async def _written(rig: Rig, **needs: str) -> AsyncIterator[None]:
+    """Applications in the namespace `shop` on eu1, each with the one that it depends on; deleted at the end."""
+    for name, first in needs.items():
+        await _apply(rig, name, first)
+    try:
+        yield
+    finally:
+        for name in needs:
+            with contextlib.suppress(ApiError):
+                await rig.hub.client.delete(one(APPS, f"shop/{name}"))
+
+        def gone() -> None:
+            assert not {f"shop/{name}" for name in needs} & rig.hub.all(APPS).keys()
+
+        await rig.hub.eventually(gone)
+
+
+async def _apply(rig: Rig, name: str, first: str) -> None:
+    spec: dict[str, Any] = {
+        "cluster": "eu1",
+        "namespace": f"shop-{name}",
+        "sources": [{"repoURL": rig.fleet.repo_url, "revision": "main", "path": "dev/playground"}],
+        "sync": {"createNamespace": True},
+    }
+    if first:
+        spec["dependsOn"] = [{"name": first, "clusters": {"scope": "Same"}}]
+    manifest = {
+        "apiVersion": "axletree.dev/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": spec,
+    }
+    await rig.hub.client.apply(one(APPS, f"shop/{name}"), manifest, field_manager="tests", force=True)
+
+
+async def test_a_cycle_is_stalled_with_its_whole_path_and_goes_when_it_is_broken(rig: Rig) -> None:
+    async with _written(rig, one="three", two="one", three="two", four="three"):
+
+        def told() -> None:
+            for name in ("one", "two", "three"):
+                stalled = condition(rig.app(f"shop/{name}"), "Stalled")
+                assert stalled.get("status") == "True", status(rig.app(f"shop/{name}"))
+                assert stalled["reason"] == "DependencyCycle"
+                for each in ("one@eu1", "two@eu1", "three@eu1"):
+                    assert each in stalled["message"], stalled["message"]
+                assert "->" in stalled["message"]
+            four = rig.app("shop/four")
+            assert status(four, "sync", "state") == "Blocked"
+            assert "cycle" in status(four, "blockedBy")[0]["root"]
+
+        await rig.hub.eventually(told)
+        assert not [name for name in rig.spokes["eu1"].all(CONFIG_MAPS) if name == "shop-one/settings"]
+
+        await _apply(rig, "one", "")
+
+        def healed() -> None:
+            for name in ("one", "two", "three", "four"):
+                rig.live(f"shop/{name}")
+
+        await rig.hub.eventually(healed)
+
+
+async def test_f48_a_cycle_that_an_edit_makes_stops_nothing_that_runs(rig: Rig) -> None:
+    async with _written(rig, left="", right="left"):
+
+        def live() -> None:
+            rig.live("shop/left")
+            rig.live("shop/right")
+
+        await rig.hub.eventually(live)
+        await _apply(rig, "left", "right")
+
+        def told() -> None:
+            assert condition(rig.app("shop/left"), "Stalled")["reason"] == "DependencyCycle"
+            assert condition(rig.app("shop/right"), "Stalled")["reason"] == "DependencyCycle"
+
+        await rig.hub.eventually(told)
+        for name in ("left", "right"):
+            assert rig.spokes["eu1"].get(CONFIG_MAPS, f"shop-{name}/settings") is not None
+
+
+async def test_an_edge_that_matches_nothing_blocks_until_something_does(rig: Rig) -> None:
+    async with _written(rig, early="late"):
+
+        def waits() -> None:
+            early = rig.app("shop/early")
+            assert status(early, "sync", "state") == "Blocked", status(early, "sync")
+            assert status(early, "blockedBy")[0]["edge"] == "NoMatch"
+
+        await rig.hub.eventually(waits)
+        async with _written(rig, late=""):
+
+            def live() -> None:
+                rig.live("shop/late")
+                rig.live("shop/early")
+
+            await rig.hub.eventually(live)
+            await rig.hub.client.delete(one(APPS, "shop/early"))
+            await rig.hub.eventually(lambda: _gone(rig, "shop/early"))
+
+
+def _gone(rig: Rig, key: str) -> None:
+    assert rig.hub.get(APPS, key) is None
