@@ -68,7 +68,7 @@ async def test_a_template_error_freezes_that_set_at_its_last_plan(rig: Rig) -> N
         stalled = condition(shop, "Stalled")
         assert stalled["status"] == "True", status(shop, "conditions")
         assert stalled["reason"] == "TemplateError"
-        for part in ("shop/shop", "basenam", "spec.namespace", "eu1", "shop/backend"):
+        for part in ("shop/shop", "basenam", "spec.namespace", "line 1", "eu1"):
             assert part in stalled["message"], stalled["message"]
         assert condition(shop, "Ready")["status"] == "False"
 

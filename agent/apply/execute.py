@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
+    from agent.apply.fields import FieldSet
     from agent.apply.inventory import Inventory
     from agent.apply.plan import Live
     from agent.contract.bundle import ApplyPolicy
@@ -189,6 +190,14 @@ class Applier:
         async with asyncio.timeout_at(deadline):
             found = await asyncio.gather(*(one(item) for item in desired))
         return tuple(drift for drift in found if drift is not None)
+
+    def fields_of(self, ref: ObjectRef) -> FieldSet | None:
+        """What the bundle sets in one of its objects, whoever owns it by now; None if that is not known."""
+        return self._writer.fields_of(ref)
+
+    def share(self, ref: ObjectRef, live: Manifest) -> None:
+        """Have one field set in memory instead of two equal ones."""
+        self._writer.share(ref, live)
 
     def observe(self, inventory: Inventory, live: Manifest, ref: ObjectRef) -> Inventory:
         """Record what only a watch sees in time: a Job that completes, before its TTL takes it away.

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from agent.contract.canonical import canonical_json, sha256_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from agent.contract.manifest import Manifest
 
 FieldSet: TypeAlias = dict[str, Any]
 _UNTRACKED = frozenset({"apiVersion", "kind"})
 _UNTRACKED_METADATA = frozenset({"name", "namespace"})
+_ABSENT = object()
+MAX_PATHS = 50
 
 
 def own_fields(live: Manifest, manager: str) -> FieldSet | None:
@@ -45,17 +47,59 @@ def owns_label(live: Manifest, manager: str, label: str) -> bool:
     return f"f:{label}" in ((fields.get("f:metadata") or {}).get("f:labels") or {})
 
 
-def fingerprint(live: Manifest, manager: str) -> str | None:
-    """A hash of our fields and their values; None where we own nothing."""
-    fields = own_fields(live, manager)
-    return sha256_hex(canonical_json([fields, project(live, fields)])) if fields is not None else None
+def fingerprint(live: Manifest, manager: str, fields: FieldSet | None = None) -> str | None:
+    """A hash of what we own, and of the values of `fields`; None where we own nothing and ask for nothing.
+
+    `fields` is what the bundle sets, which is more than we own once somebody else has changed a part of it. Without
+    it, what we own now has to do.
+    """
+    owned = own_fields(live, manager)
+    fields = owned if fields is None else fields
+    return None if fields is None else sha256_hex(canonical_json([owned, project(live, fields)]))
 
 
 def trim(live: Manifest, manager: str) -> Manifest:
-    """Without other managers' field sets, which are a third of an object: for caches that only we read."""
+    """Without other managers' field sets, which are a third of an object: for caches that only we read.
+
+    Of the others, only who wrote last remains, for `last_writer`. What is trimmed already comes back as it is.
+    """
     metadata = live["metadata"]
-    mine = [entry for entry in metadata.get("managedFields") or () if entry.get("manager") == manager]
-    return {**live, "metadata": {**metadata, "managedFields": mine}}
+    entries = metadata.get("managedFields") or ()
+    others = [entry for entry in entries if entry.get("manager") != manager]
+    if len(others) <= 1 and not any("fieldsV1" in entry or "operation" in entry for entry in others):
+        return live
+    kept = [entry for entry in entries if entry.get("manager") == manager]
+    last = _latest(entry for entry in others if entry.get("subresource") != "status")
+    if last is not None:
+        kept.append({"manager": last.get("manager", ""), "time": last.get("time", "")})
+    return {**live, "metadata": {**metadata, "managedFields": kept}}
+
+
+def last_writer(live: Manifest, manager: str) -> str:
+    """Who else wrote the object last, apart from its status; empty if nobody did since `manager` applied.
+
+    Times are whole seconds: one who wrote in the same second as we did counts.
+    """
+    entries = live["metadata"].get("managedFields") or ()
+    ours = [str(entry.get("time", "")) for entry in entries if entry.get("manager") == manager]
+    last = _latest(
+        entry
+        for entry in entries
+        if entry.get("manager") != manager and entry.get("subresource") != "status"
+    )
+    if last is None or str(last.get("time", "")) < max(ours, default=""):
+        return ""
+    return str(last.get("manager", ""))
+
+
+def differences(before: Manifest, after: Manifest, fields: FieldSet) -> tuple[str, ...]:
+    """Paths of the field set whose values differ between two live states, at most `MAX_PATHS`."""
+    paths: list[str] = []
+    for path in _differ(before, after, fields, ()):
+        paths.append(_text(path))
+        if len(paths) == MAX_PATHS:
+            break
+    return tuple(paths)
 
 
 def project(value: Any, fields: FieldSet) -> Any:
@@ -128,6 +172,34 @@ def _compare_lists(
             yield _text((*path, f"[{key[2:]}]"))
         else:
             yield from _compare(wanted[0], found[0], sub, (*path, f"[{key[2:]}]"))
+
+
+def _differ(before: Any, after: Any, fields: FieldSet, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    children = [(key, sub) for key, sub in fields.items() if key != "."]
+    if before is _ABSENT and after is _ABSENT:
+        return
+    if isinstance(before, dict) and isinstance(after, dict) and children:
+        for key, sub in children:
+            name = key[2:]
+            yield from _differ(before.get(name, _ABSENT), after.get(name, _ABSENT), sub, (*path, name))
+    elif isinstance(before, list) and isinstance(after, list) and children:
+        for key, sub in children:
+            left, right = (
+                next((item for item in items if _selects(key, item, strict=True)), _ABSENT)
+                for items in (before, after)
+            )
+            yield from _differ(left, right, sub, (*path, f"[{key[2:]}]"))
+    elif before is _ABSENT or after is _ABSENT or before != after:
+        yield path
+
+
+def _latest(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The entry with the latest time; of those that tie, the last, as the API server orders them."""
+    latest: dict[str, Any] | None = None
+    for entry in entries:
+        if latest is None or str(entry.get("time", "")) >= str(latest.get("time", "")):
+            latest = entry
+    return latest
 
 
 def _selects(key: str, item: Any, *, strict: bool) -> bool:

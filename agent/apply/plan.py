@@ -18,6 +18,7 @@ from agent.contract.names import AGENT_NAMESPACE, APPLYSET_PART_OF
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    from agent.apply.fields import FieldSet
     from agent.apply.inventory import Entry
     from agent.apply.prepare import Desired
 
@@ -41,12 +42,16 @@ class Memory:
     digest: str
     uid: str
     resource_version: str
+    fields: FieldSet | None
+    """What the bundle sets in it, as the API server counts: ours, whoever owns it meanwhile."""
     fingerprint: str | None
 
     @classmethod
-    def of(cls, digest: str, live: Manifest, manager: str) -> Memory:
+    def of(cls, digest: str, live: Manifest, manager: str, fields: FieldSet | None = None) -> Memory:
         metadata = live["metadata"]
-        return cls(digest, metadata["uid"], metadata["resourceVersion"], fingerprint(live, manager))
+        known = own_fields(live, manager) if fields is None else fields
+        print_ = fingerprint(live, manager, known)
+        return cls(digest, metadata["uid"], metadata["resourceVersion"], known, print_)
 
 
 class Step(StrEnum):
@@ -152,7 +157,7 @@ def _untouched(memory: Memory, live: Manifest, manager: str) -> bool:
         return False
     if older_or_same(metadata["resourceVersion"], memory.resource_version):
         return True
-    return memory.fingerprint is not None and fingerprint(live, manager) == memory.fingerprint
+    return memory.fingerprint is not None and fingerprint(live, manager, memory.fields) == memory.fingerprint
 
 
 def _ran(desired: Desired, entry: Entry | None) -> bool:

@@ -49,6 +49,8 @@ class Drift:
     ref: ObjectRef
     paths: tuple[str, ...] = ()
     missing: bool = False
+    manager: str = ""
+    """Who wrote it last, as far as the API server says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from agent.apply.diff import drifted
 from agent.apply.failures import IMMUTABLE, explain, kind_missing
-from agent.apply.fields import suspects
+from agent.apply.fields import FieldSet, differences, last_writer, own_fields, suspects
 from agent.apply.plan import Memory, Step, Unseen, older_or_same, plan_object
 from agent.apply.result import COMPLETED, Action, ChangeEntry, Drift
 from agent.apply.takeover import needs_takeover, takeover_patch
@@ -47,6 +46,7 @@ class Writer:
         self._mapper = mapper
         self._manager = manager
         self._memory: dict[ObjectRef, Memory] = {}
+        self._fields: dict[ObjectRef, FieldSet] = {}
         self._refused: dict[ObjectRef, tuple[str, str, ChangeEntry]] = {}
         """Immutable fields: (digest, live version, verdict). Until one of both changes, nobody asks again."""
 
@@ -55,8 +55,25 @@ class Writer:
         memory = self._memory.get(ref)
         return memory.digest if memory is not None else ""
 
+    def fields_of(self, ref: ObjectRef) -> FieldSet | None:
+        """What the bundle sets in that object, though somebody else may own a part of it by now.
+
+        The API server said so when it was last applied or compared; None before.
+        """
+        return self._fields.get(ref)
+
+    def share(self, ref: ObjectRef, live: Manifest) -> None:
+        """Use the field set of a cached object instead of an equal one: they are large."""
+        fields = own_fields(live, self._manager)
+        if fields is not None and self._fields.get(ref) == fields:
+            self._fields[ref] = fields
+            memory = self._memory.get(ref)
+            if memory is not None and memory.fields == fields:
+                self._memory[ref] = replace(memory, fields=fields)
+
     def forget(self, ref: ObjectRef) -> None:
         self._memory.pop(ref, None)
+        self._fields.pop(ref, None)
         self._refused.pop(ref, None)
 
     async def settle(
@@ -104,11 +121,15 @@ class Writer:
         except ApiError as error:
             if error.transient:
                 raise
-            return Drift(desired.ref, suspects(desired.manifest, live, self._manager))
-        paths = drifted(proposed, live)
+            paths = suspects(desired.manifest, live, self._manager)
+            return Drift(desired.ref, paths, manager=last_writer(live, self._manager))
+        fields = own_fields(proposed, self._manager) or {}
+        # What the bundle does not set may differ as well: our copy may be older than what the dry run saw.
+        paths = differences(live, proposed, fields)
         if paths:
-            return Drift(desired.ref, paths)
-        self._keep(desired, live)
+            self._fields[desired.ref] = fields
+            return Drift(desired.ref, paths, manager=last_writer(live, self._manager))
+        self._keep(desired, live, fields)
         return None
 
     async def _settle(
@@ -159,7 +180,8 @@ class Writer:
         if needs_takeover(result):
             result = await self._take_over(desired, result, impersonate=impersonate)
         self._refused.pop(desired.ref, None)
-        self._memory[desired.ref] = Memory.of(desired.digest, result, self._manager)
+        memory = self._memory[desired.ref] = Memory.of(desired.digest, result, self._manager)
+        self._fields[desired.ref] = memory.fields or {}
         known = {version} if version else set()
         if before is not None and before.uid == result["metadata"]["uid"]:
             known.add(before.resource_version)
@@ -209,18 +231,26 @@ class Writer:
         resource = await self._mapper.resource(desired.api_version, desired.ref.kind)
         return resource.path(desired.ref.namespace, desired.ref.name)
 
-    def _keep(self, desired: Desired, live: Live) -> None:
-        """Remember a state that is as wanted; never an older one than is remembered."""
+    def _keep(self, desired: Desired, live: Live, fields: FieldSet | None = None) -> None:
+        """Remember a state that is as wanted; never an older one than is remembered.
+
+        `fields`: what the bundle sets in it; without it, what is known or, since it is as wanted, what we own.
+        """
         if not isinstance(live, dict):
             return
-        memory, metadata = self._memory.get(desired.ref), live["metadata"]
+        ref, memory, metadata = desired.ref, self._memory.get(desired.ref), live["metadata"]
+        if fields is None and memory is not None and memory.digest == desired.digest:
+            fields = self._fields.get(ref)
+        if fields is None:
+            fields = own_fields(live, self._manager) or {}
+        self._fields[ref] = fields
         if (
             memory is None
             or memory.digest != desired.digest
             or memory.uid != metadata["uid"]
             or not older_or_same(metadata["resourceVersion"], memory.resource_version)
         ):
-            self._memory[desired.ref] = Memory.of(desired.digest, live, self._manager)
+            self._memory[ref] = Memory.of(desired.digest, live, self._manager, fields)
 
     def _failed(self, desired: Desired, error: AxletreeError, live: Live) -> ChangeEntry:
         failure = explain(error, desired.ref)

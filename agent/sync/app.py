@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from agent.apply.diff import drifted
-from agent.apply.fields import fingerprint, own_fields, project, trim
+from agent.apply.fields import differences, fingerprint, last_writer, own_fields, trim
 from agent.apply.inventory import EMPTY
 from agent.apply.plan import older_or_same
 from agent.apply.result import COMPLETED, Action
@@ -45,6 +44,17 @@ class Change(Enum):
     HEALTH = "Health"
     DRIFT = "Drift"
     """Something that the bundle sets may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What somebody changed of what the bundle sets, and who, as far as that was seen."""
+
+    paths: tuple[str, ...] = ()
+    manager: str = ""
+
+
+UNTOUCHED = Touched()
 
 
 @dataclass(slots=True)
@@ -84,7 +94,7 @@ class App:
 
     live: dict[ObjectRef, Manifest] = field(default_factory=dict)
     prints: dict[ObjectRef, str | None] = field(default_factory=dict)
-    """Of what we own in each object, as we left it."""
+    """Of what the bundle sets in each object, as we left it."""
     results: dict[ObjectRef, HealthResult] = field(default_factory=dict)
     progressing: set[ObjectRef] = field(default_factory=set)
     """Objects whose own status says so, whatever their Pods add."""
@@ -95,8 +105,8 @@ class App:
     message: str = ""
     held: str = ""
     drift: dict[ObjectRef, DriftEntry] = field(default_factory=dict)
-    changed: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict)
-    """Paths that somebody changed, as seen since the last round."""
+    changed: dict[ObjectRef, Touched] = field(default_factory=dict)
+    """What somebody changed, as seen since the last correction."""
     fights: dict[ObjectRef, Fight] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=lambda: Backoff(base=0.5, cap=60.0))
     in_round: bool = False
@@ -170,38 +180,57 @@ class App:
                 del known[ref]
         self.progressing &= located
 
+    def remember(self, inventory: Inventory) -> None:
+        """Take a newer inventory. It tells what is where: from now on, events of these objects count."""
+        self.inventory = inventory
+        self.locate()
+
     def see(self, ref: ObjectRef, obj: Manifest, *, ours: bool = False) -> Change:
         """Take in one state of an object. `ours`: it is what our own write, or our comparison, left."""
         if ref not in self.desired:
             return Change.NOTHING
         known = self.live.get(ref)
         obj = trim(obj, self.manager)
-        print_ = fingerprint(obj, self.manager)
+        print_ = self._print(ref, obj)
         if ours:
             self.prints[ref] = print_
         if known is not None and older_or_same(_version(obj), _version(known)):
             if _version(obj) == _version(known):
                 self.live[ref] = obj  # the cache's own copy: one object in memory instead of two
+                self.applier.share(ref, obj)
             return Change.NOTHING
         self.live[ref] = obj
         self.judge(ref, obj)
         if self.prints.get(ref, ...) == print_:
             return Change.HEALTH
-        if known is not None:
-            self.changed[ref] = _changed_paths(known, obj, self.manager)
+        if known is not None and not ours:
+            self._note(ref, known, obj)
         return Change.DRIFT
+
+    def _print(self, ref: ObjectRef, obj: Manifest) -> str | None:
+        return fingerprint(obj, self.manager, self.applier.fields_of(ref))
+
+    def _note(self, ref: ObjectRef, known: Manifest, obj: Manifest) -> None:
+        """Add what changed between two states: the next event may follow before anything is corrected."""
+        fields = self.applier.fields_of(ref) or own_fields(known, self.manager) or {}
+        before, paths = self.changed.get(ref, UNTOUCHED), differences(known, obj, fields)
+        if paths:
+            merged = tuple(dict.fromkeys((*before.paths, *paths)))
+            self.changed[ref] = Touched(merged, before.manager or last_writer(obj, self.manager))
 
     def suspicious(self) -> bool:
         """At a round's end: whether something that changed meanwhile is not as the round left it."""
         refs, self.recheck = self.recheck & self.desired, set()
+        found = False
         for ref in refs:
             live = self.live.get(ref)
             if live is None:
-                if self.results.get(ref) != HEALTHY:
-                    return True
-            elif fingerprint(live, self.manager) != self.prints.get(ref):
-                return True
-        return False
+                found |= self.results.get(ref) != HEALTHY
+            elif self._print(ref, live) != self.prints.get(ref):
+                found = True
+            else:
+                self.changed.pop(ref, None)
+        return found
 
     def lose(self, ref: ObjectRef, uid: str) -> Change:
         """An object is gone. One with another uid is not the one that we know: no news."""
@@ -245,8 +274,7 @@ class App:
     def take(self, result: ApplyResult, *, now: float) -> None:
         """Learn from a round: live states, what had to be corrected, what could not be done."""
         again = self.settled
-        self.inventory = result.inventory
-        self.locate()
+        self.remember(result.inventory)
         if again:
             self.drift.clear()
         for entry in result.entries:
@@ -262,8 +290,12 @@ class App:
             if again and entry.action in {Action.CREATED, Action.CONFIGURED}:
                 self.fights.setdefault(ref, Fight()).corrected(now)
                 missing = entry.action is Action.CREATED
-                self.drift[ref] = drift_entry(ref, self.changed.get(ref, ()), missing=missing, corrected=True)
-            self.changed.pop(ref, None)
+                touched = self.changed.get(ref, UNTOUCHED)
+                self.drift[ref] = drift_entry(
+                    ref, touched.paths, manager=touched.manager, missing=missing, corrected=True
+                )
+            if ref not in self.recheck or entry.action in {Action.CREATED, Action.CONFIGURED}:
+                self.changed.pop(ref, None)
 
     def report(self, *, now: datetime) -> AppReport:
         """What is to be said of the app now. Its release is the assigned one, its digest what runs."""
@@ -303,10 +335,3 @@ def _version(obj: Manifest) -> str:
 
 def _uid(obj: Manifest) -> str:
     return str(obj["metadata"].get("uid", ""))
-
-
-def _changed_paths(known: Manifest, obj: Manifest, manager: str) -> tuple[str, ...]:
-    """Which of the fields that we owned differ between two states."""
-    fields = own_fields(known, manager) or {}
-    before, after = project(known, fields), project(obj, fields)
-    return drifted({"metadata": {}, **after}, {"metadata": {}, **before})

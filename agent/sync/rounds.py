@@ -274,7 +274,10 @@ class Rounds:
             if isinstance(live, dict):
                 app.see(ref, live, ours=True)
         app.changed.clear()
-        app.drift = {each.ref: drift_entry(each.ref, each.paths, missing=each.missing) for each in found}
+        app.drift = {
+            each.ref: drift_entry(each.ref, each.paths, manager=each.manager, missing=each.missing)
+            for each in found
+        }
         app.sync = SyncState.OUT_OF_SYNC if app.drift else SyncState.SYNCED
         app.message = f"{len(app.drift)} objects differ from the bundle" if app.drift else ""
         app.backoff.reset()
@@ -329,7 +332,7 @@ class Rounds:
         without, and a new app's way to Healthy is a write shorter.
         """
         if app.inventory_kept is not None and _covered(inventory, app.inventory_kept):
-            app.inventory = inventory
+            app.remember(inventory)
             self.flush_soon(app)
             return
         await self.flush(app, inventory)
@@ -346,7 +349,7 @@ class Rounds:
             await self.store.save_inventory(app.key, secret)
             app.inventory_kept = target
             if inventory is not None:
-                app.inventory = inventory
+                app.remember(inventory)
 
     def _save(self, app: App, saved: SavedApp) -> asyncio.Task[None]:
         """Begin the write that keeps a release. It is retried by the next round if it fails."""

@@ -22,6 +22,7 @@ MAX_PATHS = 20
 _MESSAGE = 2048
 _REF = 600
 _PATH = 400
+_MANAGER = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,18 @@ def report_of(standing: Standing, results: Mapping[ObjectRef, HealthResult], *, 
 
 
 def drift_entry(
-    ref: ObjectRef, paths: tuple[str, ...], *, missing: bool = False, corrected: bool = False
+    ref: ObjectRef,
+    paths: tuple[str, ...],
+    *,
+    manager: str = "",
+    missing: bool = False,
+    corrected: bool = False,
 ) -> DriftEntry:
     """One drifted object; paths alone, since values may be secret."""
     named = ("(the object is gone)",) if missing else paths
     return DriftEntry(
-        ref=str(ref)[:_REF], paths=[path[:_PATH] for path in named[:MAX_PATHS]], corrected=corrected
+        ref=str(ref)[:_REF],
+        paths=[path[:_PATH] for path in named[:MAX_PATHS]],
+        manager=manager[:_MANAGER],
+        corrected=corrected,
     )

@@ -98,6 +98,7 @@ class Controller:
         self.plan_everything()
         for key in caches.applications:
             self.releaser.wake(key)
+        self.releaser.kick()
         for name in caches.clusters:
             self.releaser.wake_cluster(name)
             self.deletions.wake_cluster(name)
@@ -123,6 +124,7 @@ class Controller:
             state.plan = (obj.get("status") or {}).get("plan") or {}
             state.revisions = dict(state.plan.get("revisions") or {})
             state.refresh = _refresh_of(obj)
+            state.generation = int((obj.get("status") or {}).get("observedGeneration") or 0)
         self.releaser.restore()
 
     async def _full_pass(self) -> None:

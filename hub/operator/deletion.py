@@ -114,6 +114,9 @@ class Deletions:
             self._hub.state.apps.pop(key, None)
             return
         decision = _decision(obj)
+        if "deletionTimestamp" in obj["metadata"] and _never_released(obj) and not self._runs(key, obj):
+            await self._drop_finalizer(self._hub.caches.applications, paths.application(key), obj)
+            return
         if decision.get("held") and self._approved(obj):
             await self._record(obj, decision["reason"], held="")
             return
@@ -263,3 +266,9 @@ class Deletions:
 
 def _decision(obj: Manifest) -> dict[str, Any]:
     return (obj.get("status") or {}).get("deletion") or {}
+
+
+def _never_released(obj: Manifest) -> bool:
+    """No cluster was ever told of it: nothing runs that a deletion could harm."""
+    status = obj.get("status") or {}
+    return not (status.get("sync") or {}).get("release") and not status.get("observed")

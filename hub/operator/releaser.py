@@ -17,8 +17,10 @@ from agent.contract.names import API_VERSION, HUB_NAMESPACE
 from hub.core.assign import assignment_spec
 from hub.core.graph import AppGraph
 from hub.core.rollout import decide
+from hub.operator import paths
 from hub.operator.nodes import Nodes
 from hub.operator.statuses import Statuses
+from hub.operator.writer import CONFLICT, NOT_FOUND
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
@@ -39,12 +41,17 @@ class Releaser:
         self.statuses = Statuses(hub, self.graph, self.nodes, on_root=self.wake)
         self._dirty: set[AppKey] = set()
         self._clusters: set[str] = set()
+        self._in_flight: set[AppKey] = set()
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()
 
     def wake(self, key: AppKey) -> None:
         self._dirty.add(key)
         self.idle.clear()
+        self._wake.set()
+
+    def kick(self) -> None:
+        """Take a first step even where there is nothing to release: statuses wait for it."""
         self._wake.set()
 
     def wake_cluster(self, name: str) -> None:
@@ -73,12 +80,12 @@ class Releaser:
             try:
                 await self.step(keys, clusters)
             except ApiError as error:
-                if not error.transient and error.status != 409:  # noqa: PLR2004 - HTTP status
+                if not error.transient and error.status not in (NOT_FOUND, CONFLICT):
                     raise
                 log.warning("the step is tried again: %s", error)
                 self.restore()
                 await asyncio.sleep(RETRY * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-                self._dirty |= keys
+                self._dirty |= keys | self._in_flight
                 self._clusters |= clusters
                 self._wake.set()
             if not self._wake.is_set():
@@ -94,13 +101,17 @@ class Releaser:
         for key in keys:
             affected |= self._refresh(key, gone)
         released = self._release(affected, fleet)
+        self._in_flight = affected
+        self.statuses.begin()
         touched = {node.cluster for key in affected if (node := self.graph.get(key)) is not None}
         touched |= set(gone.values())
         moved = {key for key in affected if self._target_moved(key)} | set(released)
         await self.statuses.write(moved, fleet)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._assign(touched, fleet))
-            tasks.create_task(self.statuses.write(affected - moved, fleet))
+        rest = affected - moved
+        for failure in await self._hub.writer.all(
+            (self._assign(touched, fleet), self.statuses.write(rest, fleet))
+        ):
+            raise failure
 
     def _target_moved(self, key: AppKey) -> bool:
         """Whether its object does not say yet what its plan wants: targets are written before releases."""
@@ -152,8 +163,9 @@ class Releaser:
         """One write a cluster, and only where the content differs."""
         writes = []
         for name in sorted(clusters):
-            if name not in fleet.clusters:
-                continue
+            view = fleet.clusters.get(name)
+            if view is None or (view.removing and not self.graph.on_cluster(name)):
+                continue  # it is gone, or going with nothing left on it
             current = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
             spec = assignment_spec(
                 name,
@@ -177,5 +189,19 @@ class Releaser:
         if current is not None:
             metadata["resourceVersion"] = current["metadata"]["resourceVersion"]
         manifest = {"apiVersion": API_VERSION, "kind": "Assignment", "metadata": metadata, "spec": spec}
-        await self._hub.writer.assignment(manifest)
+        try:
+            await self._hub.writer.assignment(manifest)
+        except ApiError as error:
+            if error.status in (NOT_FOUND, CONFLICT):
+                await self._reread(name, current)
+            raise
         self.nodes.assigned(name, spec)
+
+    async def _reread(self, name: str, current: Manifest | None) -> None:
+        """Someone wrote or deleted it since: the next try starts from what is there."""
+        live = await self._hub.writer.get(f"{paths.ASSIGNMENTS}/{name}")
+        if live is None:
+            self._hub.caches.assignments.observe(current, None)
+            self.nodes.assigned(name, {})
+        else:
+            self._hub.caches.assignments.observe(None, live)

@@ -26,7 +26,7 @@ from hub.operator.clusterstatus import cluster_status
 from hub.operator.writer import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from agent.contract.manifest import Manifest
     from hub.core.graph import AppGraph
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 SPACING = 0.02
 """Seconds between two rounds of set and cluster writes: a burst is a few writes, one change is written at once."""
+SETTLE = 1.0
+"""Seconds before a cluster's own summary is written: a release that is through by then costs it no write."""
 RETRY = 1.0
 
 
@@ -53,7 +55,9 @@ class Statuses:
         self._dirty_sets: set[str] = set()
         self._dirty_clusters: set[str] = set()
         self._dirty_roots: set[AppKey] = set()
-        self._wake = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._sets_wake = asyncio.Event()
+        self._clusters_wake = asyncio.Event()
 
     # -- counting
 
@@ -77,18 +81,24 @@ class Statuses:
         for node in (before, after):
             if node is not None and node.part_of is not None:
                 self._dirty_roots.add(node.part_of)
-        self._wake.set()
+        self._sets_wake.set()
+        self._clusters_wake.set()
+
+    def begin(self) -> None:
+        """Every Application is counted: before that, a set would seem to have lost its children."""
+        self._begun.set()
 
     def set_dirty(self, key: str) -> None:
         self._dirty_sets.add(key)
-        self._wake.set()
+        self._sets_wake.set()
 
     def cluster_dirty(self, name: str) -> None:
         """Its liveness moved: its own status, and every set with children there."""
         self._dirty_clusters.add(name)
         owners = {node.owner for key in self._graph.on_cluster(name) if (node := self._graph.get(key))}
-        self._dirty_sets |= {owner for owner in owners if owner is not None}
-        self._wake.set()
+        self._dirty_sets.update(owner for owner in owners if owner is not None)
+        self._sets_wake.set()
+        self._clusters_wake.set()
 
     def dirty_roots(self) -> set[AppKey]:
         """Roots whose parts moved since the last call."""
@@ -153,24 +163,45 @@ class Statuses:
 
     async def run(self) -> None:
         """Write sets and clusters as they become dirty, until cancelled."""
+        await self._begun.wait()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep(self._dirty_sets, self._sets_wake, self._write_set, spacing=SPACING))
+            tasks.create_task(
+                self._keep(
+                    self._dirty_clusters,
+                    self._clusters_wake,
+                    self._write_cluster,
+                    settle=SETTLE,
+                    spacing=SPACING,
+                )
+            )
+
+    async def _keep(
+        self,
+        dirty: set[str],
+        wake: asyncio.Event,
+        write: Callable[[str, Fleet], Awaitable[None]],
+        *,
+        settle: float = 0.0,
+        spacing: float,
+    ) -> None:
+        """One kind's writes. `settle`: seconds to wait first, where what passes by itself need not be shown."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            sets, self._dirty_sets = self._dirty_sets, set()
-            clusters, self._dirty_clusters = self._dirty_clusters, set()
+            await wake.wait()
+            await asyncio.sleep(settle)
+            wake.clear()
+            keys = sorted(dirty)
+            dirty.clear()
             fleet = self._hub.fleet()
-            writes = [self._write_set(key, fleet) for key in sorted(sets)]
-            writes += [self._write_cluster(name, fleet) for name in sorted(clusters)]
-            failures = await self._hub.writer.all(writes)
+            failures = await self._hub.writer.all(write(key, fleet) for key in keys)
             for failure in failures:
                 if not isinstance(failure, AxletreeError):
                     raise failure
                 log.warning("a status is written again later: %s", failure)
-            await asyncio.sleep(RETRY if failures else SPACING)
+            await asyncio.sleep(RETRY if failures else spacing)
             if failures:
-                self._dirty_sets |= sets
-                self._dirty_clusters |= clusters
-                self._wake.set()
+                dirty.update(keys)
+                wake.set()
 
     async def _write_set(self, key: str, fleet: Fleet) -> None:
         obj = self._hub.caches.sets.get(key)
@@ -189,6 +220,9 @@ class Statuses:
             conditions=current.get("conditions") or (),
             now=stamp(self._hub.now()),
         )
+        if state.generation != generation:
+            # What it says is of the plan for an older spec: observedGeneration must not claim the new one.
+            wanted["observedGeneration"] = state.generation or None
         patch = changed({name: current.get(name) for name in wanted if name in current}, wanted)
         if patch and await self._hub.writer.status(self._hub.caches.sets, paths.application_set(key), patch):
             root = self._nodes.root_of(obj)

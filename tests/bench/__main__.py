@@ -52,6 +52,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="cProfile of hub and agents in .bench/profile; keeps no results",
     )
+    parser.add_argument("--lean", action="store_true", help="fewer watches of its own, and so fewer phases")
     return parser.parse_args(argv)
 
 
@@ -88,6 +89,7 @@ async def main(args: argparse.Namespace, console: Console) -> None:
                 agent_processes=args.agent_processes,
                 jinja=args.jinja,
                 profiles=profiles,
+                lean=args.lean,
             )
             samples = await measure(options)
     results = [Result(row, samples[row.id]) for row in ROWS if options.wants(row) and samples.get(row.id)]

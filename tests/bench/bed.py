@@ -22,11 +22,13 @@ from hub.fleet.process import end_in_order, recorded, spawn
 from hub.fleet.services import HUB, Services
 from hub.gateway.identity import HubIdentity
 from hub.gateway.tokens import create_token
+from tests.bench import requests
 from tests.bench.measure import Memory, Meter, memory
 from tests.bench.repository import Repository, TimedGitServer
 from tests.bench.view import View
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
@@ -71,12 +73,13 @@ class Bed:
         files: Mapping[str, str],
         note: Callable[[str], None],
         profiles: Path | None = None,
+        lean: bool = False,
     ) -> None:
         self.root = root
         self.shape = shape
         self.view = View()
         self.repository = Repository(root)
-        self._files, self._note, self._profiles = files, note, profiles
+        self._files, self._note, self._profiles, self._lean = files, note, profiles, lean
         self._planes = {
             name: ControlPlane(name, root / name, binary, workloads=False) for name in shape.planes
         }
@@ -125,6 +128,10 @@ class Bed:
             }
         )
 
+    async def requests(self) -> Counter[str]:
+        """What all API servers have answered so far."""
+        return await requests.count(client.config for client in self._clients.values())
+
     def hub_memory(self) -> Memory:
         return memory(self._pids(HUB))
 
@@ -152,7 +159,7 @@ class Bed:
         """End services, as a supervisor would."""
         await self._services.stop(frozenset(names))
 
-    async def connected(self) -> None:
+    async def _connected(self) -> None:
         """Until the hub says so of every cluster."""
         count = len(self.shape.clusters)
 
@@ -188,10 +195,11 @@ class Bed:
         self._note(f"{len(self.shape.clusters)} agents in {len(self.shape.agents)} process(es)")
         await self.view.follow_hub(self.hub_api)
         for spoke in dict.fromkeys(self.shape.clusters.values()):
-            await self.view.follow_spoke(spoke, self._clients[spoke])
+            await self.view.follow_spoke(spoke, self._clients[spoke], state=not self._lean)
         for name in self.shape.agents:
             self.start_agents(name)
-        await self.connected()
+        await self._connected()
+        await self.view.stop("clusters")
         await self.view.quiet()
 
     async def _install(self) -> None:

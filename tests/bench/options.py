@@ -27,6 +27,8 @@ class Options:
     jinja: bool = False
     """Content that differs by cluster, so that each child is rendered for itself."""
     profiles: Path | None = None
+    lean: bool = False
+    """Without watches of what the agents keep: fewer phases, and less of the machine taken by the bench."""
 
     def wants(self, *rows: Row) -> bool:
         pattern = re.compile(self.only)
@@ -37,4 +39,4 @@ class Options:
         root = self.root / name
         root.mkdir(parents=True)
         profiles = None if self.profiles is None else self.profiles / name
-        return Bed(root, self.binary, shape, files=files, note=self.note, profiles=profiles)
+        return Bed(root, self.binary, shape, files=files, note=self.note, profiles=profiles, lean=self.lean)

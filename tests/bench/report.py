@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LATEST = "latest.json"
 HISTORY = "history"
+_FEW = 2
 
 
 def show_table(console: Console, results: Sequence[Result], before: Mapping[str, float]) -> None:
@@ -51,10 +52,13 @@ def show_phases(console: Console, result: Result) -> None:
         console.print(table)
     if sample.cpu:
         console.print(_cpu(sample))
+    if sample.requests:
+        shown = [f"{count} {what}" for what, count in sample.requests.items() if count >= _FEW]
+        console.print(f"API servers: {', '.join(shown)}", highlight=False)
 
 
 def to_wire(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """What `latest.json` holds: see the README's chapter on the benchmark."""
+    """What `latest.json` holds."""
     return [
         {
             "name": each.row.name,
@@ -106,6 +110,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "load": sample.load,
         "cpu": sample.cpu,
         "window": sample.window,
+        "requests": sample.requests,
         "note": sample.note,
         "phases": [
             {"step": phase.step, "first": phase.first, "last": phase.last, "count": phase.count}

@@ -31,6 +31,8 @@ class Sample:
     """Seconds of CPU by part, while it ran; `others` is what was not ours."""
     window: float = 0.0
     """Seconds in which that CPU was used: a little longer than the value."""
+    requests: dict[str, int] = field(default_factory=dict)
+    """What the API servers answered meanwhile."""
     load: float = 0.0
     note: str = ""
 

@@ -42,7 +42,8 @@ async def drift(bed: Bed, edits: int) -> list[Sample]:
         corrected = await _edit_until_corrected(bed, cluster, obj)
         cpu, window = meter.read()
         steps = phases(bed.view.marks[first:], start=start, end=corrected)
-        samples.append(Sample(corrected - start, steps, cpu, window, os.getloadavg()[0]))
+        load = os.getloadavg()[0]
+        samples.append(Sample(corrected - start, steps, cpu=cpu, window=window, load=load))
     return samples
 
 

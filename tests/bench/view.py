@@ -34,7 +34,7 @@ class View:
         self.marks: list[Mark] = []
         self.last = clock()
         self._goals: list[Goal] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._hub: dict[str, Reflector] = {}
         self._spokes: dict[str, Reflector] = {}
 
@@ -48,23 +48,31 @@ class View:
             "clusters": (paths.CLUSTERS, lambda old, new: None),
         }
         for name, (path, notice) in kinds.items():
-            self._hub[name] = await self._follow(client, path, notice, transform=_lean)
+            self._hub[name] = await self._follow(name, client, path, notice, transform=_lean)
 
-    async def follow_spoke(self, name: str, client: RestClient) -> None:
+    async def follow_spoke(self, name: str, client: RestClient, *, state: bool = True) -> None:
+        """`state`: also what the agents keep there, which takes some of the machine that is measured."""
         self._spokes[name] = await self._follow(
-            client, "/api/v1/configmaps", self._config_map, label_selector=f"{LABEL}=yes"
+            f"{name} configmaps",
+            client,
+            "/api/v1/configmaps",
+            self._config_map,
+            label_selector=f"{LABEL}=yes",
         )
-        await self._follow(
-            client, f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets", self._secret, transform=_no_data
-        )
+        if state:
+            path = f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets"
+            await self._follow(f"{name} secrets", client, path, self._secret, transform=_no_data)
 
-    async def stop(self) -> None:
-        for task in self._tasks:
+    async def stop(self, *names: str) -> None:
+        """End these watches, or all of them."""
+        tasks = [self._tasks.pop(name) for name in names or tuple(self._tasks)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(
         self,
+        name: str,
         client: RestClient,
         path: str,
         notice: Callable[[Manifest | None, Manifest | None], None],
@@ -80,7 +88,7 @@ class View:
             self.check()
 
         reflector.subscribe(noticed)
-        self._tasks.append(asyncio.create_task(reflector.run(), name=path))
+        self._tasks[name] = asyncio.create_task(reflector.run(), name=path)
         await reflector.wait_synced(_SYNC_SECONDS)
         return reflector
 

@@ -120,7 +120,7 @@ async def _made(bed: Bed, turn: int) -> Sample:
         work.mark(Step.ANSWERED, "10 sets")
         done = await goal.wait(seconds=WAIT, settle=SETTLE)
     made = max(work.times(Step.CHILD, until=done))
-    return work.sample(
+    return await work.sample(
         done, note=f"from the first request on; the last child was there {done - made:.3f} s before"
     )
 
@@ -155,7 +155,7 @@ async def _changed(bed: Bed, turn: int, apps: Iterable[str], seed: str) -> Sampl
     if not served:
         raise BenchFailed("the hub did not ask Git")
     fetched = served[-1] - work.start
-    return work.sample(
+    return await work.sample(
         done, start=served[-1], note=f"from Git's answer on, {fetched:.3f} s after the refresh"
     )
 
@@ -187,7 +187,7 @@ async def _chain(bed: Bed, turn: int) -> Sample:
     gaps = [f"{1000 * (after - before):.0f}" for before, after in itertools.pairwise(applied)]
     note = f"{done - work.start:.3f} s from the request; ms from one link's ConfigMap to the next: {', '.join(gaps)}"
     links = statistics.median(after - before for before, after in itertools.pairwise(applied))
-    return work.sample(done, start=first, note=f"{note} (median {links:.3f} s)")
+    return await work.sample(done, start=first, note=f"{note} (median {links:.3f} s)")
 
 
 def _sets(turn: int) -> list[str]:

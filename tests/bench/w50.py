@@ -69,8 +69,8 @@ async def _made(bed: Bed, turn: int, options: Options, samples: Samples) -> None
         work.mark(Step.ANSWERED, name)
         there = await exist.wait(seconds=WAIT, settle=0.0)
         done = await healthy.wait(seconds=WAIT, settle=SETTLE)
-    samples[rows.W50_EXIST.id].append(work.sample(there))
-    samples[rows.W50_HEALTHY.id].append(work.sample(done))
+    samples[rows.W50_EXIST.id].append(await work.sample(there))
+    samples[rows.W50_HEALTHY.id].append(await work.sample(done))
     options.note(f"made: {there - work.start:.3f} s, Healthy: {done - work.start:.3f} s")
 
 
@@ -96,7 +96,7 @@ async def _changed(bed: Bed, label: str, turn: int, options: Options, samples: S
         await refresh(bed, name)
         work.mark(Step.ANSWERED, name)
         done = await goal.wait(seconds=WAIT, settle=SETTLE)
-    sample = work.sample(done)
+    sample = await work.sample(done)
     samples[rows.W50_CHANGE.id].append(sample)
     options.note(f"changed: {sample.value:.3f} s")
     samples[rows.W50_CPU.id].append(Sample(sample.cpu[HUB_PART], cpu=sample.cpu, window=sample.window))

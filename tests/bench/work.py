@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError
-from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, API_VERSION, FINALIZER
+from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, API_VERSION
 from hub.operator import paths
 from tests.bench.bed import NAMESPACE
 from tests.bench.marks import Step, clock, phases
@@ -16,6 +16,7 @@ from tests.bench.repository import BRANCH
 from tests.bench.rows import Sample
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterable
 
     from agent.contract.manifest import Manifest
@@ -30,8 +31,9 @@ _NONCES = itertools.count(1)
 class Stretch:
     """One timed piece of work on a fleet that was at rest."""
 
-    def __init__(self, bed: Bed) -> None:
+    def __init__(self, bed: Bed, requests: Counter[str]) -> None:
         self._bed = bed
+        self._requests = requests
         self._first = len(bed.view.marks)
         self._meter = bed.meter()
         self.start = clock()
@@ -39,7 +41,7 @@ class Stretch:
     @classmethod
     async def begin(cls, bed: Bed) -> Stretch:
         await bed.view.quiet()
-        return cls(bed)
+        return cls(bed, await bed.requests())
 
     def mark(self, step: Step, subject: str) -> None:
         self._bed.view.mark(step, clock(), subject)
@@ -49,7 +51,7 @@ class Stretch:
         marks = self._bed.view.marks[self._first :]
         return [mark.at for mark in marks if mark.step is step and mark.at <= until]
 
-    def sample(self, reached: float, *, start: float | None = None, note: str = "") -> Sample:
+    async def sample(self, reached: float, *, start: float | None = None, note: str = "") -> Sample:
         """The figure from `start` (the beginning, if not given) to `reached`, with all that is known of it."""
         begin = self.start if start is None else start
         marks = self._bed.view.marks[self._first :]
@@ -59,6 +61,7 @@ class Stretch:
             phases=phases(marks, start=begin, end=reached),
             cpu=cpu,
             window=window,
+            requests=dict((await self._bed.requests() - self._requests).most_common()),
             load=os.getloadavg()[0],
             note=note,
         )
@@ -92,8 +95,7 @@ def application_set(
     return {
         "apiVersion": API_VERSION,
         "kind": "ApplicationSet",
-        # With the finalizer from the start: its deletion then takes its children with it at any moment.
-        "metadata": {"name": name, "namespace": NAMESPACE, "finalizers": [FINALIZER]},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": spec,
     }
 
