@@ -18,14 +18,14 @@ import pytest_asyncio
 
 pytest.register_assert_rewrite("e2e.rig", "e2e.order", "e2e.words")
 
-from e2e.recovery import recover, restore
-from e2e.rig import Rig
-from e2e.view import Change, View
-from e2e.words import APPS, ROOT, SETS, status
-from hub.fleet import fleets, install
-from hub.fleet.local import LocalFleet, spokes
-from hub.fleet.names import HUB
-from hub.fleet.provider import Provider
+from e2e.recovery import recover, restore  # noqa: E402
+from e2e.rig import Rig  # noqa: E402
+from e2e.view import Change, View  # noqa: E402
+from e2e.words import APPS, ROOT, SETS, status  # noqa: E402
+from hub.fleet import fleets, install  # noqa: E402
+from hub.fleet.local import LocalFleet, spokes  # noqa: E402
+from hub.fleet.names import HUB  # noqa: E402
+from hub.fleet.provider import Provider  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

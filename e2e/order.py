@@ -65,4 +65,6 @@ def _assert_ready(released: str, key: str, dependency: Object) -> None:
     sync, seen = status(dependency, "sync"), status(dependency, "observed")
     assert seen, f"{released} was released before {key} had reported"
     assert seen["digest"] == sync["target"], f"{released} was released before {key} was at its target"
-    assert (seen["sync"], seen["health"]) == ("Synced", "Healthy"), f"{released} was released while {key}: {seen}"
+    assert (seen["sync"], seen["health"]) == ("Synced", "Healthy"), (
+        f"{released} was released while {key}: {seen}"
+    )

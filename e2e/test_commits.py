@@ -144,4 +144,3 @@ def _standing(app: dict[str, Any]) -> Any:
 
 def _digest(rig: Rig, key: str) -> str:
     return str(status(rig.app(key), "sync", "live"))
-

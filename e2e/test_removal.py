@@ -157,6 +157,8 @@ def _assert_reverse_order(rig: Rig, cluster: str, apps: list[str]) -> None:
     order = [
         change.key.partition("/")[2]
         for change in log
-        if change.path == CONFIG_MAPS and change.new is None and change.key in {f"shop-{app}/{app}" for app in apps}
+        if change.path == CONFIG_MAPS
+        and change.new is None
+        and change.key in {f"shop-{app}/{app}" for app in apps}
     ]
     assert order == apps[::-1], f"{cluster}: {order}"

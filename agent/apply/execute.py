@@ -8,6 +8,7 @@ that adds and removes nothing saves nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 Save: TypeAlias = "Callable[[Inventory], Awaitable[None]]"
 View: TypeAlias = "Callable[[ObjectRef], Live]"
 
-_NOT_FOUND, _CONFLICT = 404, 409
+_FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 _PATIENCE = 10.0
 """Seconds for which the kinds of a CRD that was just established may still be unknown to the API server."""
 
@@ -71,7 +72,8 @@ class Applier:
 
     `view(ref)` gives the live object as a watch has it, `Unseen.ABSENT` if a synced watch has none, and
     `Unseen.UNKNOWN` where nobody watches. Watched objects need their managedFields, at least our own entry
-    (`agent.apply.fields.trim`). `deadline` is in the running loop's time.
+    (`agent.apply.fields.trim`). `deadline` is in the running loop's time. `namespaces` are those that were seen to
+    exist, shared by the appliers of one cluster; a wrong one costs a request, no more.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Applier:
         app: str,
         agent_namespace: str = AGENT_NAMESPACE,
         concurrency: int = 16,
+        namespaces: set[str] | None = None,
     ) -> None:
         self._client = client
         self._mapper = mapper
@@ -94,7 +97,8 @@ class Applier:
         self._slots = asyncio.Semaphore(concurrency)
         self._writer = Writer(client, mapper, manager=manager)
         self._pruner = Pruner(client, mapper, manager=manager, applyset=applyset, concurrency=concurrency)
-        self._namespaces: set[str] = set()
+        self._namespaces: set[str] = set() if namespaces is None else namespaces
+        self._ahead: tuple[str, asyncio.Task[None]] | None = None
 
     async def apply(
         self,
@@ -252,10 +256,30 @@ class Applier:
         found = await asyncio.gather(*(one(*key) for key in kinds))
         return dict(zip(kinds, found, strict=True))
 
+    def look_ahead(self, policy: ApplyPolicy) -> asyncio.Task[None] | None:
+        """Begin to ask for the round's ServiceAccount: the answer comes while the round does something else.
+
+        The next `apply`, `check` or `delete_all` takes it; for another account, or without this, it asks itself.
+        """
+        name = policy.service_account
+        if name is None:
+            return None
+        task = asyncio.create_task(self._exists(name), name=f"ServiceAccount {name}")
+        self._ahead = name, task
+        return task
+
     async def _identity(self, service_account: str | None) -> str | None:
         """The user to write as. The API server would let one impersonate an account that does not exist."""
+        ahead, self._ahead = self._ahead, None
         if service_account is None:
             return None
+        if ahead is not None and ahead[0] == service_account:
+            await ahead[1]
+        else:
+            await self._exists(service_account)
+        return f"system:serviceaccount:{self._agent_namespace}:{service_account}"
+
+    async def _exists(self, service_account: str) -> None:
         path = f"/api/v1/namespaces/{self._agent_namespace}/serviceaccounts/{service_account}"
         try:
             await self._client.get(path)
@@ -265,7 +289,6 @@ class Applier:
             raise ServiceAccountMissing(
                 f"ServiceAccount {self._agent_namespace}/{service_account} does not exist on this cluster"
             ) from error
-        return f"system:serviceaccount:{self._agent_namespace}:{service_account}"
 
     async def _own_namespace(self, round_: _Round, desired: Sequence[Desired]) -> None:
         """Make the app's namespace, with the agent's own rights. It is nobody's member and is never pruned."""
@@ -273,6 +296,9 @@ class Applier:
         ref = ObjectRef("", "Namespace", "", name)
         settled = name in self._namespaces or name in round_.no_namespace
         if settled or any(item.ref == ref for item in desired):
+            return
+        if desired and any(e.uid and ref.namespace == name for ref, e in round_.inventory.entries.items()):
+            self._namespaces.add(name)  # it held something of ours; if it went, the apply will say so
             return
         try:
             await self._ensure_namespace(name)
@@ -283,19 +309,18 @@ class Applier:
             self._namespaces.add(name)
 
     async def _ensure_namespace(self, name: str) -> None:
-        try:
-            await self._client.get(f"/api/v1/namespaces/{name}")
-        except ApiError as error:
-            if error.status != _NOT_FOUND:
-                raise
-        else:
-            return
+        """Make it where it is missing, with one request in most cases."""
         body: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         try:
             await self._client.create("/api/v1/namespaces", body, field_manager=self._manager)
         except ApiError as error:
-            if error.status != _CONFLICT:
-                raise
+            if error.status == _CONFLICT:
+                return
+            if error.status == _FORBIDDEN:  # who may not make any may still have been given this one
+                with contextlib.suppress(ApiError):
+                    await self._client.get(f"/api/v1/namespaces/{name}")
+                    return
+            raise
 
     async def _stage(self, round_: _Round, stage: Stage, items: Sequence[Desired]) -> None:
         async with asyncio.TaskGroup() as group:

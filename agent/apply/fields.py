@@ -83,9 +83,7 @@ def last_writer(live: Manifest, manager: str) -> str:
     entries = live["metadata"].get("managedFields") or ()
     ours = [str(entry.get("time", "")) for entry in entries if entry.get("manager") == manager]
     last = _latest(
-        entry
-        for entry in entries
-        if entry.get("manager") != manager and entry.get("subresource") != "status"
+        entry for entry in entries if entry.get("manager") != manager and entry.get("subresource") != "status"
     )
     if last is None or str(last.get("time", "")) < max(ours, default=""):
         return ""

@@ -72,7 +72,8 @@ def plan_object(
     """Decide one object's step. The same content with nothing of ours changed never costs a write."""
     same = memory is not None and memory.digest == desired.digest
     if live is Unseen.UNKNOWN:
-        unsure = same or (memory is None and entry is not None) or _ran(desired, entry)
+        # An entry without a uid was made for this very apply: there is nothing to read, in all likelihood.
+        unsure = same or (memory is None and entry is not None and entry.uid != "") or _ran(desired, entry)
         return Step.READ if unsure else Step.WRITE
     if live is Unseen.ABSENT:
         if _ran(desired, entry):

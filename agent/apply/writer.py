@@ -111,6 +111,8 @@ class Writer:
     ) -> Drift | None:
         """Whether live differs on fields of the bundle; a dry run only where values alone cannot say."""
         step, live = await self._decide(desired, live=live, entry=entry)
+        if live is Unseen.UNKNOWN:
+            step, live = await self._decide(desired, live=await self._read(desired), entry=entry)
         if step in {Step.KEEP, Step.DONE}:
             self._keep(desired, live)
             return None

@@ -66,6 +66,8 @@ class App:
     manager: str
     applier: Applier
     assigned: AssignedApp | None = None
+    order: tuple[int, int] = (0, 0)
+    """Of the document that first assigned it so."""
     tombstone: Tombstone | None = None
     orphan: bool = False
     deleted: bool = False
@@ -190,11 +192,14 @@ class App:
         if ref not in self.desired:
             return Change.NOTHING
         known = self.live.get(ref)
+        if obj is known and not ours:
+            return Change.NOTHING
         obj = trim(obj, self.manager)
-        print_ = self._print(ref, obj)
+        old = known is not None and older_or_same(_version(obj), _version(known))
+        print_ = self._print(ref, obj) if ours or not old else None
         if ours:
             self.prints[ref] = print_
-        if known is not None and older_or_same(_version(obj), _version(known)):
+        if old and known is not None:
             if _version(obj) == _version(known):
                 self.live[ref] = obj  # the cache's own copy: one object in memory instead of two
                 self.applier.share(ref, obj)

@@ -30,6 +30,7 @@ from agent.sync.watch import WatchSet
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest, ObjectRef
+    from agent.contract.wire import AssignedApp
     from agent.health.result import HealthResult
     from agent.kube.client import RestClient
     from agent.kube.discovery import ApiResource, RestMapper
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SLOW_ROUND = 0.25
+_SLOW_ROUND = 0.3
 """Seconds after which a round is told to be under way: most end before, and cost one report instead of two."""
 _SECOND_LOOK = 0.5
 _CRASH_PAUSE = 30.0
-_FLUSH_AFTER = 1.0
-_DOCUMENT_AFTER = 0.4
+_FLUSH_AFTER = 5.0
+_DOCUMENT_AFTER = 20.0
 _LAST_WRITES = 5.0
 
 
@@ -74,7 +75,8 @@ class Engine:
         self._by_applyset: dict[str, App] = {}
         self._queue: WorkQueue[str] = WorkQueue()
         self._wanted_by: dict[ObjectRef, set[str]] = {}
-        self._dirty = asyncio.Event()
+        self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
+        self._namespaces: set[str] = set()
         self._unflushed: dict[str, None] = {}
         self._flushing = asyncio.Event()
         self._looks: dict[tuple[str, ApiResource], asyncio.TimerHandle] = {}
@@ -112,7 +114,7 @@ class Engine:
         self._kept = state.assignment.order if state.assignment else None
         for key, saved in state.apps.items():
             app = self._app(key)
-            app.assigned = saved.assigned
+            app.assigned, app.order = saved.assigned, saved.order
             app.saved = app.kept = saved
             app.applied = saved.assigned.digest if saved.applied else None
             try:
@@ -138,6 +140,8 @@ class Engine:
         self.held = signed
         self._follow()
         self._dirty.set()
+        if any(app.tombstone and not app.deleted for app in self.apps.values()):
+            self._urgent.set()
 
     def linked(self, fetcher: BundleFetcher | None) -> None:
         """A session with the hub is there (or not): who needs a bundle may have it."""
@@ -174,7 +178,7 @@ class Engine:
         document = self.held.document if self.held else None
         if document is None:
             return
-        wanted = {entry.app: entry for entry in document.apps}
+        wanted = {entry.app: entry for entry in document.apps} | self._newer()
         stones = {stone.app: stone for stone in document.tombstones if stone.app not in wanted}
         for key, entry in wanted.items():
             app = self._app(key)
@@ -186,6 +190,7 @@ class Engine:
                 or app.applied is None
             ):
                 app.assigned, app.tombstone, app.orphan, app.deleted = entry, None, False, False
+                app.order = self.order
                 app.backoff.reset()
                 self._queue.add(key)
         for key, stone in stones.items():
@@ -206,11 +211,26 @@ class Engine:
                 self._queue.add(key)
         self._reporter.announce()
 
+    def _newer(self) -> dict[str, AssignedApp]:
+        """What was kept with its app, and is newer than the document that was kept before a kill."""
+        return {
+            app.key: app.assigned
+            for app in self.apps.values()
+            if app.order > self.order and app.assigned is not None
+        }
+
     def _app(self, key: str) -> App:
         app = self.apps.get(key)
         if app is None:
             applyset = applyset_id(self._identity.hub_id, self._identity.cluster, key)
-            applier = Applier(self._client, self._mapper, manager=self._manager, applyset=applyset, app=key)
+            applier = Applier(
+                self._client,
+                self._mapper,
+                manager=self._manager,
+                applyset=applyset,
+                app=key,
+                namespaces=self._namespaces,
+            )
             app = App(key=key, applyset=applyset, manager=self._manager, applier=applier)
             self.apps[key] = self._by_applyset[applyset] = app
         return app
@@ -287,13 +307,16 @@ class Engine:
     async def _keep_document(self) -> None:
         """Write the newest document to the spoke, at once where it decides deletions, which wait for that.
 
-        Releases do not: each is kept with its own app. So a rush of documents costs one write after it.
+        Releases do not: each is kept with its own app, and with the order of the document that assigned it. So a
+        rush of documents costs one write after it.
         """
         backoff = Backoff(base=0.2, cap=30.0)
         while True:
             await self._dirty.wait()
-            if not any(app.tombstone and not app.deleted for app in self.apps.values()):
-                await asyncio.sleep(_DOCUMENT_AFTER)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DOCUMENT_AFTER * random.uniform(0.7, 1.3)):  # noqa: S311 - jitter
+                    await self._urgent.wait()
+            self._urgent.clear()
             self._dirty.clear()
             held = self.held
             if held is None or held.order == self._kept:
@@ -305,6 +328,7 @@ class Engine:
                 logger.warning("the assignment %s is not kept: %s; again in %.1f s", held.order, error, pause)
                 await asyncio.sleep(pause)
                 self._dirty.set()
+                self._urgent.set()
                 continue
             backoff.reset()
             self._kept = held.order
@@ -321,7 +345,7 @@ class Engine:
         backoff = Backoff(base=_FLUSH_AFTER, cap=30.0)
         while True:
             await self._flushing.wait()
-            await asyncio.sleep(_FLUSH_AFTER)
+            await asyncio.sleep(_FLUSH_AFTER * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
             self._flushing.clear()
             try:
                 await self._flush_once()

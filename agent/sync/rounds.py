@@ -17,7 +17,7 @@ from agent.contract.errors import ApiError, AxletreeError, TerminalError, Transi
 from agent.contract.health import DriftMode, SyncState
 from agent.contract.names import AGENT_NAMESPACE, inventory_name
 from agent.link.state import SavedApp
-from agent.sync.app import claims_of
+from agent.sync.app import Change, claims_of
 from agent.sync.recover import recover_inventory
 from agent.sync.status import drift_entry
 
@@ -185,7 +185,8 @@ class Rounds:
             return None if app.kept is held or held is None else self._save(app, held)
         if held is not None and held.assigned.blob == assigned.blob and app.bundle is not None:
             same = held.assigned.digest == assigned.digest
-            saved = SavedApp(assigned, held.data, passed=same and held.passed, applied=same and held.applied)
+            passed, applied = same and held.passed, same and held.applied
+            saved = SavedApp(assigned, held.data, passed=passed, applied=applied, order=app.order)
             app.adopt(saved, app.bundle)
             return self._save(app, saved)
         waiting = self.waits_for(app)
@@ -206,7 +207,11 @@ class Rounds:
             return app.coming
         if self.fetcher is None:
             raise HubAway(f"the bundle of release {assigned.release} is needed, and the hub is away")
-        saved = SavedApp(assigned, await self.fetcher.fetch(assigned.blob), passed=False)
+        ahead = app.applier.look_ahead(app.bundle.policy) if app.bundle is not None else None
+        if ahead is not None:
+            self._track(ahead)
+        data = await self.fetcher.fetch(assigned.blob)
+        saved = SavedApp(assigned, data, passed=False, order=app.order)
         app.coming = saved, self.decoded(saved)
         self.claim(app)
         return app.coming
@@ -236,6 +241,7 @@ class Rounds:
             elsewhere=self.elsewhere(app),
         )
         app.take(result, now=loop.time())
+        self._catch_up(app)
         await self._note_jobs(app)
         await self.watch(app)
         app.held = result.held
@@ -256,6 +262,13 @@ class Rounds:
             return Outcome(min(5.0, app.backoff.next()) + _PENDING_SECONDS)
         app.backoff.reset()
         return Outcome()
+
+    def _catch_up(self, app: App) -> None:
+        """See what the watch has: an event may have come before it was known that its object is the app's."""
+        for ref in app.desired:
+            live = self.watches.look(app.applyset, ref)
+            if isinstance(live, dict) and app.see(ref, live) is Change.DRIFT:
+                app.recheck.add(ref)
 
     async def _compare(self, app: App, bundle: Bundle, deadline: float) -> Outcome:
         """Drift that is told, or ignored, and not corrected."""
@@ -359,11 +372,14 @@ class Rounds:
             app.kept = saved
 
         task = asyncio.create_task(write(), name=f"save {app.key}")
-        self.tasks.add(task)
-        task.add_done_callback(self._saved)
+        self._track(task)
         return task
 
-    def _saved(self, task: asyncio.Task[None]) -> None:
+    def _track(self, task: asyncio.Task[None]) -> None:
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
             task.exception()  # taken here; who waits for it raises it as well

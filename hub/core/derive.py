@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.health import HealthState, SyncState
+from agent.contract.health import HealthState, SyncState, worst
 from hub.core.rollout import TERMINAL
+from hub.core.rollup import MAX_WORST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,9 +82,16 @@ def set_status(
     conditions: Sequence[Mapping[str, Any]] = (),
     now: str,
 ) -> Manifest:
-    """The rollup's part of an ApplicationSet's status. `planned`: at least one plan has been made."""
+    """The rollup's part of an ApplicationSet's status. `planned`: at least one plan has been made.
+
+    A set that cannot be expanded is Degraded, however well its last plan runs: what people committed is not there.
+    """
     health = result.health.to_json()
-    if not planned:
+    if problem is not None and problem.terminal:
+        message = _cut(f"{problem.reason}: {problem.message}")
+        health["state"] = worst((HealthState(result.health.state), HealthState.DEGRADED)).value
+        health |= {"message": message, "worst": [message, *health["worst"]][:MAX_WORST]}
+    elif not planned:
         health["state"] = HealthState.PROGRESSING.value
     return {
         "observedGeneration": generation,

@@ -147,9 +147,10 @@ def _deletions(
     rest = sorted(gone.keys() - set(removed))
     named = [key for key in rest if key in before]
     fresh = [key for key in rest if key not in before]
-    let_go = [*(named if approved else ()), *fresh[:free]]
+    inside = len(fresh) <= free  # all or none: a part of what goes together may be what the rest needs
+    let_go = [*(named if approved else ()), *(fresh if inside else ())]
     held = [*((key, before[key].reason) for key in named if not approved)]
-    held += [(key, HELD_BY_BUDGET) for key in fresh[free:]]
+    held += [(key, HELD_BY_BUDGET) for key in fresh if not inside]
     if total is not None and len(removed) > breaker_limit(total) and not approved:
         held += [(key, HELD_BY_BREAKER) for key in removed]
         removed = []

@@ -142,12 +142,13 @@ def root_health(
     states: list[HealthState] = []
     lines: list[tuple[int, str]] = []
     counts: Counter[str] = Counter()
+    said: list[tuple[int, str]] = []
     if own is None:
         states.append(HealthState.MISSING)
     else:
         states.append(own.health)
         if own.health is not HealthState.HEALTHY and own.health_message:
-            lines.append((own.health.rank, own.health_message))
+            said.append((own.health.rank, own.health_message))
     for each in sets:
         state = HealthState(each.state) if each.state else HealthState.PROGRESSING
         states.append(state)
@@ -162,7 +163,8 @@ def root_health(
             counts[state.value] += 1
             if state is not HealthState.HEALTHY:
                 lines.append((state.rank, _line(node, state, message)))
-    lines.sort(key=lambda line: (-line[0], line[1]))
+    # Its own report repeats what its sets say, in fewer words: of equal rank, the child is named first.
+    lines = sorted([*sorted(lines, key=lambda line: line[1]), *said], key=lambda line: -line[0])
     named = [text for _, text in lines[:MAX_WORST]]
     overall = worst(states)
     message = "" if overall is HealthState.HEALTHY or not named else named[0]

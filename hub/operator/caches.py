@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from agent.contract.names import LABEL_CREDENTIALS
 from agent.kube.reflector import Reflector
-from hub.operator import paths
-from hub.operator.objects import Objects
+from hub.operator import paths, views
+from hub.operator.objects import Objects, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,8 @@ class Caches:
         self.assignments = Objects()
         self.leases = Objects()
         self.credentials = Objects()
+        self._children: dict[str, set[str]] = {}
+        self.applications.subscribe(self._file_child)
         self.reflectors: dict[str, Reflector] = {}
         for name, path, objects in (
             ("clusters", paths.CLUSTERS, self.clusters),
@@ -67,6 +69,17 @@ class Caches:
         reflector = Reflector(client, path, label_selector=label_selector, transform=_lean)
         reflector.subscribe(observe)
         self.reflectors[name] = reflector
+
+    def children_of(self, owner: str) -> dict[str, Manifest]:
+        """Every Application that belongs to the set, dropped and deleted ones included, by key."""
+        keys = self._children.get(owner, ())
+        return {key: obj for key in keys if (obj := self.applications.get(key)) is not None}
+
+    def _file_child(self, old: Manifest | None, new: Manifest | None) -> None:
+        for obj, file in ((old, set.discard), (new, set.add)):
+            owner = views.owner_of(obj) if obj is not None else None
+            if obj is not None and owner is not None:
+                file(self._children.setdefault(owner, set()), key_of(obj))
 
     async def run(self) -> None:
         """Keep every cache until cancelled."""

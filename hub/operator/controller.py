@@ -16,6 +16,7 @@ from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import ANNOTATION_REFRESH, FINALIZER
 from hub.gateway.liveness import AgentLease
 from hub.operator import views
+from hub.operator.decisions import Decisions
 from hub.operator.deletion import Deletions
 from hub.operator.fleetstatus import FleetStatuses
 from hub.operator.objects import key_of
@@ -39,8 +40,9 @@ class Controller:
     def __init__(self, hub: HubContext) -> None:
         self._hub = hub
         self.releaser = Releaser(hub)
-        self.planner = Planner(hub)
-        self.deletions = Deletions(hub, self)
+        decisions = Decisions(hub, self.releaser.graph.order)
+        self.planner = Planner(hub, decisions)
+        self.deletions = Deletions(hub, self, decisions)
         self.fleet_statuses = FleetStatuses(hub)
         self._views: dict[str, object] = {}
         self._poller = Poller(hub, self)
@@ -256,13 +258,14 @@ class Controller:
             fresh, self._fresh = self._fresh, set()
             sets |= self._sharing(sets, apps)
             try:
-                touched = await self.planner.plan(sets, apps, fresh=bool(fresh))
+                done = await self.planner.plan(sets, apps, fresh=bool(fresh))
+                for key in done.touched:
+                    self.releaser.wake(key)
+                await self.planner.settle(done)
             except ApiError as error:
                 log.warning("the plan pass is tried again: %s", error)
                 self._retry(sets, apps, fresh)
                 continue
-            for key in touched:
-                self.releaser.wake(key)
             for key in sets:
                 self.releaser.statuses.set_dirty(key)
             self.fleet_statuses.wake()

@@ -16,12 +16,14 @@ from agent.contract.names import ANNOTATION_APPROVE, FINALIZER, GROUP, HUB_NAMES
 from hub.core.plan import HELD_BY_BREAKER, breaker_limit
 from hub.gateway.liveness import lease_name
 from hub.operator import paths, views
+from hub.operator.objects import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from agent.contract.manifest import Manifest
     from hub.operator.context import HubContext
+    from hub.operator.decisions import Decisions
     from hub.operator.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -39,9 +41,10 @@ class Plans(Protocol):
 class Deletions:
     """Serves keys one after the other; each step can be repeated."""
 
-    def __init__(self, hub: HubContext, plans: Plans) -> None:
+    def __init__(self, hub: HubContext, plans: Plans, decisions: Decisions) -> None:
         self._hub = hub
         self._plans = plans
+        self._decisions = decisions
         self._queue: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
 
@@ -82,7 +85,7 @@ class Deletions:
 
     async def _set(self, key: str) -> None:
         obj = self._hub.caches.sets.get(key)
-        children = [each for each in self._hub.caches.applications.values() if views.owner_of(each) == key]
+        children = list(self._hub.caches.children_of(key).values())
         if obj is None:
             self._hub.state.sets.pop(key, None)
             return
@@ -102,7 +105,7 @@ class Deletions:
             self._hub.state.set(key).problem = ("DeletionHeld", problem)
             return
         for each in children:
-            self._add("app", f"{each['metadata']['namespace']}/{each['metadata']['name']}")
+            self._add("app", key_of(each))
         await self._decide([each for each in children if not _decision(each)], "Deleted")
 
     # -- applications
@@ -118,15 +121,18 @@ class Deletions:
             await self._drop_finalizer(self._hub.caches.applications, paths.application(key), obj)
             return
         if decision.get("held") and self._approved(obj):
-            await self._record(obj, decision["reason"], held="")
+            await self._record([obj], decision["reason"], held="")
             return
         if decision and not decision.get("held"):
             observed = (obj.get("status") or {}).get("observed") or {}
             if observed.get("deleted") or not self._runs(key, obj):
                 await self._finish(key, obj)
             return
-        if "deletionTimestamp" not in obj["metadata"] or decision:
-            return
+        if "deletionTimestamp" in obj["metadata"] and not decision:
+            await self._terminating(key, obj)
+
+    async def _terminating(self, key: str, obj: Manifest) -> None:
+        """Someone or something deleted it, and nothing is decided yet."""
         owner = views.owner_of(obj)
         if owner is not None:
             if owner in self._hub.caches.sets:
@@ -136,7 +142,7 @@ class Deletions:
         problem = await self._not_meant(obj, "applications")
         if problem:
             log.warning("deletion of %s is held: %s", key, problem)
-            await self._record(obj, "Deleted", held=problem)
+            await self._record([obj], "Deleted", held=problem)
             return
         await self._decide([obj], "Deleted")
 
@@ -192,7 +198,7 @@ class Deletions:
         await self._decide([each for each in here if not _decision(each)], "ClusterRemoved")
         if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE) == "true":
             for each in here:
-                await self._finish(f"{each['metadata']['namespace']}/{each['metadata']['name']}", each)
+                await self._finish(key_of(each), each)
         asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
 
     async def _forget_cluster(self, name: str, obj: Manifest) -> None:
@@ -227,21 +233,15 @@ class Deletions:
         since = self._hub.now() - BREAKER_PERIOD
         count = len(objects) + sum(1 for moment in recent if datetime.fromisoformat(moment) > since)
         held = HELD_BY_BREAKER if count > breaker_limit(len(everything)) else ""
-        await self._all(self._record(each, reason, held=held) for each in objects)
+        await self._record(objects, reason, held=held)
 
-    async def _record(self, obj: Manifest, reason: str, *, held: str) -> None:
-        metadata = obj["metadata"]
+    async def _record(self, objects: list[Manifest], reason: str, *, held: str) -> None:
         moment = self._hub.now().isoformat().replace("+00:00", "Z")
-        await self._hub.writer.status(
-            self._hub.caches.applications,
-            paths.application(f"{metadata['namespace']}/{metadata['name']}"),
-            {"deletion": {"reason": reason, "decidedAt": moment, "held": held or None}},
-        )
-        self._add("app", f"{metadata['namespace']}/{metadata['name']}")
-
-    async def _all(self, writes: Iterable[Any]) -> None:
-        for failure in await self._hub.writer.all(writes):
-            raise failure
+        decision = {"reason": reason, "decidedAt": moment, "held": held or None}
+        keys = [key_of(each) for each in objects]
+        await self._decisions.record(dict.fromkeys(keys, decision))
+        for key in keys:
+            self._add("app", key)
 
     # -- finalizers
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+
+from tests.bench.measure import OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,8 +123,15 @@ def _sample(sample: Sample) -> dict[str, Any]:
 
 
 def _cpu(sample: Sample) -> str:
-    parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in sample.cpu.items())
-    return f"CPU in {sample.window:.2f} s: {parts}; load average {sample.load:.1f}"
+    """CPU by part; what it means for the figure on a machine that has other work, too."""
+    parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in sample.cpu.items() if name != OTHERS)
+    cores = len(os.sched_getaffinity(0))
+    ours = sum(sample.cpu.values()) - sample.cpu[OTHERS]
+    foreign = sample.cpu[OTHERS] / (cores * sample.window)
+    return (
+        f"CPU in {sample.window:.2f} s: {parts}; together {ours:.2f} s, for which {cores} cores need "
+        f"{ours / cores:.2f} s; others took {foreign:.0%} of the machine, load average {sample.load:.1f}"
+    )
 
 
 def _number(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.bench import rows
@@ -99,7 +100,7 @@ async def _changed(bed: Bed, label: str, turn: int, options: Options, samples: S
     sample = await work.sample(done)
     samples[rows.W50_CHANGE.id].append(sample)
     options.note(f"changed: {sample.value:.3f} s")
-    samples[rows.W50_CPU.id].append(Sample(sample.cpu[HUB_PART], cpu=sample.cpu, window=sample.window))
+    samples[rows.W50_CPU.id].append(replace(sample, value=sample.cpu[HUB_PART], phases=[], requests={}))
 
 
 def _content(seed: str, options: Options) -> str:

@@ -55,7 +55,9 @@ def test_make_targets_exist() -> None:
     used = {
         (page.name, target)
         for page in PAGES
-        for target in re.findall(r"(?:^|`|\$ )make ([a-z0-9-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        for target in re.findall(
+            r"(?:^|`|\$ )make ([a-z0-9-]+)", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
     }
     assert {pair for pair in used if pair[1] not in targets} == set()
 

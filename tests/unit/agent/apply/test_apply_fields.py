@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
-from agent.apply.diff import MAX_PATHS, drifted
-from agent.apply.fields import fingerprint, own_fields, owns_label, suspects, trim
+from agent.apply.fields import (
+    MAX_PATHS,
+    differences,
+    fingerprint,
+    last_writer,
+    own_fields,
+    owns_label,
+    suspects,
+    trim,
+)
 from agent.apply.takeover import needs_takeover, takeover_patch
 
 MANAGER = "axletree-test"
@@ -154,7 +162,9 @@ def test_an_object_that_we_never_applied_is_suspect_as_a_whole() -> None:
 def test_trimming_keeps_what_the_comparison_needs() -> None:
     obj = live()
     trimmed = trim(obj, MANAGER)
-    assert [entry["manager"] for entry in trimmed["metadata"]["managedFields"]] == [MANAGER]
+    ours, other = trimmed["metadata"]["managedFields"]
+    assert ours == obj["metadata"]["managedFields"][1]
+    assert other.keys() == {"manager", "time"}, "of the others, only who wrote last"
     assert fingerprint(trimmed, MANAGER) == fingerprint(obj, MANAGER)
     assert len(obj["metadata"]["managedFields"]) == 2
 
@@ -166,17 +176,49 @@ def test_a_label_is_owned_by_who_applied_it() -> None:
 
 
 def test_drift_is_told_by_path_and_never_by_value() -> None:
-    proposed, obj = live(), live()
-    obj["metadata"]["resourceVersion"] = "9"
-    assert drifted(proposed, obj) == ()
-    obj["spec"]["replicas"] = 5
-    container(obj)["args"] = ["-v", "--password=hunter2"]
-    assert drifted(proposed, obj) == (".spec.replicas", ".spec.template.spec.containers[0].args[1]")
+    before, after = live(), live()
+    after["metadata"]["resourceVersion"] = "9"
+    assert differences(before, after, FIELDS) == ()
+    after["spec"]["replicas"] = 5
+    container(after)["args"] = ["-v", "--password=hunter2"]
+    paths = differences(before, after, FIELDS)
+    assert paths == (".spec.replicas", '.spec.template.spec.containers[{"name":"web"}].args')
+
+
+def test_drift_names_only_what_the_bundle_sets() -> None:
+    before, after = live(), live()
+    after["status"] = {"replicas": 1}
+    after["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "2"}
+    after["spec"]["template"]["spec"]["containers"][1]["image"] = "injected:2"
+    assert differences(before, after, FIELDS) == ()
 
 
 def test_drift_is_bounded() -> None:
-    data = {f"k{index}": "x" for index in range(MAX_PATHS * 2)}
-    assert len(drifted({"metadata": {}, "data": data}, {"metadata": {}, "data": {}})) == MAX_PATHS
+    names = [f"k{index}" for index in range(MAX_PATHS * 2)]
+    fields = {"f:data": {f"f:{name}": {} for name in names}}
+    assert (
+        len(differences({"metadata": {}, "data": dict.fromkeys(names, "x")}, {"metadata": {}}, fields)) == 1
+    )
+    data = {"metadata": {}, "data": dict.fromkeys(names, "x")}
+    other = {"metadata": {}, "data": dict.fromkeys(names, "y")}
+    assert len(differences(data, other, fields)) == MAX_PATHS
+
+
+def test_who_wrote_last_is_told_and_a_status_is_no_writing() -> None:
+    obj = live()
+    ours = obj["metadata"]["managedFields"][1] | {"time": "2026-01-01T10:00:00Z"}
+    kubectl = {
+        "manager": "kubectl-edit",
+        "operation": "Update",
+        "time": "2026-01-01T10:00:05Z",
+        "fieldsV1": {},
+    }
+    status = kubectl | {"manager": "controller", "subresource": "status", "time": "2026-01-01T10:00:09Z"}
+    obj["metadata"]["managedFields"] = [ours, kubectl, status]
+    assert last_writer(obj, MANAGER) == "kubectl-edit"
+    assert last_writer(trim(obj, MANAGER), MANAGER) == "kubectl-edit"
+    obj["metadata"]["managedFields"] = [ours | {"time": "2026-01-01T10:01:00Z"}, kubectl]
+    assert last_writer(obj, MANAGER) == ""
 
 
 def test_a14_takeover_moves_the_fields_of_kubectl_and_drops_its_annotation() -> None:

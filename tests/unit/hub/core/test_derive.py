@@ -178,6 +178,19 @@ def test_a_sets_conditions(
     assert found["children"] == len(nodes)
 
 
+def test_a_set_that_cannot_be_expanded_is_degraded_however_well_its_last_plan_runs() -> None:
+    result = SetRollup.of([_NODE]).result()
+    problem = Problem("TemplateError", "set n/s: spec.namespace: line 1")
+    health = set_status(result, generation=2, planned=True, problem=problem, now="n")["health"]
+    message = "TemplateError: set n/s: spec.namespace: line 1"
+    assert (health["state"], health["message"], health["worst"][0]) == ("Degraded", message, message)
+    away = Problem("SourceError", "timeout", terminal=False)
+    assert (
+        set_status(result, generation=2, planned=True, problem=away, now="n")["health"]
+        == result.health.to_json()
+    )
+
+
 def test_held_deletions_are_told() -> None:
     found = set_status(SetRollup().result(), generation=2, planned=True, held=3, now="n")
     assert found["conditions"][0]["message"] == "3 deletions are Held"

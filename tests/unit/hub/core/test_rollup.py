@@ -185,6 +185,8 @@ def test_the_root_is_as_healthy_as_what_it_holds() -> None:
     assert (found.state, found.message) == ("Degraded", "web@eu1: no image")
     assert found.worst == ["web@eu1: no image", "x@eu1: Progressing"]
     assert found.counts == {"Healthy": 4, "Degraded": 1, "Progressing": 1}
+    told = replace(own, health=H.DEGRADED, health_message="ApplicationSet n/s: 1 of 2 Healthy")
+    assert root_health(told, sets=[bad]).worst == ["web@eu1: no image", "ApplicationSet n/s: 1 of 2 Healthy"]
     assert root_health(None).state == "Missing"
     assert root_health(own, sets=[SetHealth()]).state == "Progressing"
     assert root_health(replace(own, health=H.DEGRADED, health_message="quota")).message == "quota"

@@ -1,0 +1,160 @@
+"""One set's part of a plan pass: which children appear, change or go, and what each should run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.errors import ApiError, TerminalError
+from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, FINALIZER
+from hub.core.plan import ChildPlan, plan_children
+from hub.operator import paths
+from hub.operator.writer import changed
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+    from hub.core.model import AppKey, Fleet
+    from hub.operator.commits import Commits
+    from hub.operator.context import HubContext
+    from hub.operator.planner import Expanded
+    from hub.operator.targets import Targets, TargetSet
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that is not written yet."""
+
+    one: Expanded
+    plan: ChildPlan
+    targets: TargetSet
+    body: dict[str, Any]
+    """status.plan as it is to be."""
+    new: bool
+    """Whether it differs from the last plan."""
+    urgent: bool
+    """Whether anything but the commits' names differs: then it is written before any target."""
+    touched: set[str]
+
+
+class Refused(TerminalError):
+    """The API server's schema refused one child."""
+
+    reason = "InvalidChild"
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class Drafts:
+    def __init__(self, hub: HubContext, targets: Targets) -> None:
+        self._hub = hub
+        self._targets = targets
+
+    async def make(self, one: Expanded, fleet: Fleet, commits: Commits) -> Draft:
+        """Write the children themselves, and find their targets. Raises ApiError where a write failed."""
+        hub = self._hub
+        last: dict[str, Any] = hub.state.set(one.key).plan or (one.obj.get("status") or {}).get("plan") or {}
+        plan = self._compare(one, fleet, last)
+        refused = await self._write_children(one, plan)
+        number = int(last.get("id", 0))
+        wanted = [key for key in (*plan.create, *plan.update, *plan.unchanged) if key not in refused]
+        targets = await self._targets.compute(wanted, fleet, commits, plan=number + 1)
+        body: dict[str, Any] = {
+            "id": number,
+            "revisions": dict(one.expansion.revisions) | targets.revisions,
+            "counts": _counts(plan),
+            "held": [held.to_json() for held in plan.held],
+            "drops": [record.to_json() for record in plan.drops],
+            "at": hub.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
+        }
+        moved = bool(plan.create or plan.update or plan.drop or targets.changed) or number == 0
+        new = moved or body["revisions"] != (last.get("revisions") or {})
+        body["id"] = number + 1 if new else number
+        held = body["held"] != (last.get("held") or [])
+        touched = {*targets.touched, *plan.restore, *(drop.key for drop in plan.drop)}
+        return Draft(one, plan, targets, body, new=new or held, urgent=moved or held, touched=touched)
+
+    async def publish(self, draft: Draft) -> None:
+        """Write the plan on its set."""
+        one = draft.one
+        patch = changed((one.obj.get("status") or {}).get("plan"), draft.body)
+        await self._hub.writer.status(self._hub.caches.sets, paths.application_set(one.key), {"plan": patch})
+        self._hub.state.set(one.key).plan = draft.body
+
+    @staticmethod
+    def decisions(draft: Draft) -> dict[AppKey, dict[str, Any] | None]:
+        """What is to be recorded on the children before any tombstone can be written."""
+        decided: dict[AppKey, dict[str, Any] | None] = {
+            drop.key: {
+                "reason": drop.reason,
+                "decidedAt": drop.decided_at.isoformat().replace("+00:00", "Z"),
+                "held": drop.held or None,
+            }
+            for drop in draft.plan.drop
+        }
+        return decided | dict.fromkeys(draft.plan.restore)  # wanted again before it was gone: withdrawn
+
+    def done(self, draft: Draft) -> None:
+        """Note that the pass has seen this state of the set."""
+        metadata = draft.one.obj["metadata"]
+        state = self._hub.state.set(draft.one.key)
+        state.generation = int(metadata.get("generation", 0))
+        state.refresh = (metadata.get("annotations") or {}).get(ANNOTATION_REFRESH, "")
+        state.revisions = draft.body["revisions"]
+
+    def _compare(self, one: Expanded, fleet: Fleet, last: dict[str, Any]) -> ChildPlan:
+        namespace = one.key.partition("/")[0]
+        return plan_children(
+            {f"{namespace}/{child.name}": child.manifest for child in one.expansion.children},
+            self._hub.caches.children_of(one.key),
+            deletion=one.spec.deletion,
+            drops=last.get("drops") or [],
+            held=last.get("held") or [],
+            removing=frozenset(name for name, view in fleet.clusters.items() if view.removing),
+            total=len(self._hub.caches.applications),
+            approved=approved(one.obj, last),
+            now=self._hub.now(),
+        )
+
+    async def _write_children(self, one: Expanded, plan: ChildPlan) -> set[str]:
+        """Create and update; returns the keys that the API server's schema refused, each noted on the set."""
+        refused: set[str] = set()
+        for failure in await self._hub.writer.all(
+            self._write_child(key, manifest) for key, manifest in (plan.create | plan.update).items()
+        ):
+            if not isinstance(failure, Refused):
+                raise failure
+            refused.add(failure.key)
+            state = self._hub.state.set(one.key)
+            state.problem, state.permanent = ("InvalidChild", f"{failure.key}: {failure}"), True
+            log.warning("set %s: child refused: %s", one.key, failure)
+        return refused
+
+    async def _write_child(self, key: str, manifest: Manifest) -> None:
+        metadata = manifest["metadata"] | {"finalizers": [FINALIZER]}
+        try:
+            await self._hub.writer.apply_application(manifest | {"metadata": metadata})
+        except ApiError as error:
+            if error.transient:
+                raise
+            raise Refused(key, str(error)) from error
+
+
+def approved(obj: Manifest, plan: dict[str, Any]) -> bool:
+    """Whether a person approved exactly the deletions of the plan that is Held, by its number."""
+    answer = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE, "")
+    return bool(plan) and answer == f"deletions/{plan.get('id')}"
+
+
+def _counts(plan: ChildPlan) -> dict[str, int]:
+    return {
+        "children": len(plan.create) + len(plan.update) + len(plan.unchanged),
+        "added": len(plan.create),
+        "changed": len(plan.update),
+        "removed": len(plan.drop),
+        "held": len(plan.held),
+    }
