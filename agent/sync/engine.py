@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SLOW_ROUND = 0.3
+_SLOW_ROUND = 1.0
 """Seconds after which a round is told to be under way: most end before, and cost one report instead of two."""
 _SECOND_LOOK = 0.5
 _CRASH_PAUSE = 30.0

@@ -155,10 +155,10 @@ def _deletions(
         held += [(key, HELD_BY_BREAKER) for key in removed]
         removed = []
     if let_go:
-        drops.append(DropRecord(at=_stamp(now), count=len(let_go)))
+        drops.append(DropRecord(at=stamp(now), count=len(let_go)))
     decisions = sorted([(key, DROPPED) for key in let_go] + [(key, CLUSTER_REMOVED) for key in removed])
     still = [
-        before.get(key) or HeldDeletion(app=key, reason=reason, since=_stamp(now))
+        before.get(key) or HeldDeletion(app=key, reason=reason, since=stamp(now))
         for key, reason in sorted(held)
     ]
     return (
@@ -213,5 +213,6 @@ def _bounded(history: list[DropRecord]) -> list[DropRecord]:
     return [merged, *history[cut:]]
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
+    """As the API server writes times: whole seconds, UTC."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -74,6 +74,11 @@ class SetRollup:
     def empty(self) -> bool:
         return self._children == 0
 
+    @property
+    def done(self) -> bool:
+        """Whether every child is Healthy at its target: nothing more is to come."""
+        return self._children == self._sync[SyncState.SYNCED] == self._counts[HealthState.HEALTHY]
+
     def apply(self, old: AppNode | None, new: AppNode | None) -> None:
         """Take one child's change: `old` must be what was applied before, None for nothing."""
         if old is not None:

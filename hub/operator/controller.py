@@ -12,7 +12,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.errors import ApiError, AxletreeError
+from agent.contract.errors import AxletreeError
 from agent.contract.names import ANNOTATION_REFRESH, FINALIZER
 from hub.gateway.liveness import AgentLease
 from hub.operator import views
@@ -20,6 +20,7 @@ from hub.operator.decisions import Decisions
 from hub.operator.deletion import Deletions
 from hub.operator.fleetstatus import FleetStatuses
 from hub.operator.objects import key_of
+from hub.operator.planloop import PlanLoop
 from hub.operator.planner import Planner
 from hub.operator.poller import Poller
 from hub.operator.releaser import Releaser
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 INTAKE_WAIT = 5.0
-RETRY_SECONDS = 5.0
 
 
 class Controller:
@@ -42,14 +42,11 @@ class Controller:
         self.releaser = Releaser(hub)
         decisions = Decisions(hub, self.releaser.graph.order)
         self.planner = Planner(hub, decisions)
-        self.deletions = Deletions(hub, self, decisions)
+        self.plans = PlanLoop(hub, self.planner, on_planned=self._planned)
+        self.deletions = Deletions(hub, self.plans, decisions)
         self.fleet_statuses = FleetStatuses(hub)
         self._views: dict[str, object] = {}
-        self._poller = Poller(hub, self)
-        self._sets: set[str] = set()
-        self._apps: set[str] = set()
-        self._fresh: set[str] = set()
-        self._wake = asyncio.Event()
+        self._poller = Poller(hub, self.plans)
         self._intake: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(10_000)
         self._ready = False
 
@@ -61,27 +58,6 @@ class Controller:
 
     def alive(self) -> dict[str, Any]:
         return {"synced": self._ready, "sets": len(self._hub.caches.sets)}
-
-    def plan_set(self, key: str, *, fresh: bool = False) -> None:
-        """Ask for a pass over a set, and over those that read the same repository and revision."""
-        self._sets.add(key)
-        if fresh:
-            self._fresh.add(key)
-        self._wake.set()
-
-    def plan_app(self, key: str, *, fresh: bool = False) -> None:
-        """Ask for a pass over a hand-written Application."""
-        self._apps.add(key)
-        if fresh:
-            self._fresh.add(key)
-        self._wake.set()
-
-    def plan_everything(self) -> None:
-        for key in self._hub.caches.sets:
-            self.plan_set(key)
-        for key, obj in self._hub.caches.applications.view().items():
-            if views.owner_of(obj) is None:
-                self.plan_app(key)
 
     # -- life
 
@@ -97,7 +73,7 @@ class Controller:
             objects.subscribe(lambda old, new, plural=plural: self._gone(plural, old, new))  # type: ignore[misc]
         caches.cluster_sets.subscribe(lambda old, new: self._gone("clustersets", old, new))
         self._ready = True
-        self.plan_everything()
+        self.plans.ask_everything()
         for key in caches.applications:
             self.releaser.wake(key)
         self.releaser.kick()
@@ -106,9 +82,9 @@ class Controller:
             self.deletions.wake_cluster(name)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_intake(), name="intake")
-            tasks.create_task(self._plan_loop(), name="plan")
+            tasks.create_task(self.plans.run(), name="plan")
             tasks.create_task(self.releaser.run(), name="release")
-            tasks.create_task(self.releaser.statuses.run(), name="statuses")
+            tasks.create_task(self.releaser.rollups.run(), name="rollups")
             tasks.create_task(self.fleet_statuses.run(), name="fleet-statuses")
             tasks.create_task(self.deletions.run(), name="deletions")
             tasks.create_task(self._poller.run(), name="poll")
@@ -133,7 +109,7 @@ class Controller:
         """A lost event costs at most this long."""
         while True:
             await asyncio.sleep(self._hub.settings.full_pass * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-            self.plan_everything()
+            self.plans.ask_everything()
             for key in self._hub.caches.applications:
                 self.releaser.wake(key)
 
@@ -176,10 +152,10 @@ class Controller:
                 for key_ in self.releaser.graph.touching_namespace(namespace):
                     self.releaser.wake(key_)
                 for each in [each for each in self._hub.caches.sets if each.startswith(f"{namespace}/")]:
-                    self.plan_set(each)
+                    self.plans.ask_set(each)
                 for each, obj in self._hub.caches.applications.view().items():
                     if each.startswith(f"{namespace}/") and views.owner_of(obj) is None:
-                        self.plan_app(each)
+                        self.plans.ask_app(each)
 
     def _dispatch_set(self, key: str) -> None:
         """Our own status writes come back as events, too: only what a person changed is planned."""
@@ -192,10 +168,10 @@ class Controller:
         state = self._hub.state.set(key)
         refresh = _refresh_of(obj)
         if refresh != state.refresh:
-            self.plan_set(key, fresh=True)
+            self.plans.ask_set(key, fresh=True)
         elif obj["metadata"].get("generation") != state.generation or self.planner.approval_pending(obj):
-            self.plan_set(key)
-        self.releaser.statuses.set_dirty(key)
+            self.plans.ask_set(key)
+        self.releaser.rollups.set_dirty(key)
 
     def _fleet_changed(self, key: str) -> None:
         """Plan anew where something moved that expansion or rendering reads; our own status writes do not."""
@@ -205,7 +181,14 @@ class Controller:
         now = (replace(view, stale=False) if view is not None else None, fleet.cluster_sets.get(key))
         if self._views.get(key) != now:
             self._views[key] = now
-            self.plan_everything()
+            self.plans.ask_everything()
+
+    def _planned(self, sets: set[str], applications: set[str]) -> None:
+        for key in applications:
+            self.releaser.wake(key)
+        for key in sets:
+            self.releaser.rollups.set_dirty(key)
+        self.fleet_statuses.wake()
 
     def _set_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old
@@ -231,13 +214,13 @@ class Controller:
             return
         if views.owner_of(new) is not None:
             if old is not None and old["metadata"].get("generation") != new["metadata"].get("generation"):
-                self.plan_set(views.owner_of(new) or "")
+                self.plans.ask_set(views.owner_of(new) or "")
             return
         state = self._hub.state.app(key)
         if _refresh_of(new) != state.refresh:
-            self.plan_app(key, fresh=True)
+            self.plans.ask_app(key, fresh=True)
         elif new["metadata"].get("generation") != state.generation:
-            self.plan_app(key)
+            self.plans.ask_app(key)
 
     def _lease_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old
@@ -246,60 +229,6 @@ class Controller:
         cluster = AgentLease.read(obj).cluster
         if cluster in self._hub.caches.clusters:
             self.releaser.wake_cluster(cluster)
-
-    # -- the plan loop
-
-    async def _plan_loop(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            sets, self._sets = self._sets, set()
-            apps, self._apps = self._apps, set()
-            fresh, self._fresh = self._fresh, set()
-            sets |= self._sharing(sets, apps)
-            try:
-                done = await self.planner.plan(sets, apps, fresh=bool(fresh))
-                for key in done.touched:
-                    self.releaser.wake(key)
-                await self.planner.settle(done)
-            except ApiError as error:
-                log.warning("the plan pass is tried again: %s", error)
-                self._retry(sets, apps, fresh)
-                continue
-            for key in sets:
-                self.releaser.statuses.set_dirty(key)
-            self.fleet_statuses.wake()
-            self._again_later(self.planner.unsettled(sets))
-
-    def _again_later(self, unsettled: set[str]) -> None:
-        """A source that could not be reached may be back soon."""
-
-        def again() -> None:
-            for key in unsettled:
-                self.plan_set(key)
-
-        if unsettled:
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
-
-    def _retry(self, sets: set[str], apps: set[str], fresh: set[str]) -> None:
-        def again() -> None:
-            self._sets |= sets
-            self._apps |= apps
-            self._fresh |= fresh
-            self._wake.set()
-
-        asyncio.get_running_loop().call_later(random.uniform(0.3, 1.0), again)  # noqa: S311 - jitter
-
-    def _sharing(self, sets: set[str], apps: set[str]) -> set[str]:
-        """Sets that read a repository and revision which one of these reads: all see the same commit."""
-        states = self._hub.state
-        reads = {each for key in sets for each in states.set(key).revisions}
-        reads |= {each for key in apps for each in states.app(key).revisions}
-        return {
-            key
-            for key, state in states.sets.items()
-            if key in self._hub.caches.sets and reads & state.revisions.keys()
-        }
 
 
 def _refresh_of(obj: Manifest) -> str:

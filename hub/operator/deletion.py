@@ -33,9 +33,9 @@ ANNOTATION_FORCE = f"{GROUP}/force-remove"
 
 
 class Plans(Protocol):
-    def plan_set(self, key: str, *, fresh: bool = False) -> None: ...
+    def ask_set(self, key: str, *, fresh: bool = False) -> None: ...
 
-    def plan_everything(self) -> None: ...
+    def ask_everything(self) -> None: ...
 
 
 class Deletions:
@@ -95,7 +95,7 @@ class Deletions:
             if any("deletionTimestamp" in each["metadata"] for each in children):
                 return
             if len(children) != (self._hub.state.set(key).plan.get("counts") or {}).get("children"):
-                self._plans.plan_set(key)  # a child is gone: it is made again, or its deletion is done
+                self._plans.ask_set(key)  # a child is gone: it is made again, or its deletion is done
             return
         if not children:
             await self._drop_finalizer(self._hub.caches.sets, paths.application_set(key), obj)
@@ -207,7 +207,7 @@ class Deletions:
             if current is not None:
                 await self._hub.writer.remove(path, uid=current["metadata"]["uid"])
         await self._drop_finalizer(self._hub.caches.clusters, f"{paths.CLUSTERS}/{name}", obj)
-        self._plans.plan_everything()
+        self._plans.ask_everything()
 
     # -- decisions
 

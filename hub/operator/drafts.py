@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError, TerminalError
 from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, FINALIZER
-from hub.core.plan import ChildPlan, plan_children
+from hub.core.plan import ChildPlan, plan_children, stamp
 from hub.operator import paths
 from hub.operator.writer import changed
 
@@ -69,7 +69,7 @@ class Drafts:
             "counts": _counts(plan),
             "held": [held.to_json() for held in plan.held],
             "drops": [record.to_json() for record in plan.drops],
-            "at": hub.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "at": stamp(hub.now()),
         }
         moved = bool(plan.create or plan.update or plan.drop or targets.changed) or number == 0
         new = moved or body["revisions"] != (last.get("revisions") or {})

@@ -8,9 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import AxletreeError
+from hub.core.plan import stamp
 from hub.operator import paths
 from hub.operator.clusterstatus import cluster_set_status, project_status
-from hub.operator.statuses import stamp
 from hub.operator.writer import changed
 
 if TYPE_CHECKING:

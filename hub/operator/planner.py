@@ -54,7 +54,7 @@ class Pass:
     """What a pass came to. `later` are plans that change nothing but the commit's name: no release waits for them."""
 
     touched: set[str]
-    later: list[Draft]
+    later: dict[str, Draft]
 
 
 class Planner:
@@ -91,11 +91,11 @@ class Planner:
         for targets in single:
             self._targets.adopt(targets)
             touched |= set(targets.touched)
-        return Pass(touched, [draft for draft in drafts if draft.new and not draft.urgent])
+        return Pass(touched, {draft.one.key: draft for draft in drafts if draft.new and not draft.urgent})
 
-    async def settle(self, done: Pass) -> None:
-        """Write what no release waits for."""
-        await self._all(self._drafts.publish(draft) for draft in done.later)
+    async def publish(self, draft: Draft) -> None:
+        """Write a plan that no release waits for. Raises ApiError where that failed."""
+        await self._drafts.publish(draft)
 
     async def _all(self, work: Iterable[object]) -> None:
         for failure in await self._hub.writer.all(work):  # type: ignore[arg-type]

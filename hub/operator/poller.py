@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class Plans(Protocol):
-    def plan_set(self, key: str, *, fresh: bool = False) -> None: ...
+    def ask_set(self, key: str, *, fresh: bool = False) -> None: ...
 
-    def plan_app(self, key: str, *, fresh: bool = False) -> None: ...
+    def ask_app(self, key: str, *, fresh: bool = False) -> None: ...
 
 
 class Poller:
@@ -38,10 +38,10 @@ class Poller:
         moved = await self._moved()
         for key, state in list(self._hub.state.sets.items()):
             if key in self._hub.caches.sets and moved & state.revisions.items():
-                self._plans.plan_set(key)
+                self._plans.ask_set(key)
         for key, state in list(self._hub.state.apps.items()):
             if key in self._hub.caches.applications and moved & state.revisions.items():
-                self._plans.plan_app(key)
+                self._plans.ask_app(key)
 
     async def _moved(self) -> set[tuple[str, str]]:
         """(`repo@revision`, old commit) of everything that now names another commit."""

@@ -19,6 +19,7 @@ from hub.core.graph import AppGraph
 from hub.core.rollout import decide
 from hub.operator import paths
 from hub.operator.nodes import Nodes
+from hub.operator.rollups import Rollups
 from hub.operator.statuses import Statuses
 from hub.operator.writer import CONFLICT, NOT_FOUND
 
@@ -38,7 +39,8 @@ class Releaser:
         self._hub = hub
         self.graph = AppGraph()
         self.nodes = Nodes(hub)
-        self.statuses = Statuses(hub, self.graph, self.nodes, on_root=self.wake)
+        self.statuses = Statuses(hub, self.graph, self.nodes)
+        self.rollups = Rollups(hub, self.graph, self.nodes, on_root=self.wake)
         self._dirty: set[AppKey] = set()
         self._clusters: set[str] = set()
         self._in_flight: set[AppKey] = set()
@@ -94,7 +96,7 @@ class Releaser:
     async def step(self, keys: set[AppKey], clusters: set[str]) -> None:
         """One round over what was touched. Repeating it changes nothing."""
         fleet = self._hub.fleet()
-        affected = set(keys) | self.statuses.dirty_roots()
+        affected = set(keys) | self.rollups.dirty_roots()
         for name in clusters:
             affected |= self._refresh_cluster(name, fleet)
         gone: dict[AppKey, str] = {}
@@ -102,7 +104,7 @@ class Releaser:
             affected |= self._refresh(key, gone)
         released = self._release(affected, fleet)
         self._in_flight = affected
-        self.statuses.begin()
+        self.rollups.begin()
         touched = {node.cluster for key in affected if (node := self.graph.get(key)) is not None}
         touched |= set(gone.values())
         moved = {key for key in affected if self._target_moved(key)} | set(released)
@@ -124,7 +126,7 @@ class Releaser:
         """Its labels are what edges select by; its liveness is what gates ask for."""
         view = fleet.clusters.get(name)
         moved = self.graph.remove_cluster(name) if view is None else self.graph.upsert_cluster(view)
-        self.statuses.cluster_dirty(name)
+        self.rollups.cluster_dirty(name)
         return moved | self.graph.touching_cluster(name)
 
     def _refresh(self, key: AppKey, gone: dict[AppKey, str]) -> set[AppKey]:
@@ -135,10 +137,10 @@ class Releaser:
             if before is None:
                 return set()
             gone[key] = before.cluster
-            self.statuses.moved(before, None)
+            self.rollups.moved(before, None)
             return self.graph.remove(key)
         node = self.nodes.build(key, obj)
-        self.statuses.moved(before, node)
+        self.rollups.moved(before, node)
         return self.graph.upsert(node)
 
     def _release(self, affected: set[AppKey], fleet: Fleet) -> dict[AppKey, AppNode]:
@@ -153,7 +155,7 @@ class Releaser:
                 if before is None:
                     continue
                 node = self.nodes.release(before, release)
-                self.statuses.moved(before, node)
+                self.rollups.moved(before, node)
                 pending |= self.graph.upsert(node)
                 released[node.key] = node
             affected |= pending

@@ -1,0 +1,135 @@
+"""The plan loop: what has to be planned anew, one pass over all of it at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import ApiError
+from hub.operator import views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub.operator.context import HubContext
+    from hub.operator.drafts import Draft
+    from hub.operator.planner import Planner
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 5.0
+SETTLE = 0.3
+SPACING = 0.02
+
+
+class PlanLoop:
+    """`on_planned(sets, applications)`: these sets were planned, and of these Applications the target moved."""
+
+    def __init__(
+        self, hub: HubContext, planner: Planner, *, on_planned: Callable[[set[str], set[str]], None]
+    ) -> None:
+        self._hub = hub
+        self._planner = planner
+        self._on_planned = on_planned
+        self._sets: set[str] = set()
+        self._apps: set[str] = set()
+        self._fresh: set[str] = set()
+        self._wake = asyncio.Event()
+        self._later: dict[str, Draft] = {}
+        """Plans that are to be written when it is quiet, by set."""
+
+    def ask_set(self, key: str, *, fresh: bool = False) -> None:
+        """Ask for a pass over a set, and over those that read the same repository and revision."""
+        self._sets.add(key)
+        if fresh:
+            self._fresh.add(key)
+        self._wake.set()
+
+    def ask_app(self, key: str, *, fresh: bool = False) -> None:
+        """Ask for a pass over a hand-written Application."""
+        self._apps.add(key)
+        if fresh:
+            self._fresh.add(key)
+        self._wake.set()
+
+    def ask_everything(self) -> None:
+        for key in self._hub.caches.sets:
+            self.ask_set(key)
+        for key, obj in self._hub.caches.applications.view().items():
+            if views.owner_of(obj) is None:
+                self.ask_app(key)
+
+    async def run(self) -> None:
+        """Serve what is asked for, until cancelled."""
+        while True:
+            if self._later and await self._quiet():
+                await self._settle()
+                continue
+            await self._wake.wait()
+            self._wake.clear()
+            sets, self._sets = self._sets, set()
+            apps, self._apps = self._apps, set()
+            fresh, self._fresh = self._fresh, set()
+            sets |= self._sharing(sets, apps)
+            try:
+                done = await self._planner.plan(sets, apps, fresh=bool(fresh))
+            except ApiError as error:
+                log.warning("the plan pass is tried again: %s", error)
+                self._retry(sets, apps, fresh)
+                continue
+            for key in sets:
+                self._later.pop(key, None)
+            self._later |= done.later
+            self._on_planned(sets, done.touched)
+            self._again_later(self._planner.unsettled(sets))
+
+    async def _quiet(self) -> bool:
+        """Whether no pass is asked for within a moment: what no release waits for has time until then."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), SETTLE)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _settle(self) -> None:
+        """Write the plans that change nothing but the commit's name, one after the other, until a pass is due."""
+        while self._later and not self._wake.is_set():
+            key, draft = self._later.popitem()
+            try:
+                await self._planner.publish(draft)
+            except ApiError as error:
+                log.warning("the plan of %s is written again later: %s", key, error)
+                self._later[key] = draft
+                return
+            await asyncio.sleep(SPACING)
+
+    def _again_later(self, unsettled: set[str]) -> None:
+        """A source that could not be reached may be back soon."""
+
+        def again() -> None:
+            for key in unsettled:
+                self.ask_set(key)
+
+        if unsettled:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+
+    def _retry(self, sets: set[str], apps: set[str], fresh: set[str]) -> None:
+        def again() -> None:
+            self._sets |= sets
+            self._apps |= apps
+            self._fresh |= fresh
+            self._wake.set()
+
+        asyncio.get_running_loop().call_later(random.uniform(0.3, 1.0), again)  # noqa: S311 - jitter
+
+    def _sharing(self, sets: set[str], apps: set[str]) -> set[str]:
+        """Sets that read a repository and revision which one of these reads: all see the same commit."""
+        states = self._hub.state
+        reads = {each for key in sets for each in states.set(key).revisions}
+        reads |= {each for key in apps for each in states.app(key).revisions}
+        return {
+            key
+            for key, state in states.sets.items()
+            if key in self._hub.caches.sets and reads & state.revisions.keys()
+        }
