@@ -14,13 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvloop
-
 from agent.config import load_config
 from agent.contract.errors import AxletreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.agent import Agent
 
@@ -65,13 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _MISUSED
     with _no_system_trust():
         from agent.agent import Agent  # noqa: PLC0415 - see there
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory(len(configs))) as runner:
         code = runner.run(serve([Agent(config) for config in configs]))
     if code == _AFRESH:
         for name, value in _ALLOCATOR.items():
             os.environ.setdefault(name, value)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very command line
     return code
+
+
+def _loop_factory(agents: int) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Use uvloop where one process serves many clusters. A single one has little to do, and saves its 2 MB."""
+    if agents == 1:
+        return None
+    import uvloop  # noqa: PLC0415 - see above
+
+    return uvloop.new_event_loop
 
 
 async def serve(agents: Sequence[Agent]) -> int:

@@ -107,6 +107,25 @@ def set_status(
     }
 
 
+def begun_status(current: Mapping[str, Any], *, generation: int, now: str) -> Manifest:
+    """What a set says from the moment that a plan moves something until its children are counted again.
+
+    Written together with the plan: who sees the new commit there must not see the old plan's Healthy beside it.
+    """
+    health = (current.get("health") or {}).get("state") or HealthState.PROGRESSING
+    state = worst((HealthState(health), HealthState.PROGRESSING))
+    if state is not HealthState.PROGRESSING:
+        return {}  # worse than that already, and no plan has mended it yet
+    message = "a new plan begins"
+    conditions = _triple(ready=False, reconciling=True, stalled=False, reason=state.value, message=message)
+    return {
+        "health": {"state": state.value, "message": message},
+        "conditions": merge_conditions(
+            current.get("conditions") or (), conditions, generation=generation, now=now
+        ),
+    }
+
+
 def merge_conditions(
     old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]], *, generation: int, now: str
 ) -> list[Manifest]:

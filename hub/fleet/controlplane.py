@@ -126,7 +126,7 @@ class ControlPlane:
 
     def _spawn(self, commands: dict[str, list[str]]) -> None:
         for name, argv in commands.items():
-            spawn(name, argv, folder=self.layout.run, env=parts.ENVIRONMENT)
+            spawn(name, argv, folder=self.layout.run, env=parts.environment(name))
 
     async def _until(
         self, session: aiohttp.ClientSession, path: str, good: Callable[[int, Any], bool], deadline: float

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hub.fleet.build import cache_root
 from hub.fleet.errors import NotReadyError
 from hub.fleet.layout import LOOPBACK, write
 from hub.fleet.process import end_in_order, log_tail, recorded, spawn
@@ -95,7 +96,7 @@ class Services:
             )
         # -P: what happens to be called `hub` where the command was run is none of ours.
         argv = [sys.executable, "-P", "-m", *module]
-        spawn(name, argv, folder=self.folder, env=_environment(), cwd=self.root)
+        spawn(name, argv, folder=self.folder, env=environment(), cwd=self.root)
 
     async def wait_port(self, service: str, *, seconds: float) -> None:
         """Until the service accepts connections. Raises `NotReadyError` with the end of its log."""
@@ -124,12 +125,23 @@ def agent_of(cluster: str) -> str:
     return f"{AGENT}{cluster}"
 
 
-def _environment() -> dict[str, str]:
-    """This process's own, in which the code is found and no proxy stands before what is on loopback."""
+def environment() -> dict[str, str]:
+    """What a service gets besides the surroundings: the code is found, and no proxy stands before loopback.
+
+    Bytecode is kept, as on an installed system, and outside the checkout: without it each process compiles all of
+    its code at every start, and keeps what that took.
+    """
     kept = [part for name in ("NO_PROXY", "no_proxy") if (part := os.environ.get(name))]
     direct = ",".join(dict.fromkeys([LOOPBACK, "localhost", *kept]))
     paths = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
-    return {"PYTHONUNBUFFERED": "1", "PYTHONPATH": paths, "NO_PROXY": direct, "no_proxy": direct}
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"),
+        "PYTHONPATH": paths,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
 
 
 def _choose_port(taken: set[int]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError, TerminalError
 from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, FINALIZER
+from hub.core.derive import begun_status
 from hub.core.plan import ChildPlan, plan_children, stamp
 from hub.operator import paths
 from hub.operator.writer import changed
@@ -36,6 +37,8 @@ class Draft:
     """Whether it differs from the last plan."""
     urgent: bool
     """Whether anything but the commits' names differs: then it is written before any target."""
+    moves: bool
+    """Whether a child appears, goes, or has another target."""
     touched: set[str]
 
 
@@ -71,18 +74,26 @@ class Drafts:
             "drops": [record.to_json() for record in plan.drops],
             "at": stamp(hub.now()),
         }
-        moved = bool(plan.create or plan.update or plan.drop or targets.changed) or number == 0
+        moves = bool(plan.create or plan.update or plan.drop or targets.changed)
+        moved = moves or number == 0
         new = moved or body["revisions"] != (last.get("revisions") or {})
         body["id"] = number + 1 if new else number
         held = body["held"] != (last.get("held") or [])
         touched = {*targets.touched, *plan.restore, *(drop.key for drop in plan.drop)}
-        return Draft(one, plan, targets, body, new=new or held, urgent=moved or held, touched=touched)
+        return Draft(
+            one, plan, targets, body, new=new or held, urgent=moved or held, moves=moves, touched=touched
+        )
 
     async def publish(self, draft: Draft) -> None:
         """Write the plan on its set."""
         one = draft.one
-        patch = changed((one.obj.get("status") or {}).get("plan"), draft.body)
-        await self._hub.writer.status(self._hub.caches.sets, paths.application_set(one.key), {"plan": patch})
+        obj = self._hub.caches.sets.get(one.key) or one.obj
+        current = obj.get("status") or {}
+        patch: dict[str, Any] = {"plan": changed(current.get("plan"), draft.body)}
+        if draft.moves:
+            generation = int(one.obj["metadata"].get("generation", 0))
+            patch |= begun_status(current, generation=generation, now=stamp(self._hub.now()))
+        await self._hub.writer.status(self._hub.caches.sets, paths.application_set(one.key), patch)
         self._hub.state.set(one.key).plan = draft.body
 
     @staticmethod

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 GAP = 0.25
 """Seconds between two writes of one object while it moves."""
 SPACING = 0.01
+SET_SETTLE = 0.15
+"""Seconds before a set says how far it is: the plan's own write says that it moves."""
 SETTLE = 2.0
 """Seconds before a cluster's counts are written: a release that is through by then costs it no write."""
 RETRY = 1.0
@@ -59,7 +61,7 @@ class Rollups:
     def moved(self, before: AppNode | None, after: AppNode | None) -> None:
         """A node changed: its set's and its cluster's counts move with it."""
         for owner in _count(self._sets, "owner", before, after):
-            self._set_pace.mark(owner, urgent=self._sets[owner].done)
+            self._set_pace.mark(owner, urgent=self._sets[owner].done, after=SET_SETTLE)
         for cluster in _count(self._clusters, "cluster", before, after):
             self._cluster_pace.mark(cluster, after=SETTLE)
         for node in (before, after):
@@ -114,6 +116,8 @@ class Rollups:
             return
         state = self._hub.state.set(key)
         current = obj.get("status") or {}
+        if not (current or state.plan or state.problem):
+            return  # new: its first plan is about to be written
         generation = int(obj["metadata"].get("generation", 0))
         rollup = self._sets.get(key) or SetRollup()
         wanted = set_status(

@@ -8,7 +8,6 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import orjson
@@ -19,7 +18,7 @@ from agent.kube.config import load_kubeconfig
 from hub.fleet import install
 from hub.fleet.controlplane import ControlPlane
 from hub.fleet.process import end_in_order, recorded, spawn
-from hub.fleet.services import HUB, Services
+from hub.fleet.services import HUB, Services, environment
 from hub.gateway.identity import HubIdentity
 from hub.gateway.tokens import create_token
 from tests.bench import requests
@@ -30,6 +29,7 @@ from tests.bench.view import View
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from agent.contract.manifest import Manifest
@@ -38,7 +38,6 @@ NAMESPACE = "bench"
 HUB_PART = "hub"
 """What a meter calls the hub's processes."""
 _ACCOUNT = "bench-deployer"
-_CODE = Path(__file__).resolve().parents[2]
 _TOKEN_LIFE = timedelta(hours=1)
 _START_SECONDS = 60.0
 _GRACE = 15.0
@@ -238,17 +237,11 @@ class Bed:
         if self._profiles is not None:
             self._profiles.mkdir(parents=True, exist_ok=True)
             profiled = ["-m", "cProfile", "-o", str(self._profiles / f"{name}.prof")]
-        direct = "127.0.0.1,localhost"
         spawn(
             name,
             [sys.executable, "-P", *profiled, "-m", *module],
             folder=self._services.folder,
-            env={
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONPATH": str(_CODE),
-                "NO_PROXY": direct,
-                "no_proxy": direct,
-            },
+            env=environment(),
             cwd=self.root,
         )
 

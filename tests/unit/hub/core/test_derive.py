@@ -8,7 +8,7 @@ import pytest
 from agent.contract.health import HealthState, SyncState
 from hub.api.application import ApplicationStatus, SyncMode
 from hub.api.applicationset import ApplicationSetStatus, HealthPolicy
-from hub.core.derive import Problem, application_status, merge_conditions, set_status
+from hub.core.derive import Problem, application_status, begun_status, merge_conditions, set_status
 from hub.core.model import AppNode, Blocker, Observed
 from hub.core.rollup import SetRollup
 
@@ -194,3 +194,17 @@ def test_a_set_that_cannot_be_expanded_is_degraded_however_well_its_last_plan_ru
 def test_held_deletions_are_told() -> None:
     found = set_status(SetRollup().result(), generation=2, planned=True, held=3, now="n")
     assert found["conditions"][0]["message"] == "3 deletions are Held"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("", "Progressing"), ("Healthy", "Progressing"), ("Progressing", "Progressing"), ("Degraded", None)],
+)
+def test_a_plan_that_moves_something_is_not_healthy_from_its_first_moment(
+    before: str, after: str | None
+) -> None:
+    current = {"health": {"state": before}} if before else {}
+    found = begun_status(current, generation=2, now="2026-02-02T00:00:00Z")
+    assert found.get("health", {}).get("state") == after
+    if after is not None:
+        assert conditions(found) == ("False", "True", "False", "Progressing")
