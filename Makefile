@@ -1,6 +1,7 @@
 # Everything is made by these targets; nothing needs to be installed by hand first but Python, git and make.
 SHELL := /bin/bash
 VENV := .venv
+EFFORT ?= 50
 AXLE := $(VENV)/bin/axle
 STAMP := $(VENV)/.installed
 
@@ -33,7 +34,7 @@ bench: $(STAMP) ## measure, and print the figures beside their targets
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
 
 soak: $(STAMP) ## long randomised runs
-	@$(VENV)/bin/python -m pytest -q tests/unit --hypothesis-profile=soak -p no:timeout
+	@AXLETREE_EFFORT=$(EFFORT) $(VENV)/bin/python -m pytest -q tests/unit -m hypothesis --timeout=0
 
 e2e-kind: $(STAMP) ## the sample on kind clusters; needs Docker and kind
 	@$(AXLE) up --provider kind && $(AXLE) wait axletree-system/root --for Healthy --timeout 10m; \

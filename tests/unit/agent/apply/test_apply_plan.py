@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.apply.inventory import EMPTY, Entry, Inventory
@@ -16,6 +16,7 @@ from agent.apply.plan import Fate, Memory, Step, Unseen, plan_object, prune_verd
 from agent.apply.prepare import Desired, identity, prepare
 from agent.contract.manifest import ObjectRef
 from agent.contract.names import ANNOTATION_KEEP, APPLYSET_PART_OF
+from tests.effort import effort
 
 MANAGER, APPLYSET = "axletree-test", "applyset-x-v1"
 
@@ -152,7 +153,7 @@ BUNDLES = st.lists(OBJECTS, max_size=3, unique_by=lambda obj: obj["metadata"]["n
 )
 
 
-@settings(max_examples=150, deadline=None)
+@effort(150)
 @given(
     history=st.lists(BUNDLES, min_size=1, max_size=3),
     watched=st.booleans(),
@@ -180,7 +181,7 @@ def test_a9_plan_of_applied_plan_is_nothing(
     assert agent.server.objects.keys() == {item.ref for item in last} == agent.inventory.entries.keys()
 
 
-@settings(max_examples=100, deadline=None)
+@effort(100)
 @given(BUNDLES, st.data())
 def test_a_change_of_what_we_own_is_always_noticed(bundle: list[Desired], data: st.DataObject) -> None:
     agent = Agent(Server())

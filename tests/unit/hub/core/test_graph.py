@@ -7,13 +7,14 @@ from typing import Any
 
 import networkx as nx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.health import HealthState, SyncState
 from hub.api.application import Dependency, Scope
 from hub.core.graph import AppGraph, title
 from hub.core.model import AppNode, ClusterView, Observed
+from tests.effort import effort
 
 
 def dep(**fields: Any) -> Dependency:
@@ -242,7 +243,7 @@ def _means(edge: Dependency, one: AppNode, other: AppNode, rings: dict[str, str]
     return other.labels["app"] != "a"
 
 
-@settings(max_examples=150, deadline=None)
+@effort(150)
 @given(_changes)
 def test_however_it_came_about_the_graph_is_what_its_nodes_say(changes: list[Any]) -> None:
     graph = AppGraph()

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -15,6 +14,7 @@ from hub.api.project import ProjectSpec
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, Blocker, ClusterView, Fleet, Observed
 from hub.core.rollout import Release, after_of, blockers, decide, why_root
+from tests.effort import effort
 
 _TRUSTED = ProjectSpec(trusted=True)
 
@@ -427,4 +427,4 @@ class Releases(RuleBasedStateMachine):
 
 
 TestI6NoEdgeIsEverViolated = Releases.TestCase
-TestI6NoEdgeIsEverViolated.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestI6NoEdgeIsEverViolated.settings = effort(100, steps=40)

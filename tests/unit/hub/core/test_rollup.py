@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.health import HealthState, SyncState
 from hub.api.applicationset import HealthPolicy, SetHealth
 from hub.core.model import AppNode, Observed
 from hub.core.rollup import SetRollup, child_health, root_health
+from tests.effort import effort
 
 H = HealthState
 
@@ -131,7 +132,7 @@ _children = st.dictionaries(
 )
 
 
-@settings(deadline=None)
+@effort(100)
 @given(
     st.lists(_children, min_size=1, max_size=6),
     st.sets(st.sampled_from(("eu1", "eu2"))),
