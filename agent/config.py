@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 from agent.contract.errors import TerminalError
 from agent.contract.token import JoinToken
 from agent.contract.wire import HEARTBEAT_SECONDS, Name
+from agent.kube.document import read_document
 
 
 class ConfigInvalid(TerminalError):
@@ -80,13 +81,11 @@ class AgentConfig(BaseModel):
 
 def load_config(path: Path) -> AgentConfig:
     """Read one file. Raises `ConfigInvalid`, which names fields and never values: one is a secret."""
-    from agent.kube.yaml import YamlError, load_value  # noqa: PLC0415 - not needed by embedded agents
-
     try:
-        return AgentConfig.model_validate(load_value(path.read_bytes(), source=str(path)))
+        return AgentConfig.model_validate(read_document(path.read_bytes(), source=str(path)))
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror or error}") from error
-    except YamlError as error:
+    except TerminalError as error:
         raise ConfigInvalid(str(error)) from error
     except ValidationError as error:
         problems = "; ".join(

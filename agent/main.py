@@ -12,21 +12,23 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+import uvloop
 
 from agent.config import load_config
 from agent.contract.errors import AxletreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.agent import Agent
 
 logger = logging.getLogger("agent")
 
 _OK, _FAILED, _MISUSED, _AFRESH = 0, 1, 2, 3
-_ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""glibc: one heap, which gives back what a burst took. One thread does all the work here."""
+_LEAN = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "PYTHONOPTIMIZE": "2"}
+"""One heap, which gives back what a burst took, since one thread does all the work here; and no docstrings in it."""
 
 
 class JsonLines(logging.Formatter):
@@ -47,6 +49,9 @@ class JsonLines(logging.Formatter):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. The exit code is 0 after a clean stop, 1 after a failure, 2 for misuse."""
+    if argv is None and not _LEAN.keys() <= os.environ.keys():
+        os.environ.update({name: value for name, value in _LEAN.items() if name not in os.environ})
+        _again()
     parser = argparse.ArgumentParser(prog="axle-agent", description="The pull agent of an Axletree spoke.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="serve one or more clusters until SIGTERM")
@@ -63,22 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _MISUSED
     with _no_system_trust():
         from agent.agent import Agent  # noqa: PLC0415 - see there
-    with asyncio.Runner(loop_factory=_loop_factory(len(configs))) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(serve([Agent(config) for config in configs]))
     if code == _AFRESH:
-        for name, value in _ALLOCATOR.items():
-            os.environ.setdefault(name, value)
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very command line
+        _again()
     return code
 
 
-def _loop_factory(agents: int) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Use uvloop where one process serves many clusters. A single one has little to do, and saves its 2 MB."""
-    if agents == 1:
-        return None
-    import uvloop  # noqa: PLC0415 - see above
-
-    return uvloop.new_event_loop
+def _again() -> NoReturn:
+    """Start this very command line afresh, in the same process."""
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - our own
 
 
 async def serve(agents: Sequence[Agent]) -> int:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from agent.contract.errors import TerminalError
-from agent.kube.yaml import load_value
+from agent.kube.document import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,7 @@ def load_kubeconfig(path: Path, *, context: str | None = None) -> KubeConfig:
     Raises `KubeconfigError` for what is missing or malformed, `CredentialPluginUnsupported` for plugins.
     """
     try:
-        document = load_value(path.read_bytes(), source=str(path))
+        document = read_document(path.read_bytes(), source=str(path))
     except OSError as error:
         raise KubeconfigError(f"kubeconfig {path}: {error.strerror or error}") from error
     if not isinstance(document, dict):
