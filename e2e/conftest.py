@@ -23,7 +23,7 @@ from e2e.rig import Rig  # noqa: E402
 from e2e.view import Change, View  # noqa: E402
 from e2e.words import APPS, ROOT, SETS, status  # noqa: E402
 from hub.fleet import fleets, install  # noqa: E402
-from hub.fleet.local import LocalFleet, spokes  # noqa: E402
+from hub.fleet.local import LocalFleet, Pace, spokes  # noqa: E402
 from hub.fleet.names import HUB  # noqa: E402
 from hub.fleet.provider import Provider  # noqa: E402
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _PREFIX = "axletree-e2e-"
 _OWNER = "owner.lock"
 _FIRST_SECONDS = 120.0
+_PACE = Pace(heartbeat=3.0, stale_after=12.0, lease=6.0)
+"""A hub that was killed is succeeded, and silence is noticed sooner than usual.
+
+Four heartbeats must be lost for that, so that a busy machine is not silent."""
 _CLOSING_SECONDS = 0.25
 """TLS connections that were cut off in the middle need a moment before their loop may end."""
 
@@ -64,11 +68,38 @@ def deployed() -> Iterator[Deployed]:
         folder = Path(text)
         with (folder / _OWNER).open("w") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX)  # for as long as this session lives
-            fleet = LocalFleet(folder / "home")
+            fleet = LocalFleet(folder / "home", pace=_PACE)
             try:
                 yield asyncio.run(_deploy(fleet))
             finally:
                 asyncio.run(fleet.down())
+
+
+@pytest.fixture
+def spent(deployed: Deployed) -> Iterator[Path]:
+    """The home of a green fleet that the test itself may end: such a test is the session's last.
+
+    A fleet that was found running is nobody's to end: there the test gets one of its own.
+    """
+    if "AXLETREE_E2E_HOME" not in os.environ:
+        asyncio.run(_make_green(deployed))
+        yield deployed.fleet.root
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as text,
+        (Path(text) / _OWNER).open("w") as owner,
+    ):
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        fleet = LocalFleet(Path(text) / "home")
+        try:
+            yield fleet.root
+        finally:
+            asyncio.run(fleet.down())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever ends the fleet comes last, whatever its file is called."""
+    items.sort(key=lambda item: "spent" in getattr(item, "fixturenames", ()))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -99,6 +130,12 @@ async def _deploy(fleet: LocalFleet) -> Deployed:
             found = Deployed(fleet, list(view.log), _digests(view))
     await asyncio.sleep(_CLOSING_SECONDS)
     return found
+
+
+async def _make_green(deployed: Deployed) -> None:
+    async with Rig.on(deployed.fleet, deployed.digests) as made:
+        await recover(made)
+    await asyncio.sleep(_CLOSING_SECONDS)
 
 
 async def _adopt(fleet: LocalFleet) -> Deployed:

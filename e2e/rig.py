@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError
-from agent.contract.names import AGENT_NAMESPACE, ANNOTATION_REFRESH, APPLYSET_PART_OF, LABEL_SET
+from agent.contract.names import AGENT_NAMESPACE, ANNOTATION_REFRESH, APPLYSET_PART_OF, LABEL_SET, LABEL_STATE
 from e2e import words
 from e2e.git import Checkout
 from e2e.view import View
@@ -184,7 +184,11 @@ class Rig:
     # -- the spokes
 
     async def versions(self, cluster: str, *, agent: bool = False) -> Versions:
-        """Every object that the agent applied there; with `agent`, what it keeps for itself, too."""
+        """Every object that the agent applied there; with `agent`, what it keeps for itself, too.
+
+        Of that only what is kept at once. The assignment and inventories that grew no wider are written some time
+        after the rush that they came in, so that a look right after an earlier test would see that as a change.
+        """
         client = self.spokes[cluster].client
         found: Versions = {}
         for path in _SPOKE_KINDS:  # none of which copies labels from another
@@ -192,9 +196,14 @@ class Rig:
                 listing = await client.list(path, label_selector=APPLYSET_PART_OF)
                 found |= {_ref(obj): words.version(obj) for obj in listing.items}
         if agent:
-            secrets = await client.list(f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets")
-            found |= {_ref(obj): words.version(obj) for obj in secrets.items}
+            found |= await self.secrets(cluster, label_selector=f"{LABEL_STATE} in (app,identity)")
         return found
+
+    async def secrets(self, cluster: str, *, label_selector: str = LABEL_STATE) -> Versions:
+        """What the agent keeps there for itself."""
+        path = f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets"
+        listing = await self.spokes[cluster].client.list(path, label_selector=label_selector)
+        return {_ref(obj): words.version(obj) for obj in listing.items}
 
     async def settled(self) -> dict[str, Versions]:
         """The versions on every spoke, once two looks give the same: controllers have done their part."""
@@ -205,7 +214,7 @@ class Rig:
                 if now == before:
                     return now
                 before = now
-                await asyncio.sleep(1.2)  # longer than an agent may put off a write
+                await asyncio.sleep(1.0)
 
     # -- faults
 
@@ -216,6 +225,10 @@ class Rig:
         async with asyncio.timeout(10):
             while process.alive():  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
+
+    async def stop_agent(self, cluster: str) -> None:
+        """SIGTERM: it keeps what it has put off, and ends."""
+        await self.fleet.services.stop(frozenset({agent_of(cluster)}))
 
     async def kill_hub(self) -> None:
         await self.kill(HUB_SERVICE)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e.order import releases
-from e2e.rig import PROD
-from e2e.words import DEPLOYMENTS, ROOT, SETS, condition, image, status
+from e2e.rig import PROD, SPOKES
+from e2e.words import CONFIG_MAPS, DEPLOYMENTS, ROOT, SETS, condition, image, status
 
 if TYPE_CHECKING:
     from e2e.rig import Rig
@@ -98,6 +99,110 @@ async def test_a_template_error_freezes_that_set_at_its_last_plan(rig: Rig) -> N
             assert _moved(rig, key) == ("backend" not in key), "what was committed meanwhile goes out"
 
     await rig.hub.eventually(healed)
+
+
+@dataclass(frozen=True)
+class Slip:
+    """One wrong line in `root/shop.yaml`, and what people have to be told."""
+
+    reason: str
+    old: str
+    new: str
+    parts: tuple[str, ...]
+    final: bool = True
+    """Whether only a commit helps; a repository may come back by itself."""
+    allowed: str = ""
+    """A repository that the Project is told of in the same commit."""
+
+
+_SOURCE = "/fleet.git\n              revision"
+"""Where the generator reads, and not where the template points to."""
+
+
+SLIPS = (
+    Slip(
+        "UnknownCluster",
+        'cluster: "{{ cluster.name }}"',
+        'cluster: "{{ cluster.name }}-gone"',
+        ("spec.cluster", "eu1-gone", "params:", '"basename": "'),
+    ),
+    Slip("UnknownClusterSet", "clusterSet: prod", "clusterSet: prud", ("generators[0]", '"prud"')),
+    Slip(
+        "DuplicateName",
+        'name: "{{ path.basename }}-{{ cluster.name }}"',
+        'name: "{{ path.basename }}"',
+        ("backend", "eu1", "us1"),
+    ),
+    Slip(
+        "RevisionNotFound",
+        "revision: main\n              dir",
+        "revision: mian\n              dir",
+        ("mian",),
+    ),
+    Slip("RepositoryNotAllowed", _SOURCE, _SOURCE.replace("fleet", "float"), ("float.git",)),
+    Slip(
+        "RepositoryDenied",
+        _SOURCE,
+        _SOURCE.replace("fleet", "float"),
+        ("float.git",),
+        allowed="float.git",
+        final=False,
+    ),
+)
+
+
+@pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.reason)
+async def test_a_set_that_cannot_be_expanded_says_why_and_keeps_its_last_plan(rig: Rig, slip: Slip) -> None:
+    before = {key: status(app, "sync") for key, app in rig.children("shop/shop").items()}
+    plan = status(rig.set("shop/shop"), "plan")
+    spokes = {cluster: await rig.versions(cluster) for cluster in PROD}
+    playground = "dev/playground/playground.yaml"
+    files = {
+        "root/shop.yaml": rig.checkout.changed("root/shop.yaml", slip.old, slip.new),
+        playground: rig.checkout.changed(playground, 'debug: "true"', 'debug: "false"'),
+    }
+    if slip.allowed:
+        url = rig.checkout.url
+        both = f'"{url}", "{url.rpartition("/")[0]}/{slip.allowed}"'
+        files["root/shop-project.yaml"] = rig.checkout.changed("root/shop-project.yaml", f'"{url}"', both)
+    commit = await rig.commit("A slip", files)
+
+    def told() -> None:
+        shop = rig.set("shop/shop")
+        ready, stalled = condition(shop, "Ready"), condition(shop, "Stalled")
+        assert (ready["status"], ready["reason"]) == ("False", slip.reason), ready
+        assert stalled["status"] == ("True" if slip.final else "False"), stalled
+        for part in ("shop/shop", *slip.parts):
+            assert part in ready["message"], ready["message"]
+        rig.planned("dev/dev", commit)
+        rig.planned("platform/platform", commit)
+        rig.live("dev/playground-lab1")
+        assert _moved(rig, "dev/playground-lab1"), "other sets go on"
+
+    await rig.hub.eventually(told)
+    assert status(rig.set("shop/shop"), "plan") == plan, "the last good plan stays"
+    assert {key: status(app, "sync") for key, app in rig.children("shop/shop").items()} == before
+    assert {cluster: await rig.versions(cluster) for cluster in PROD} == spokes
+
+
+async def test_a_path_that_is_missing_stalls_the_child_that_names_it_and_what_runs_goes_on(rig: Rig) -> None:
+    await rig.replace(
+        "A wrong path", "root/platform.yaml", "path: platform", "path: platform/{{ cluster.name }}"
+    )
+
+    def told() -> None:
+        for cluster in SPOKES:
+            app = rig.app(f"platform/platform-{cluster}")
+            stalled = condition(app, "Stalled")
+            assert stalled["status"] == "True", status(app, "conditions")
+            assert f"platform/{cluster}" in stalled["message"], stalled["message"]
+            assert status(app, "sync", "live") == rig.digests[f"platform/platform-{cluster}"]
+        assert condition(rig.set("platform/platform"), "Ready")["status"] == "False"
+        assert status(rig.set("shop/shop"), "health", "state") == "Healthy", "other sets go on"
+
+    await rig.hub.eventually(told)
+    for cluster in SPOKES:
+        assert rig.spokes[cluster].get(CONFIG_MAPS, "platform/cluster-info") is not None
 
 
 async def test_what_is_stalled_at_a_set_is_told_at_the_root(rig: Rig) -> None:

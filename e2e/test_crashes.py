@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,22 +18,30 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
 CONFIG = "shop-frontend/frontend"
+_PUT_OFF_SECONDS = 7.0
+"""Longer than an agent may put off what it writes for itself about what runs."""
+_STALE_SECONDS = 120.0
 
 
 async def test_a_killed_agent_starts_again_and_writes_nothing(rig: Rig) -> None:
-    before = await rig.settled()
-    boot = status(rig.app("shop/frontend-eu1"), "observed", "boot")
-
-    await rig.kill_agent("eu1")
+    """Neither to its cluster nor for itself. What it does first after a start is seen by what it corrects."""
+    await rig.stop_agent("eu1")  # what it had put off is kept
     rig.start_agent("eu1")
+    await _edit_is_corrected(rig, "first")
+    await rig.kill_agent("eu1")
+    before = await rig.versions("eu1") | await rig.secrets("eu1")
+    mark = len(rig.hub.log)
 
-    def reported() -> None:
-        for key in ("platform/platform-eu1", *(f"shop/{app}-eu1" for app in SHOP)):
-            assert status(rig.app(key), "observed", "boot") != boot, f"{key} has not been reported anew"
-        rig.green()
+    rig.start_agent("eu1")
+    await _edit_is_corrected(rig, "second")
+    await asyncio.sleep(_PUT_OFF_SECONDS)
 
-    await rig.hub.eventually(reported)
-    assert await rig.settled() == before
+    after = await rig.versions("eu1") | await rig.secrets("eu1")
+    edited = f"ConfigMap {CONFIG}"
+    assert before.pop(edited) != after.pop(edited)
+    assert after == before
+    assert releases(rig.hub.log[mark:]) == []
+    await rig.hub.eventually(rig.green)
 
 
 async def test_an_agent_that_starts_again_corrects_what_changed_meanwhile(rig: Rig) -> None:
@@ -146,10 +155,25 @@ async def test_a_cluster_whose_agent_is_silent_is_not_green(rig: Rig) -> None:
         assert status(rig.set("platform/platform"), "health", "counts") == {"Healthy": 2, "Stale": 1}
         assert status(rig.app("axletree-system/root"), "health", "state") == "Unknown"
 
-    await rig.hub.eventually(stale, seconds=120)
+    await rig.hub.eventually(stale, seconds=_STALE_SECONDS)
     assert status(rig.set("shop/shop"), "health", "state") == "Healthy", "it has no part there"
     rig.start_agent("lab1")
     await rig.hub.eventually(rig.green)
+
+
+async def _edit_is_corrected(rig: Rig, text: str) -> None:
+    """The agent runs: it puts back what someone edits."""
+    view = rig.spokes["eu1"]
+    path = one(CONFIG_MAPS, CONFIG)
+    edited = await view.client.merge_patch(path, {"data": {"url": text}}, field_manager="someone")
+
+    def corrected() -> None:
+        config = view.get(CONFIG_MAPS, CONFIG)
+        assert config is not None
+        assert config["metadata"]["resourceVersion"] != edited["metadata"]["resourceVersion"]
+        assert config["data"]["url"] == "https://shop.eu1.example.com"
+
+    await view.eventually(corrected)
 
 
 def _corrected(rig: Rig) -> None:

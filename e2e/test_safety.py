@@ -64,8 +64,10 @@ async def test_i1_a_namespace_deleted_on_the_hub_deletes_nothing_on_any_spoke(ri
     now = await rig.settled()
     for cluster, versions in before.items():
         assert _objects(now[cluster]) == _objects(versions)
-    shop = rig.set("shop/shop")
-    assert condition(shop, "Ready").get("status") != "True", status(shop, "conditions")
+    stalled = condition(rig.set("shop/shop"), "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "DeletionHeld"), stalled
+    assert "namespace shop is terminating" in stalled["message"]
+    assert len(rig.children("shop/shop")) == 6, "each is held, too"
 
     # A person lets the hub's objects go; the root makes the namespace again, and all is adopted where it runs.
     await recovery.release_namespaces(rig)

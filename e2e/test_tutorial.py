@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import re
 import signal
-import tempfile
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pytest
-
-from hub.fleet.local import LocalFleet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -31,8 +24,6 @@ STAMP = ROOT / ".venv" / ".installed"
 COMMAND_SECONDS = 400.0
 """More than what `axle up` and `axle wait` allow themselves, so that their own words are seen."""
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PREFIX = "axletree-e2e-"
-"""What the other tests' sweep ends, too, if this session is killed."""
 
 
 @dataclass
@@ -116,26 +107,12 @@ class Shell:
         await self._process.wait()
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """The fleet's own folder, gone afterwards with all that ran there, wherever the page stopped."""
-    with (
-        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as text,
-        (Path(text) / "owner.lock").open("w") as owner,
-    ):
-        fcntl.flock(owner, fcntl.LOCK_EX)
-        folder = Path(text) / "home"
-        try:
-            yield folder
-        finally:
-            asyncio.run(LocalFleet(folder).down())
-
-
 @pytest.mark.fleet
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not STAMP.exists(), reason="`make up` would install: run `make` first")
-def test_the_tutorial_works_as_it_is_written(home: Path) -> None:
-    asyncio.run(_follow(home))
+def test_the_tutorial_works_as_it_is_written(spent: Path) -> None:
+    """On the session's fleet: `make up` says the same of one that runs, and ends with `make down`."""
+    asyncio.run(_follow(spent))
 
 
 async def _follow(home: Path) -> None:

@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING
 import orjson
 
 from agent.kube.client import RestClient
+from hub.fleet.tools import find_programs
+from hub.gateway.admission import admission_key
 from hub.gateway.identity import HubIdentity
 from hub.gateway.server import Gateway, GatewayContext
-from hub.operator import handlers
+from hub.hosts.ask import Asker
+from hub.hosts.objects import KubeObjects
+from hub.operator import admission, handlers
 from hub.operator.caches import Caches
+from hub.operator.collector import Collector
 from hub.operator.context import HubContext
 from hub.operator.controller import Controller
+from hub.operator.fleetview import FleetView
 from hub.operator.lease import Leader, LeadershipLost
 from hub.operator.state import State
 from hub.operator.writer import Writer
 from hub.render.pool import WorkerPool
 from hub.render.renderer import Renderer
+from hub.sources.charts import ChartRepositories
 from hub.sources.credentials import GitCredentials
+from hub.sources.dispatch import Sources
 from hub.sources.git import GitSource
 from hub.store.disk import DiskStore
 from hub.store.index import RenderIndex
@@ -30,6 +38,7 @@ from hub.store.index import RenderIndex
 if TYPE_CHECKING:
     from agent.kube.config import KubeConfig
     from hub.operator.settings import HubSettings
+    from hub.sources.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +98,22 @@ class Hub:
     async def _term(self, client: RestClient, identity: HubIdentity, store: DiskStore) -> None:
         caches = Caches(client)
         index = RenderIndex(self._settings.data_dir / "renders.sqlite")
-        source = GitSource(
-            self._settings.data_dir / "git",
-            credentials=lambda url: GitCredentials.of(caches.credentials.values()).match(url),
-            interval=self._settings.poll_interval,
+        data_dir, interval = self._settings.data_dir, self._settings.poll_interval
+
+        def credentials(url: str) -> Credentials | None:
+            return GitCredentials.of(caches.credentials.values()).match(url)
+
+        source = Sources(
+            git=GitSource(data_dir / "git", credentials=credentials, interval=interval),
+            charts=ChartRepositories(data_dir / "charts", credentials=credentials, interval=interval),
         )
-        pool = WorkerPool(size=self._settings.workers, memory_mb=self._settings.worker_memory_mb)
+        pool = WorkerPool(
+            size=self._settings.workers,
+            memory_mb=self._settings.worker_memory_mb,
+            programs=find_programs(),
+        )
         pool.start()
+        asker = Asker(KubeObjects(client, caches.credentials.get), clock=asyncio.get_running_loop().time)
         try:
             context = HubContext(
                 settings=self._settings,
@@ -110,15 +128,30 @@ class Hub:
                 hub_id=identity.hub_id,
                 epoch=identity.epoch,
                 now=_now,
-                since=_now(),
+                fleet_view=FleetView(caches, now=_now, stale_after=self._settings.stale_after, since=_now()),
                 resend=self.gateway.resend if self.gateway is not None else _nobody,
+                asker=asker,
             )
             controller = self.controller = Controller(context)
+            if self.gateway is not None:
+                self.gateway.refuse = controller.refusal
+                await admission.register(
+                    client,
+                    url=self.gateway.url,
+                    key=admission_key(identity.digest_key),
+                    ca_pem=identity.ca_pem,
+                )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
                 tasks.create_task(handlers.run(controller, self._config), name="kopf")
                 tasks.create_task(controller.run(), name="controller")
+                tasks.create_task(asker.watch(controller.plans.ask_set), name="asker")
+                collector = Collector(caches, context.state, store, index)
+                tasks.create_task(collector.run(), name="collector")
         finally:
+            if self.gateway is not None:
+                self.gateway.refuse = None
+            await asker.close()
             await pool.close()
             await source.close()
             index.close()

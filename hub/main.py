@@ -48,6 +48,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--poll-interval", type=float, default=180.0, help="seconds between fetches of Git")
     parser.add_argument("--stale-after", type=float, default=60.0, help="seconds of silence until Stale")
+    parser.add_argument(
+        "--lease-seconds", type=float, default=15.0, help="until another process leads after one that crashed"
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser.parse_args(argv)
 
@@ -60,6 +63,7 @@ def settings_of(args: argparse.Namespace) -> HubSettings:
         public_hosts=tuple(dict.fromkeys([args.host, "127.0.0.1", "localhost", *args.public_host])),
         poll_interval=args.poll_interval,
         stale_after=args.stale_after,
+        lease_seconds=args.lease_seconds,
         identity=f"{socket.gethostname()}-{os.getpid()}",
     )
 

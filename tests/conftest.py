@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis.internal.observability  # noqa: F401 - see below
 import pytest
 
 from hub.fleet.build import Printer, ensure_binary
@@ -21,6 +22,9 @@ from hub.fleet.controlplane import ControlPlane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The line with hypothesis: pytest would load that at the end of a run, and CPython 3.11 takes two parses at once, one
+# of them in a thread that still ends, for a recursion that went wrong.
 
 _NUMBERS = itertools.count()
 _PREFIX = "axletree-test-"
@@ -57,6 +61,12 @@ def api_server(controlplane_binary: Path) -> Iterator[ControlPlane]:
 def workload_cluster(controlplane_binary: Path) -> Iterator[ControlPlane]:
     """A cluster on which Deployments become Available and Jobs complete: `.kubeconfig_path`, `.url`."""
     yield from _running("workload", controlplane_binary, workloads=True)
+
+
+@pytest.fixture(scope="module")
+def own_server(controlplane_binary: Path) -> Iterator[ControlPlane]:
+    """An API server that no other module's tests write to, for what looks at all of it."""
+    yield from _running("own", controlplane_binary, workloads=False)
 
 
 @pytest.fixture

@@ -33,3 +33,21 @@ class InventoryCorrupt(TerminalError):
     """An inventory that cannot be read. It is not an empty one: nothing may be concluded from it."""
 
     reason = "InventoryCorrupt"
+
+
+class DependsOnCycle(TerminalError):
+    """Objects of the bundle depend on each other in a circle, so that none can be first."""
+
+    reason = "DependsOnCycle"
+
+
+class HookConflict(TerminalError):
+    """A hook's name is taken by an object that the app did not make."""
+
+    reason = "HookConflict"
+
+
+class HookFailed(TerminalError):
+    """A hook ran and failed. It is not run again in the same release."""
+
+    reason = "HookFailed"

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from agent.apply.definitions import wait_established
 from agent.apply.errors import DuplicateObject, NamespaceOnClusterScoped, ServiceAccountMissing
-from agent.apply.failures import NAMESPACE_MISSING, explain
+from agent.apply.failures import NAMESPACE_MISSING
 from agent.apply.inventory import Entry
+from agent.apply.options import options_of
 from agent.apply.order import Stage, stages
 from agent.apply.plan import Unseen, to_prune
 from agent.apply.prepare import CRD, JOB, NAMESPACE, Desired, declared_scopes, identity, prepare
 from agent.apply.prune import Pruner
 from agent.apply.result import Action, ApplyResult, ChangeEntry, Drift
+from agent.apply.round import Gate, Round, View, blocked_entry, failed_entry, not_healthy
+from agent.apply.waves import steps
 from agent.apply.writer import Writer
 from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.manifest import GroupKind, ObjectRef
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from agent.kube.discovery import RestMapper
 
 Save: TypeAlias = "Callable[[Inventory], Awaitable[None]]"
-View: TypeAlias = "Callable[[ObjectRef], Live]"
 
 _FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 _PATIENCE = 10.0
@@ -50,21 +51,6 @@ _PATIENCE = 10.0
 def unknown(_: ObjectRef) -> Live:
     """The view of someone who watches nothing."""
     return Unseen.UNKNOWN
-
-
-@dataclass(slots=True)
-class _Round:
-    """What one round knows; it ends with it."""
-
-    policy: ApplyPolicy
-    inventory: Inventory
-    view: View
-    impersonate: str | None
-    deadline: float
-    defined: frozenset[GroupKind]
-    entries: list[ChangeEntry] = field(default_factory=list)
-    no_namespace: dict[str, str] = field(default_factory=dict)
-    no_definition: dict[GroupKind, str] = field(default_factory=dict)
 
 
 class Applier:
@@ -110,16 +96,20 @@ class Applier:
         deadline: float,
         view: View = unknown,
         elsewhere: AbstractSet[ObjectRef] = frozenset(),
+        gate: Gate | None = None,
     ) -> ApplyResult:
         """Make live what the bundle says. `elsewhere`: objects that other apps here want, never pruned.
 
-        Raises `ObjectInvalid`, `NamespaceOnClusterScoped`, `DuplicateObject` or `ServiceAccountMissing`
-        before any write; what `save` raises passes through. All else is in the result.
+        `gate` judges objects: with it, a step of the bundle begins when all of those before it are Healthy, and what
+        it waits for is the result's `waiting`; without it, steps are an order and nothing is waited for.
+        Raises `ObjectInvalid`, `NamespaceOnClusterScoped`, `DuplicateObject`, `DependsOnCycle` or
+        `ServiceAccountMissing` before any write; what `save` raises passes through. All else is in the result.
         """
         if not objects and inventory.entries and not policy.allow_empty:
             return ApplyResult((), inventory, ok=True, held="EmptyBundle")
         desired, unresolved = await self._prepare(objects, policy)
-        round_ = _Round(
+        ordered = steps(desired)
+        round_ = Round(
             policy=policy,
             inventory=inventory.union(Entry(item.ref, item.version) for item in desired),
             view=view,
@@ -134,18 +124,19 @@ class Applier:
             saved = round_.inventory
         if policy.create_namespace:
             await self._own_namespace(round_, desired)
-        for stage, items in stages(desired, kind=lambda item: item.ref.group_kind):
-            await self._stage(round_, stage, items)
+        waiting = await self._steps(round_, ordered, gate)
         after = round_.inventory.updated(self._applied(round_, desired))
         ok = not any(entry.action is Action.FAILED for entry in round_.entries)
         pending: set[ObjectRef] = set()
-        if ok and policy.prune:
+        if ok and policy.prune and not waiting:
             wanted = {item.ref for item in desired}
             after, pending = await self._prune(round_, after, wanted=wanted, elsewhere=elsewhere)
             ok = not any(entry.action is Action.FAILED for entry in round_.entries)
         if after != saved:
             await save(after)
-        return ApplyResult(tuple(round_.entries), after, ok=ok, pending=tuple(sorted(pending)))
+        return ApplyResult(
+            tuple(round_.entries), after, ok=ok, pending=tuple(sorted(pending)), waiting=waiting
+        )
 
     async def delete_all(
         self,
@@ -161,7 +152,7 @@ class Applier:
         Raises `ServiceAccountMissing` before any write.
         """
         impersonate = await self._identity(policy.service_account)
-        round_ = _Round(policy, inventory, unknown, impersonate, deadline, frozenset())
+        round_ = Round(policy, inventory, unknown, impersonate, deadline, frozenset())
         after, pending = await self._prune(round_, inventory, wanted=frozenset(), elsewhere=elsewhere)
         if after != inventory:
             await save(after)
@@ -224,7 +215,7 @@ class Applier:
         for obj, ref in zip(objects, refs, strict=True):
             namespaced = scopes[obj["apiVersion"], ref.kind]
             if isinstance(namespaced, AxletreeError):
-                unresolved.append(_failed(ref, namespaced))
+                unresolved.append(failed_entry(ref, namespaced))
                 continue
             if ref.namespace and not namespaced:
                 raise NamespaceOnClusterScoped(
@@ -236,7 +227,10 @@ class Applier:
                 scoped = ref
             if scoped in desired:
                 raise DuplicateObject(f"{scoped} is in the bundle twice")
-            desired[scoped] = prepare(obj, ref=scoped, applyset=self._applyset, app=self._app)
+            options = options_of(obj, scoped, policy)
+            desired[scoped] = prepare(
+                obj, ref=scoped, applyset=self._applyset, app=self._app, options=options
+            )
         return list(desired.values()), unresolved
 
     async def _scopes(self, objects: Sequence[Manifest]) -> dict[tuple[str, str], bool | AxletreeError]:
@@ -279,6 +273,19 @@ class Applier:
             await self._exists(service_account)
         return f"system:serviceaccount:{self._agent_namespace}:{service_account}"
 
+    async def identity(self, policy: ApplyPolicy) -> str | None:
+        """The user to write as beside a round. Raises `ServiceAccountMissing`."""
+        if policy.service_account is None:
+            return None
+        await self._exists(policy.service_account)
+        return f"system:serviceaccount:{self._agent_namespace}:{policy.service_account}"
+
+    async def own_namespace(self, policy: ApplyPolicy) -> None:
+        """Make the app's namespace before its first round, where the agent is to make it."""
+        if policy.create_namespace and policy.namespace not in self._namespaces:
+            await self._ensure_namespace(policy.namespace)
+            self._namespaces.add(policy.namespace)
+
     async def _exists(self, service_account: str) -> None:
         path = f"/api/v1/namespaces/{self._agent_namespace}/serviceaccounts/{service_account}"
         try:
@@ -290,7 +297,7 @@ class Applier:
                 f"ServiceAccount {self._agent_namespace}/{service_account} does not exist on this cluster"
             ) from error
 
-    async def _own_namespace(self, round_: _Round, desired: Sequence[Desired]) -> None:
+    async def _own_namespace(self, round_: Round, desired: Sequence[Desired]) -> None:
         """Make the app's namespace, with the agent's own rights. It is nobody's member and is never pruned."""
         name = round_.policy.namespace
         ref = ObjectRef("", "Namespace", "", name)
@@ -303,7 +310,7 @@ class Applier:
         try:
             await self._ensure_namespace(name)
         except AxletreeError as error:
-            round_.entries.append(_failed(ref, error))
+            round_.entries.append(failed_entry(ref, error))
             round_.no_namespace[name] = "it could not be made"
         else:
             self._namespaces.add(name)
@@ -322,7 +329,22 @@ class Applier:
                     return
             raise
 
-    async def _stage(self, round_: _Round, stage: Stage, items: Sequence[Desired]) -> None:
+    async def _steps(self, round_: Round, ordered: Sequence[Sequence[Desired]], gate: Gate | None) -> str:
+        """Apply step by step; gives what the next one waits for."""
+        for number, step in enumerate(ordered):
+            for stage, items in stages(step, kind=lambda item: item.ref.group_kind):
+                await self._stage(round_, stage, items)
+            later = [item for each in ordered[number + 1 :] for item in each]
+            held = not_healthy(round_, {item.ref for item in step}, gate) if gate and later else ""
+            if held:
+                round_.entries.extend(
+                    ChangeEntry(item.ref, Action.SKIPPED, "WaveWaiting", f"waits for {held}")
+                    for item in later
+                )
+                return held
+        return ""
+
+    async def _stage(self, round_: Round, stage: Stage, items: Sequence[Desired]) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._one(round_, item)) for item in items]
         for item, task in zip(items, tasks, strict=True):
@@ -336,8 +358,8 @@ class Applier:
                 for kind in declared_scopes([item.manifest]):
                     round_.no_definition[kind] = entry.reason
 
-    async def _one(self, round_: _Round, item: Desired) -> ChangeEntry:
-        blocked = _blocked(round_, item.ref)
+    async def _one(self, round_: Round, item: Desired) -> ChangeEntry:
+        blocked = blocked_entry(round_, item.ref)
         if blocked is not None:
             return blocked
         async with self._slots:
@@ -351,12 +373,12 @@ class Applier:
                 # Somebody deleted the namespace that we had made.
                 self._namespaces.discard(policy.namespace)
                 await self._own_namespace(round_, ())
-                entry = _blocked(round_, item.ref) or await self._settle(round_, item)
+                entry = blocked_entry(round_, item.ref) or await self._settle(round_, item)
             if item.ref.group_kind == CRD:
                 entry = await wait_established(self._client, self._mapper, entry, deadline=round_.deadline)
             return entry
 
-    async def _settle(self, round_: _Round, item: Desired) -> ChangeEntry:
+    async def _settle(self, round_: Round, item: Desired) -> ChangeEntry:
         return await self._writer.settle(
             item,
             live=round_.view(item.ref),
@@ -368,7 +390,7 @@ class Applier:
 
     async def _prune(
         self,
-        round_: _Round,
+        round_: Round,
         inventory: Inventory,
         *,
         wanted: AbstractSet[ObjectRef],
@@ -392,7 +414,7 @@ class Applier:
         round_.entries.extend(pruned.entries)
         return inventory.without(moved | pruned.gone), pruned.pending
 
-    def _applied(self, round_: _Round, desired: Iterable[Desired]) -> Iterable[Entry]:
+    def _applied(self, round_: Round, desired: Iterable[Desired]) -> Iterable[Entry]:
         """The inventory's entries after the round, for what is known to exist."""
         by_ref = {item.ref: item for item in desired}
         for change in round_.entries:
@@ -404,26 +426,3 @@ class Applier:
             if change.ref.group_kind == JOB and change.live is not None and job_complete(change.live):
                 done = item.digest
             yield Entry(change.ref, item.version, change.uid, done)
-
-
-def _failed(ref: ObjectRef, error: AxletreeError) -> ChangeEntry:
-    failure = explain(error, ref)
-    return ChangeEntry(
-        ref,
-        Action.FAILED,
-        failure.reason,
-        failure.message,
-        transient=failure.transient,
-        retry_after=failure.retry_after,
-    )
-
-
-def _blocked(round_: _Round, ref: ObjectRef) -> ChangeEntry | None:
-    """Skipped where what it needs has failed: it would only fail in other words."""
-    why = round_.no_namespace.get(ref.namespace) if ref.namespace else None
-    if why is not None:
-        return ChangeEntry(ref, Action.SKIPPED, "NamespaceFailed", f"Namespace {ref.namespace}: {why}")
-    why = round_.no_definition.get(ref.group_kind)
-    if why is not None:
-        return ChangeEntry(ref, Action.SKIPPED, "DefinitionFailed", f"its CRD: {why}")
-    return None

@@ -12,6 +12,7 @@ The format is FieldsV1: https://kubernetes.io/docs/reference/kubernetes-api/comm
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agent.contract.canonical import canonical_json, sha256_hex
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FieldSet: TypeAlias = dict[str, Any]
 _UNTRACKED = frozenset({"apiVersion", "kind"})
 _UNTRACKED_METADATA = frozenset({"name", "namespace"})
-_ABSENT = object()
+ABSENT = object()
 MAX_PATHS = 50
 
 
@@ -76,7 +77,12 @@ def trim(live: Manifest, manager: str) -> Manifest:
 
 
 def last_writer(live: Manifest, manager: str) -> str:
-    """Who else wrote the object last, apart from its status; empty if nobody did since `manager` applied.
+    """Who else wrote the object last: the manager of `last_write`."""
+    return last_write(live, manager)[0]
+
+
+def last_write(live: Manifest, manager: str) -> tuple[str, str]:
+    """(manager, time) of who else wrote the object last, status apart; empty if nobody did since `manager` applied.
 
     Times are whole seconds: one who wrote in the same second as we did counts.
     """
@@ -86,18 +92,19 @@ def last_writer(live: Manifest, manager: str) -> str:
         entry for entry in entries if entry.get("manager") != manager and entry.get("subresource") != "status"
     )
     if last is None or str(last.get("time", "")) < max(ours, default=""):
-        return ""
-    return str(last.get("manager", ""))
+        return "", ""
+    return str(last.get("manager", "")), str(last.get("time", ""))
 
 
 def differences(before: Manifest, after: Manifest, fields: FieldSet) -> tuple[str, ...]:
     """Paths of the field set whose values differ between two live states, at most `MAX_PATHS`."""
-    paths: list[str] = []
-    for path in _differ(before, after, fields, ()):
-        paths.append(_text(path))
-        if len(paths) == MAX_PATHS:
-            break
-    return tuple(paths)
+    return tuple(path for path, _, _ in islice(differing(before, after, fields), MAX_PATHS))
+
+
+def differing(before: Manifest, after: Manifest, fields: FieldSet) -> Iterator[tuple[str, Any, Any]]:
+    """Path and both values of each field of the set that differs; `ABSENT` for one that is not there."""
+    for path, left, right in _differ(before, after, fields, ()):
+        yield _text(path), left, right
 
 
 def project(value: Any, fields: FieldSet) -> Any:
@@ -113,7 +120,7 @@ def project(value: Any, fields: FieldSet) -> Any:
         }
     if isinstance(value, list):
         return [
-            project(item, sub) for key, sub in children for item in value if _selects(key, item, strict=True)
+            project(item, sub) for key, sub in children for item in value if selects(key, item, strict=True)
         ]
     return value
 
@@ -164,31 +171,33 @@ def _compare_lists(
         yield _text(path)
         return
     for key, sub in children.items():
-        wanted = [item for item in desired if _selects(key, item, strict=False)]
-        found = [item for item in live if _selects(key, item, strict=True)]
+        wanted = [item for item in desired if selects(key, item, strict=False)]
+        found = [item for item in live if selects(key, item, strict=True)]
         if len(wanted) != 1 or len(found) != 1:
             yield _text((*path, f"[{key[2:]}]"))
         else:
             yield from _compare(wanted[0], found[0], sub, (*path, f"[{key[2:]}]"))
 
 
-def _differ(before: Any, after: Any, fields: FieldSet, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _differ(
+    before: Any, after: Any, fields: FieldSet, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
     children = [(key, sub) for key, sub in fields.items() if key != "."]
-    if before is _ABSENT and after is _ABSENT:
+    if before is ABSENT and after is ABSENT:
         return
     if isinstance(before, dict) and isinstance(after, dict) and children:
         for key, sub in children:
             name = key[2:]
-            yield from _differ(before.get(name, _ABSENT), after.get(name, _ABSENT), sub, (*path, name))
+            yield from _differ(before.get(name, ABSENT), after.get(name, ABSENT), sub, (*path, name))
     elif isinstance(before, list) and isinstance(after, list) and children:
         for key, sub in children:
             left, right = (
-                next((item for item in items if _selects(key, item, strict=True)), _ABSENT)
+                next((item for item in items if selects(key, item, strict=True)), ABSENT)
                 for items in (before, after)
             )
             yield from _differ(left, right, sub, (*path, f"[{key[2:]}]"))
-    elif before is _ABSENT or after is _ABSENT or before != after:
-        yield path
+    elif before is ABSENT or after is ABSENT or before != after:
+        yield path, before, after
 
 
 def _latest(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
@@ -200,7 +209,7 @@ def _latest(entries: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     return latest
 
 
-def _selects(key: str, item: Any, *, strict: bool) -> bool:
+def selects(key: str, item: Any, *, strict: bool) -> bool:
     """Whether a list item is the one that `k:{...}` or `v:...` names. Not strict: keys may be defaulted."""
     kind, _, text = key.partition(":")
     if kind == "v":

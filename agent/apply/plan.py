@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from agent.apply.fields import fingerprint, own_fields, owns_label, suspects
 from agent.apply.prepare import JOB, kept
-from agent.contract.manifest import Manifest, ObjectRef, as_number
-from agent.contract.names import AGENT_NAMESPACE, APPLYSET_PART_OF
+from agent.apply.result import CONFIRM
+from agent.apply.waves import annotations_of
+from agent.contract.manifest import GroupKind, Manifest, ObjectRef, as_number
+from agent.contract.names import AGENT_NAMESPACE, APPLYSET_PART_OF, GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -66,14 +68,21 @@ class Step(StrEnum):
     """A Job that completed for this content: gone by its TTL, not made again."""
 
 
-def plan_object(
+def plan_object(  # noqa: PLR0911 - guards
     desired: Desired, *, live: Live, memory: Memory | None, entry: Entry | None, manager: str
 ) -> Step:
     """Decide one object's step. The same content with nothing of ours changed never costs a write."""
     same = memory is not None and memory.digest == desired.digest
+    if desired.options.if_not_present and isinstance(live, dict):
+        return Step.KEEP if not live["metadata"].get("deletionTimestamp") else Step.WAIT
     if live is Unseen.UNKNOWN:
         # An entry without a uid was made for this very apply: there is nothing to read, in all likelihood.
-        unsure = same or (memory is None and entry is not None and entry.uid != "") or _ran(desired, entry)
+        unsure = (
+            desired.options.reads
+            or same
+            or (memory is None and entry is not None and entry.uid != "")
+            or _ran(desired, entry)
+        )
         return Step.READ if unsure else Step.WRITE
     if live is Unseen.ABSENT:
         if _ran(desired, entry):
@@ -95,6 +104,8 @@ class Fate(StrEnum):
     """Leave it and take our label off."""
     WAIT = "Wait"
     """Not yet: look again in the next pass."""
+    ASK = "Ask"
+    """It holds data: not before a person confirms it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,12 @@ PROTECTED_NAMESPACES = frozenset(
 )
 
 
-def prune_verdict(
+CONFIRM_DELETE = f"{GROUP}/confirm-delete"
+"""On a live object that holds data: a person's yes to its deletion; the value is its own name."""
+ASKS = frozenset({GroupKind("", "PersistentVolumeClaim"), GroupKind("", "PersistentVolume")})
+
+
+def prune_verdict(  # noqa: PLR0911 - guards
     entry: Entry, live: Manifest, *, applyset: str, manager: str, applied_uids: AbstractSet[str] = frozenset()
 ) -> Verdict:
     """What happens to an object that the inventory names and the bundle does not, given how it is now."""
@@ -125,6 +141,11 @@ def prune_verdict(
         return Verdict(Fate.RELEASE, "Kept", "its keep annotation says so")
     if entry.ref.kind == "Namespace" and entry.ref.name in PROTECTED_NAMESPACES:
         return Verdict(Fate.RELEASE, "Protected", "this namespace is never deleted")
+    if entry.ref.group_kind in ASKS and str(annotations_of(live).get(CONFIRM_DELETE)) != entry.ref.name:
+        message = (
+            f"its data would go with it: annotate it with {CONFIRM_DELETE}: {entry.ref.name}, or keep it"
+        )
+        return Verdict(Fate.ASK, CONFIRM, message)
     return Verdict(Fate.DELETE)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent.apply.errors import ObjectInvalid
+from agent.apply.options import DEFAULT, Options
 from agent.apply.order import built_in
 from agent.contract.canonical import canonical_json, sha256_hex
 from agent.contract.manifest import GroupKind, ref_of
@@ -47,13 +48,14 @@ class Desired:
     api_version: str
     manifest: Manifest = field(repr=False)
     digest: str
+    options: Options = DEFAULT
 
     @property
     def version(self) -> str:
         return self.api_version.rpartition("/")[2]
 
 
-def prepare(obj: Manifest, *, ref: ObjectRef, applyset: str, app: str) -> Desired:
+def prepare(obj: Manifest, *, ref: ObjectRef, applyset: str, app: str, options: Options = DEFAULT) -> Desired:
     """Stamp, and drop what only a server sets: people paste `kubectl get -o yaml`."""
     metadata = {
         key: value
@@ -76,6 +78,7 @@ def prepare(obj: Manifest, *, ref: ObjectRef, applyset: str, app: str) -> Desire
         api_version=obj["apiVersion"],
         manifest=content,
         digest=sha256_hex(canonical_json(content)),
+        options=options,
     )
 
 
@@ -107,9 +110,14 @@ def declared_scopes(objects: Iterable[Manifest]) -> dict[GroupKind, bool]:
 
 
 def kept(obj: Mapping[str, Any]) -> bool:
-    """Whether a person asked to keep this object when it would be deleted."""
+    """Whether a person asked to keep this object when it would be deleted: in our words, Helm's or Argo CD's."""
     annotations = (obj.get("metadata") or {}).get("annotations") or {}
-    return str(annotations.get(ANNOTATION_KEEP, "")).lower() in {"true", "yes", "1"}
+    if str(annotations.get(ANNOTATION_KEEP, "")).lower() in {"true", "yes", "1"}:
+        return True
+    if annotations.get("helm.sh/resource-policy") == "keep":
+        return True
+    theirs = {word.strip() for word in str(annotations.get("argocd.argoproj.io/sync-options", "")).split(",")}
+    return not theirs.isdisjoint({"Prune=false", "Delete=false"})
 
 
 def _encode_string_data(content: Manifest) -> None:

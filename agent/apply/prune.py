@@ -16,7 +16,7 @@ from agent.apply.failures import explain, kind_missing
 from agent.apply.order import deletion_levels
 from agent.apply.plan import Fate, Verdict, prune_verdict
 from agent.apply.prepare import CRD, NAMESPACE
-from agent.apply.result import Action, ChangeEntry
+from agent.apply.result import CONFIRM, Action, ChangeEntry
 from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import ANNOTATION_APP, APPLYSET_PART_OF
 from agent.kube.discovery import GroupUnavailable, NoMatch
@@ -113,7 +113,7 @@ class Pruner:
             result.pending.add(entry.ref)
         else:
             result.entries.append(change)
-            result.gone.add(entry.ref)
+            (result.pending if change.reason == CONFIRM else result.gone).add(entry.ref)
 
     async def _remove(
         self, entry: Entry, *, impersonate: str | None, applied_uids: AbstractSet[str], give_up: float

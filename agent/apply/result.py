@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agent.apply.diff import Change
     from agent.apply.inventory import Inventory
     from agent.contract.manifest import Manifest, ObjectRef
 
@@ -22,6 +23,8 @@ class Action(StrEnum):
     FAILED = "Failed"
 
 
+CONFIRM = "ConfirmDelete"
+"""Reason of a skipped deletion that a person has to confirm."""
 COMPLETED = "Completed"
 """Reason of a skipped Job that completed for this content and is gone by its TTL: count it as Healthy."""
 
@@ -51,6 +54,10 @@ class Drift:
     missing: bool = False
     manager: str = ""
     """Who wrote it last, as far as the API server says."""
+    at: str = ""
+    """When that was."""
+    changes: tuple[Change, ...] = ()
+    """The first of the paths, with values that may be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,13 @@ class ApplyResult:
     held: str = ""
     """A CamelCase reason for which nothing was done, until a person decides."""
     pending: tuple[ObjectRef, ...] = ()
+    waiting: str = ""
+    """What the next step of the bundle waits for; empty once everything is applied."""
+
+    @property
+    def unconfirmed(self) -> tuple[ChangeEntry, ...]:
+        """Deletions that wait for a person, because data would go."""
+        return tuple(entry for entry in self.entries if entry.reason == CONFIRM)
 
     @property
     def failed(self) -> tuple[ChangeEntry, ...]:

@@ -11,8 +11,11 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
+from agent.apply.diff import changes
 from agent.apply.failures import IMMUTABLE, explain, kind_missing
-from agent.apply.fields import FieldSet, differences, last_writer, own_fields, suspects
+from agent.apply.fields import FieldSet, differences, last_write, own_fields, suspects
+from agent.apply.ignore import effective, needs_managers
+from agent.apply.options import CONFIRM_RECREATE
 from agent.apply.plan import Memory, Step, Unseen, older_or_same, plan_object
 from agent.apply.result import COMPLETED, Action, ChangeEntry, Drift
 from agent.apply.takeover import needs_takeover, takeover_patch
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 _NOT_FOUND, _CONFLICT, _INVALID = 404, 409, 422
 _TAKEOVER_TRIES = 3
 _POLL = 0.05
+_RECREATE_SECONDS = 2.0
+"""How long a round waits for an object that it deleted to make it again."""
 
 
 class TakeoverConflict(TransientError):
@@ -110,9 +115,9 @@ class Writer:
         self, desired: Desired, *, live: Live, entry: Entry | None, impersonate: str | None
     ) -> Drift | None:
         """Whether live differs on fields of the bundle; a dry run only where values alone cannot say."""
-        step, live = await self._decide(desired, live=live, entry=entry)
+        step, live, desired = await self._decide(desired, live=live, entry=entry)
         if live is Unseen.UNKNOWN:
-            step, live = await self._decide(desired, live=await self._read(desired), entry=entry)
+            step, live, desired = await self._decide(desired, live=await self._read(desired), entry=entry)
         if step in {Step.KEEP, Step.DONE}:
             self._keep(desired, live)
             return None
@@ -124,20 +129,23 @@ class Writer:
             if error.transient:
                 raise
             paths = suspects(desired.manifest, live, self._manager)
-            return Drift(desired.ref, paths, manager=last_writer(live, self._manager))
+            manager, at = last_write(live, self._manager)
+            return Drift(desired.ref, paths, manager=manager, at=at)
         fields = own_fields(proposed, self._manager) or {}
         # What the bundle does not set may differ as well: our copy may be older than what the dry run saw.
         paths = differences(live, proposed, fields)
         if paths:
             self._fields[desired.ref] = fields
-            return Drift(desired.ref, paths, manager=last_writer(live, self._manager))
+            told = changes(desired.ref, wanted=proposed, live=live, fields=fields)
+            manager, at = last_write(live, self._manager)
+            return Drift(desired.ref, paths, manager=manager, at=at, changes=told)
         self._keep(desired, live, fields)
         return None
 
     async def _settle(
         self, desired: Desired, *, live: Live, entry: Entry | None, impersonate: str | None
     ) -> ChangeEntry:
-        step, live = await self._decide(desired, live=live, entry=entry)
+        step, live, desired = await self._decide(desired, live=live, entry=entry)
         match step:
             case Step.KEEP:
                 self._keep(desired, live)
@@ -155,28 +163,53 @@ class Writer:
                 failed = _entry(desired.ref, Action.FAILED, live)
                 return replace(failed, reason="Terminating", message=message, transient=True)
             case Step.WRITE | Step.READ:
-                return await self._write(desired, live=live, impersonate=impersonate)
+                try:
+                    return await self._write(desired, live=live, impersonate=impersonate)
+                except ApiError as error:
+                    if not desired.options.recreate or explain(error, desired.ref).reason != IMMUTABLE:
+                        raise
+                    return await self._recreate(desired, error, impersonate=impersonate)
             case _:
                 assert_never(step)
 
-    async def _decide(self, desired: Desired, *, live: Live, entry: Entry | None) -> tuple[Step, Live]:
-        """The step, and the live state that it was decided on; never `READ`."""
+    async def _decide(
+        self, desired: Desired, *, live: Live, entry: Entry | None
+    ) -> tuple[Step, Live, Desired]:
+        """The step, the live state that it was decided on, and what to send then; never `READ`."""
         memory = self._memory.get(desired.ref)
-        step = plan_object(desired, live=live, memory=memory, entry=entry, manager=self._manager)
-        if step is not Step.READ:
-            return step, live
+        ignored = desired.options.ignored
+        partial = isinstance(live, dict) and needs_managers(live, self._manager, ignored)
+        wanted = self._effective(desired, live)
+        step = plan_object(wanted, live=live, memory=memory, entry=entry, manager=self._manager)
+        if step is not Step.READ and not (partial and step is Step.WRITE):
+            return step, live, wanted
         live = await self._read(desired)
         if live is Unseen.ABSENT:
             self.forget(desired.ref)
             memory = None
-        return plan_object(desired, live=live, memory=memory, entry=entry, manager=self._manager), live
+        wanted = self._effective(desired, live)
+        return plan_object(wanted, live=live, memory=memory, entry=entry, manager=self._manager), live, wanted
+
+    def _effective(self, desired: Desired, live: Live) -> Desired:
+        """With what is ignored left as it is. The digest stays that of the bundle's own words."""
+        ignored = desired.options.ignored
+        if not ignored or not isinstance(live, dict):
+            return desired
+        return replace(desired, manifest=effective(desired.manifest, live, self._manager, ignored))
 
     async def _write(self, desired: Desired, *, live: Live, impersonate: str | None) -> ChangeEntry:
         version = _version(live)
         refused = self._refused.get(desired.ref)
-        if refused is not None and version and refused[:2] == (desired.digest, version):
+        if (
+            refused is not None
+            and not desired.options.recreate
+            and version
+            and refused[:2] == (desired.digest, version)
+        ):
             return refused[2]
         before = self._memory.get(desired.ref)
+        if desired.options.replace and isinstance(live, dict):
+            await self._replace(desired, live, impersonate=impersonate)
         result = await self._apply(desired, impersonate=impersonate)
         created = _made_now(result, self._manager)
         if needs_takeover(result):
@@ -191,6 +224,40 @@ class Writer:
             same = result["metadata"]["resourceVersion"] in known
             return _entry(desired.ref, Action.UNCHANGED if same else Action.CONFIGURED, result)
         return _entry(desired.ref, Action.CREATED if created else Action.CONFIGURED, result)
+
+    async def _replace(self, desired: Desired, live: Manifest, *, impersonate: str | None) -> None:
+        """The whole object, as the bundle has it: the apply after this makes its fields ours."""
+        metadata = {**desired.manifest["metadata"], "resourceVersion": _version(live)}
+        body = {**desired.manifest, "metadata": metadata}
+        await self._client.replace(
+            await self._path(desired), body, field_manager=self._manager, impersonate=impersonate
+        )
+
+    async def _recreate(self, desired: Desired, error: ApiError, *, impersonate: str | None) -> ChangeEntry:
+        """Delete what cannot be changed, where the bundle asks for that, and make it again once it is gone."""
+        live = await self._read(desired)
+        if isinstance(live, dict):
+            if own_fields(live, self._manager) is None:
+                raise error  # not ours so far: nobody asked to delete that
+            uid = live["metadata"]["uid"]
+            await self._delete(desired, uid, impersonate=impersonate)
+            give_up = asyncio.get_running_loop().time() + _RECREATE_SECONDS
+            while isinstance(live, dict) and live["metadata"]["uid"] == uid:
+                if asyncio.get_running_loop().time() >= give_up:
+                    message = "it is deleted to be made again: applied once it is gone"
+                    failed = _entry(desired.ref, Action.FAILED, live)
+                    return replace(failed, reason="Terminating", message=message, transient=True)
+                await asyncio.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                live = await self._read(desired)
+        self.forget(desired.ref)
+        return await self._write(desired, live=live, impersonate=impersonate)
+
+    async def _delete(self, desired: Desired, uid: str, *, impersonate: str | None) -> None:
+        try:
+            await self._client.delete(await self._path(desired), uid=uid, impersonate=impersonate)
+        except ApiError as error:
+            if error.status not in {_NOT_FOUND, _CONFLICT}:
+                raise
 
     async def _take_over(self, desired: Desired, live: Manifest, *, impersonate: str | None) -> Manifest:
         path = await self._path(desired)
@@ -241,7 +308,8 @@ class Writer:
         if not isinstance(live, dict):
             return
         ref, memory, metadata = desired.ref, self._memory.get(desired.ref), live["metadata"]
-        if fields is None and memory is not None and memory.digest == desired.digest:
+        known = memory is not None and memory.digest == desired.digest and not desired.options.ignored
+        if fields is None and known:
             fields = self._fields.get(ref)
         if fields is None:
             fields = own_fields(live, self._manager) or {}
@@ -256,11 +324,14 @@ class Writer:
 
     def _failed(self, desired: Desired, error: AxletreeError, live: Live) -> ChangeEntry:
         failure = explain(error, desired.ref)
+        hint = ""
+        if failure.reason == IMMUTABLE and desired.options.unconfirmed:
+            hint = f" To delete it and make it again, annotate it with {CONFIRM_RECREATE}: {desired.ref.name}"
         entry = ChangeEntry(
             desired.ref,
             Action.FAILED,
             failure.reason,
-            failure.message,
+            failure.message + hint,
             transient=failure.transient,
             retry_after=failure.retry_after,
             uid=live["metadata"]["uid"] if isinstance(live, dict) else "",

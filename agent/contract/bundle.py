@@ -19,8 +19,10 @@ from pydantic import Field
 from agent.contract.canonical import canonical_json, sha256_hex
 from agent.contract.errors import TerminalError
 from agent.contract.health import DriftMode
+from agent.contract.healthrule import HealthRules
 from agent.contract.manifest import Manifest
 from agent.contract.model import WireModel
+from agent.contract.options import IgnoreDifference, SyncOption
 from agent.contract.sealing import open_sealed, seal
 
 SECRET_FIELDS = ("data", "stringData")
@@ -56,6 +58,11 @@ class ApplyPolicy(WireModel):
     """Impersonated for every write, in the agent's namespace; None only for trusted projects."""
     drift: DriftPolicy = Field(default_factory=DriftPolicy)
     retry_limit: int = 5
+    options: list[SyncOption] | None = None
+    """For all of its objects; one may ask for more by annotation."""
+    ignore_differences: list[IgnoreDifference] | None = None
+    health_rules: HealthRules | None = None
+    """Before the built-in ones: the Application's own, its Project's, the hub's."""
 
 
 class Bundle(WireModel):
@@ -63,6 +70,8 @@ class Bundle(WireModel):
 
     policy: ApplyPolicy
     objects: list[Manifest]
+    hooks: list[Any] = Field(default_factory=list, exclude=True)
+    """`agent.apply.hooks.Hook`, once an agent has taken them out of the objects; never on the wire."""
 
 
 @dataclass(frozen=True, slots=True)

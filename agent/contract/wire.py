@@ -97,6 +97,14 @@ class ObjectReport(WireModel):
     message: Message = ""
 
 
+class FieldChange(WireModel):
+    """One field, its values as JSON text, bounded; `(hidden)` for what could be a secret."""
+
+    path: Annotated[str, StringConstraints(max_length=400)]
+    wanted: Annotated[str, StringConstraints(max_length=120)] = ""
+    live: Annotated[str, StringConstraints(max_length=120)] = ""
+
+
 class DriftEntry(WireModel):
     """One drifted object: paths with masked values, bounded, and who changed it where known."""
 
@@ -105,7 +113,13 @@ class DriftEntry(WireModel):
         default_factory=list, max_length=20
     )
     manager: Annotated[str, StringConstraints(max_length=128)] = ""
+    at: Annotated[str, StringConstraints(max_length=64)] = ""
+    """When it was changed, as the API server says."""
     corrected: bool = False
+    fighting: bool = False
+    """It was corrected again and again: something keeps changing it back."""
+    changes: list[FieldChange] = Field(default_factory=list, max_length=20)
+    """The first of the paths, with what the bundle wants and what is live. No value that could be a secret."""
 
 
 class AppReport(WireModel):

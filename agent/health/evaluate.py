@@ -24,6 +24,7 @@ RULES: dict[GroupKind, Rule] = {
     GroupKind("apps", "StatefulSet"): workloads.stateful_set,
     GroupKind("apps", "DaemonSet"): workloads.daemon_set,
     GroupKind("apps", "ReplicaSet"): workloads.replica_set,
+    GroupKind("", "ReplicationController"): workloads.replica_set,
     GroupKind("batch", "Job"): batch.job,
     GroupKind("batch", "CronJob"): batch.cron_job,
     GroupKind("", "Service"): cluster.service,
@@ -47,9 +48,16 @@ def evaluate(obj: Manifest, *, now: datetime | None = None) -> HealthResult:
     `now` (aware, UTC) is needed only where time itself decides (a Pod that cannot be scheduled): without it
     the milder verdict stands. What is being deleted is Progressing, whatever its status says.
     """
-    if (obj.get("metadata") or {}).get("deletionTimestamp"):
-        return progressing("it is being deleted")
+    going = leaving(obj)
+    if going is not None:
+        return going
     kind = GroupKind(group_of(obj.get("apiVersion", "")), obj.get("kind", ""))
     if kind == _POD:
         return pod(obj, now=now)
     return RULES.get(kind, by_conditions)(obj)
+
+
+def leaving(obj: Manifest) -> HealthResult | None:
+    """Progressing while it is being deleted: before every rule, built in or a user's own."""
+    gone = (obj.get("metadata") or {}).get("deletionTimestamp")
+    return progressing("it is being deleted") if gone else None

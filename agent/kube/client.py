@@ -8,6 +8,7 @@ never followed (credentials stay where they belong).
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -52,6 +53,8 @@ _UNAUTHORIZED = 401
 _FIRST_FAILURE = 300
 _WATCH_GRACE = 20.0
 """Seconds beyond a watch's own end after which its silent connection counts as dead."""
+_LARGE_BODY = 1 << 20
+"""Above this many bytes aiohttp wants a file, which it sends in pieces: one write would hold the loop up."""
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -124,15 +127,14 @@ class RestClient:
             self._session().request,
             method,
             self._url(path, params),
-            data=data,
             timeout=self._timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
             allow_redirects=False,
             server_hostname=self.config.server_hostname,
         )
         typed = {"Content-Type": content_type} if data is not None else {}
-        answer = await self._exchange(send, self._headers(impersonate) | typed, ref=ref)
+        answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)
         if answer.status == _UNAUTHORIZED and self._renewed():
-            answer = await self._exchange(send, self._headers(impersonate) | typed, ref=ref)
+            answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)
         if answer.status >= _FIRST_FAILURE:
             raise_for_status(answer.status, answer.headers, answer.body, loads=self._loads, ref=ref)
         return decode_object(answer.body, loads=self._loads, ref=ref)
@@ -141,12 +143,14 @@ class RestClient:
         self,
         send: Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]],
         headers: dict[str, str],
+        data: bytes | None,
         *,
         ref: str,
     ) -> _Answer:
         """Send, and read the whole answer while the slot and the time are ours."""
+        body = io.BytesIO(data) if data is not None and len(data) > _LARGE_BODY else data
         try:
-            async with self._slots, send(headers=headers) as response:
+            async with self._slots, send(headers=headers, data=body) as response:
                 return _Answer(response.status, response.headers, await response.read())
         except _NO_ANSWER as error:
             raise _unreachable(ref, error) from error
@@ -216,9 +220,12 @@ class RestClient:
                         self._renewed()
                     payload = await response.read()
                     raise_for_status(response.status, response.headers, payload, loads=self._loads, ref=ref)
-                async for chunk in response.content.iter_any():
-                    for line in splitter.feed(chunk):
-                        yield decode_event(line, loads=self._loads, ref=ref)
+                try:
+                    async for chunk in response.content.iter_any():
+                        for line in splitter.feed(chunk):
+                            yield decode_event(line, loads=self._loads, ref=ref)
+                finally:
+                    _abort(response)
         except _NO_ANSWER as error:
             raise _unreachable(ref, error) from error
 
@@ -380,6 +387,16 @@ def _manager(field_manager: str) -> dict[str, str] | None:
 
 def _sub(path: str, subresource: str) -> str:
     return f"{path}/{subresource}" if subresource else path
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection of a watch that was left early: a polite TLS shutdown would outlive its loop.
+
+    After the server's own end there is none any more: it went back to the pool.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _unreachable(ref: str, error: BaseException) -> ApiUnreachable:

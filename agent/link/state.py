@@ -63,6 +63,8 @@ class SavedApp:
     """It was applied in full. Kept only for apps whose drift is not corrected: they are not applied again."""
     order: tuple[int, int] = (0, 0)
     """(epoch, seq) of the document that assigned it: the kept document may be older."""
+    hooks: tuple[str, ...] = ()
+    """Hooks of the release that ended, and how: they do not run again for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class StateStore:
             part = f"{name}-{assigned.blob[:16]}-{index}"
             await self._secrets.put(self._secret(part, _CHUNK, {"bundle": piece}, app=assigned.app))
             parts.append(part)
-        flags = {"passed": saved.passed, "applied": saved.applied, "order": saved.order}
+        flags = {"passed": saved.passed, "applied": saved.applied, "order": saved.order, "hooks": saved.hooks}
         entry = json.dumps({"assigned": assigned.wire(), "chunks": parts, **flags}).encode()
         secret = self._secret(name, _APP, {"app.json": entry, "bundle": first}, app=assigned.app)
         await self._secrets.put(secret)
@@ -225,9 +227,11 @@ def _read_app(secret: Manifest, chunks: dict[str, Manifest]) -> SavedApp:
         parts = [chunks[name] for name in entry.get("chunks") or ()]
         epoch, seq = entry.get("order") or (0, 0)
         order = int(epoch), int(seq)
+        hooks = tuple(str(each) for each in entry.get("hooks") or ())
     except (ValueError, KeyError, TypeError) as error:
         raise _Unreadable(type(error).__name__) from error
     data = b"".join(_data(part, "bundle") for part in (secret, *parts))
     if sha256_hex(data) != assigned.blob:
         raise _Unreadable("the bundle does not have its hash")
-    return SavedApp(assigned, data, bool(entry.get("passed", True)), bool(entry.get("applied")), order)
+    passed, applied = bool(entry.get("passed", True)), bool(entry.get("applied"))
+    return SavedApp(assigned, data, passed, applied, order, hooks)

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from agent.apply.fields import differences, fingerprint, last_writer, own_fields, trim
+from agent.apply.diff import Change as FieldChange
+from agent.apply.diff import changes
+from agent.apply.fields import differences, fingerprint, last_write, own_fields, trim
 from agent.apply.inventory import EMPTY
 from agent.apply.plan import older_or_same
 from agent.apply.result import COMPLETED, Action
 from agent.contract.health import DriftMode, HealthState, SyncState, worst
 from agent.contract.manifest import ObjectRef, ref_of
-from agent.health.evaluate import evaluate
 from agent.health.result import HEALTHY, HealthResult
 from agent.link.backoff import Backoff
 from agent.sync.fight import Fight
+from agent.sync.rulebook import BUILT_IN, Judge, RuleBook
 from agent.sync.status import Standing, drift_entry, report_of
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Touched:
 
     paths: tuple[str, ...] = ()
     manager: str = ""
+    at: str = ""
+    changes: tuple[FieldChange, ...] = ()
 
 
 UNTOUCHED = Touched()
@@ -109,8 +113,16 @@ class App:
     drift: dict[ObjectRef, DriftEntry] = field(default_factory=dict)
     changed: dict[ObjectRef, Touched] = field(default_factory=dict)
     """What somebody changed, as seen since the last correction."""
+    began: dict[ObjectRef, datetime] = field(default_factory=dict)
+    """Since when an object differs that is not corrected."""
+    tries: int = 0
+    """How often this release failed for what time alone does not change."""
     fights: dict[ObjectRef, Fight] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=lambda: Backoff(base=0.5, cap=60.0))
+    gated: bool = False
+    """The release waits for its own objects to be Healthy."""
+    rulebook: RuleBook = field(default_factory=RuleBook)
+    judged_by: Judge = BUILT_IN
     in_round: bool = False
     recheck: set[ObjectRef] = field(default_factory=set)
     """Seen to change while a round was writing: ours or another's, which its end tells."""
@@ -126,6 +138,8 @@ class App:
 
     @property
     def health(self) -> HealthState:
+        if self.judged_by.problem:
+            return HealthState.UNKNOWN
         return worst(result.state for result in self.results.values())
 
     @property
@@ -164,7 +178,19 @@ class App:
         if fresh:
             self.drift.clear()
             self.fights.clear()
+            self.began.clear()
+            self.tries = 0
+        self.learn_rules()
         self.locate()
+
+    def learn_rules(self) -> None:
+        """Take the bundle's health rules: what is known is judged anew by them."""
+        judge = self.rulebook.judge(self.bundle.policy.health_rules if self.bundle else None)
+        if judge is self.judged_by:
+            return
+        self.judged_by = judge
+        for ref, obj in self.live.items():
+            self.judge(ref, obj)
 
     def locate(self) -> None:
         """Which objects the bundle means: the inventory knows which kinds take the app's namespace."""
@@ -221,7 +247,11 @@ class App:
         before, paths = self.changed.get(ref, UNTOUCHED), differences(known, obj, fields)
         if paths:
             merged = tuple(dict.fromkeys((*before.paths, *paths)))
-            self.changed[ref] = Touched(merged, before.manager or last_writer(obj, self.manager))
+            told = changes(ref, wanted=known, live=obj, fields=fields)
+            seen = {each.path for each in before.changes}
+            values = (*before.changes, *(each for each in told if each.path not in seen))
+            manager, at = last_write(obj, self.manager)
+            self.changed[ref] = Touched(merged, before.manager or manager, before.at or at, values)
 
     def suspicious(self) -> bool:
         """At a round's end: whether something that changed meanwhile is not as the round left it."""
@@ -254,7 +284,7 @@ class App:
 
     def judge(self, ref: ObjectRef, obj: Manifest, *, now: datetime | None = None) -> None:
         """The object's health, made worse by what its Pods say while it is not there yet."""
-        result = evaluate(obj, now=now)
+        result = self.judged_by(obj, now=now)
         if result.state is HealthState.PROGRESSING:
             self.progressing.add(ref)
             result = self.pods.get(ref, result)
@@ -293,11 +323,19 @@ class App:
             elif ref not in self.live:
                 self.results[ref] = HealthResult(HealthState.MISSING, entry.message or MISSING.message)
             if again and entry.action in {Action.CREATED, Action.CONFIGURED}:
-                self.fights.setdefault(ref, Fight()).corrected(now)
+                fight = self.fights.setdefault(ref, Fight())
+                fight.corrected(now)
                 missing = entry.action is Action.CREATED
                 touched = self.changed.get(ref, UNTOUCHED)
                 self.drift[ref] = drift_entry(
-                    ref, touched.paths, manager=touched.manager, missing=missing, corrected=True
+                    ref,
+                    touched.paths,
+                    manager=touched.manager,
+                    missing=missing,
+                    corrected=True,
+                    fighting=fight.fighting(now),
+                    at=touched.at,
+                    changes=touched.changes,
                 )
             if ref not in self.recheck or entry.action in {Action.CREATED, Action.CONFIGURED}:
                 self.changed.pop(ref, None)
@@ -311,6 +349,8 @@ class App:
             floor, extra = HealthState.PROGRESSING, "it is being deleted"
         elif self.applied is None and not self.results:
             floor, extra = HealthState.MISSING, "it was not applied yet"
+        elif self.judged_by.problem:
+            floor, extra = HealthState.UNKNOWN, self.judged_by.problem
         saved = self.saved.assigned.release if self.saved else 0
         standing = Standing(
             app=self.key,

@@ -26,6 +26,7 @@ from agent.sync.app import App, Change
 from agent.sync.pods import PodInspector
 from agent.sync.queue import WorkQueue
 from agent.sync.rounds import Outcome, Rounds
+from agent.sync.rulebook import RuleBook
 from agent.sync.watch import WatchSet
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Engine:
         self._wanted_by: dict[ObjectRef, set[str]] = {}
         self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
         self._namespaces: set[str] = set()
+        self._rulebook = RuleBook()
         self._unflushed: dict[str, None] = {}
         self._flushing = asyncio.Event()
         self._looks: dict[tuple[str, ApiResource], asyncio.TimerHandle] = {}
@@ -119,6 +121,7 @@ class Engine:
             app.applied = saved.assigned.digest if saved.applied else None
             try:
                 app.bundle = self._rounds.decoded(saved)
+                app.learn_rules()
             except AxletreeError as error:
                 logger.error("%s: %s", key, error)  # noqa: TRY400 - the message says it
                 app.saved = app.kept = None
@@ -165,6 +168,7 @@ class Engine:
             for timer in self._looks.values():
                 timer.cancel()
             await self._pods.close()
+            self._rulebook.close()
             with contextlib.suppress(AxletreeError, TimeoutError):
                 async with asyncio.timeout(_LAST_WRITES):
                     await self._flush_once()
@@ -231,7 +235,9 @@ class Engine:
                 app=key,
                 namespaces=self._namespaces,
             )
-            app = App(key=key, applyset=applyset, manager=self._manager, applier=applier)
+            app = App(
+                key=key, applyset=applyset, manager=self._manager, applier=applier, rulebook=self._rulebook
+            )
             self.apps[key] = self._by_applyset[applyset] = app
         return app
 
@@ -384,6 +390,8 @@ class Engine:
             if not app.in_round:
                 self._say(app)
                 self._wake(app)
+                if app.gated:
+                    self._queue.add(app.key)
 
     def _correct(self, app: App, ref: ObjectRef | None = None) -> None:
         fight = app.fights.get(ref) if ref is not None else None

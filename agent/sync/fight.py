@@ -31,6 +31,10 @@ class Fight:
             return 0.0
         return max(0.0, self.at + min(CAP, BASE * 2.0 ** min(over, 16)) - now)
 
+    def fighting(self, now: float) -> bool:
+        """Whether something keeps changing it back: more corrections than are immediate, and no peace since."""
+        return self.corrections > FREE and now - self.at <= FORGET
+
     def corrected(self, now: float) -> None:
         self.corrections += 1
         self.at = now

@@ -8,18 +8,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from agent.apply.errors import HookFailed
+from agent.apply.hooks import split
 from agent.apply.inventory import to_secret
-from agent.apply.result import Action
 from agent.contract.bundle import ApplyPolicy, decode
 from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
 from agent.contract.health import DriftMode, SyncState
 from agent.contract.names import AGENT_NAMESPACE, inventory_name
 from agent.link.state import SavedApp
+from agent.sync.alarms import alert, fight, since
 from agent.sync.app import Change, claims_of
+from agent.sync.fight import FORGET
+from agent.sync.phases import HOOK_SECONDS, Phases, Run
 from agent.sync.recover import recover_inventory
 from agent.sync.status import drift_entry
+from agent.sync.words import arriving_text, covered, failures, unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,9 +49,12 @@ ROUND_SECONDS = 60.0
 """One deadline for all that a round does on the API server."""
 _VIEW_SECONDS = 2.0
 _PENDING_SECONDS = 0.3
+_GATED_SECONDS = 5.0
+"""A wave that waits for health is looked at again at least so often, and when an object's health changes."""
+_CONFIRM_SECONDS = 10.0
+"""A deletion that a person has to confirm is looked at so often: what is to go is not watched."""
 _TERMINAL_SECONDS = 60.0
 """A failure that only a person can end is looked at again after about so long."""
-_MAX_MESSAGE_FAILURES = 3
 
 
 class PolicyUnknown(TerminalError):
@@ -98,7 +107,11 @@ class Rounds:
     flush_soon: Callable[[App], None]
     """Have an app's inventory written within seconds."""
     fetcher: BundleFetcher | None = None
+    phases: Phases = field(init=False)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.phases = Phases(self.client, self.mapper, self._save)
 
     async def settle(self, app: App) -> Outcome:
         """Bring one app to what is assigned, or keep it at what it has while that is not to be had."""
@@ -124,7 +137,7 @@ class Rounds:
             return self._failed(app, error)
         return self._failed(app, problem) if problem else outcome
 
-    async def remove(self, app: App) -> Outcome:
+    async def remove(self, app: App) -> Outcome:  # noqa: PLR0911 - guards
         """Take an app away by its inventory, or forget it where the decision was to orphan its objects."""
         assert app.tombstone is not None  # noqa: S101 - the caller looked
         app.sync, app.message = SyncState.DELETING, ""
@@ -133,17 +146,28 @@ class Rounds:
                 await self._recover(app)
             others = self.arriving(app) if app.inventory.entries else ()
             if others:
-                app.message = _arriving(others)
+                app.message = arriving_text(others)
                 return Outcome(_PENDING_SECONDS)
             if app.inventory.entries and not app.tombstone.orphan:
+                waiting = await self._hooks_before_removal(app)
+                if waiting:
+                    app.message = waiting
+                    return Outcome(HOOK_SECONDS)
                 result = await self._take_away(app)
                 app.inventory = result.inventory
                 if result.inventory.entries:
+                    app.held = unconfirmed(result)
                     left = len(result.inventory.entries)
-                    app.message = _failures(result) or f"{left} objects are not gone yet"
+                    app.message = failures(result) or app.held or f"{left} objects are not gone yet"
+                    if app.held and not result.failed:
+                        return Outcome(_CONFIRM_SECONDS)
                     quick = not result.failed
                     pause = app.backoff.next(retry_after=result.retry_after)
                     return Outcome(min(pause, 5.0) + _PENDING_SECONDS if quick else pause)
+            bundle = None if app.tombstone.orphan else app.bundle
+            if bundle is not None and not await self.phases.clean(app, bundle):
+                app.message = "what its hooks left is not gone yet"
+                return Outcome(HOOK_SECONDS)
             name = inventory_name(self.identity.hub_id, self.identity.cluster, app.key)
             async with app.writing:
                 await self.store.drop_app(app.key, inventory=name)
@@ -172,8 +196,10 @@ class Rounds:
         self.watches.want(app.applyset, kinds)
 
     def decoded(self, saved: SavedApp) -> Bundle:
-        """The bundle in the clear. Raises `BundleCorrupt`, `BundleTooLarge`."""
-        return decode(saved.data, blob=saved.assigned.blob, private_key=self.identity.sealing_key)
+        """The bundle in the clear, its hooks apart. Raises `BundleCorrupt`, `BundleTooLarge`, `ObjectInvalid`."""
+        bundle = decode(saved.data, blob=saved.assigned.blob, private_key=self.identity.sealing_key)
+        members, hooks = split(bundle.objects)
+        return bundle.model_copy(update={"objects": members, "hooks": hooks})
 
     async def _obtain(self, app: App) -> asyncio.Task[None] | None:
         """Adopt the assigned release; gives the write that keeps it, which has begun.
@@ -186,7 +212,10 @@ class Rounds:
         if held is not None and held.assigned.blob == assigned.blob and app.bundle is not None:
             same = held.assigned.digest == assigned.digest
             passed, applied = same and held.passed, same and held.applied
-            saved = SavedApp(assigned, held.data, passed=passed, applied=applied, order=app.order)
+            hooks = held.hooks if same else ()
+            saved = SavedApp(
+                assigned, held.data, passed=passed, applied=applied, order=app.order, hooks=hooks
+            )
             app.adopt(saved, app.bundle)
             return self._save(app, saved)
         waiting = self.waits_for(app)
@@ -226,6 +255,13 @@ class Rounds:
         deadline = loop.time() + ROUND_SECONDS
         if app.settled and not app.corrects:
             return await self._compare(app, bundle, deadline)
+        fresh = not app.settled
+        app.gated = False
+        if fresh and bundle.hooks:
+            await _finished(saving)  # what hooks add to it must not be overtaken
+            held = await self._phase(app, bundle, self.phases.before)
+            if held is not None:
+                return held
         policy = bundle.policy
         others: tuple[str, ...] = ()
         if policy.prune and app.inventory.entries.keys() - claims_of(bundle):
@@ -239,29 +275,77 @@ class Rounds:
             deadline=deadline,
             view=lambda ref: self.watches.look(app.applyset, ref),
             elsewhere=self.elsewhere(app),
+            gate=app.judged_by if fresh else None,
         )
         app.take(result, now=loop.time())
         self._catch_up(app)
         await self._note_jobs(app)
         await self.watch(app)
         app.held = result.held
+        return await self._conclude(app, bundle, result, others=others, fresh=fresh)
+
+    async def _conclude(  # noqa: PLR0911 - guards
+        self, app: App, bundle: Bundle, result: ApplyResult, *, others: tuple[str, ...], fresh: bool
+    ) -> Outcome:
+        """What a round's result means for the release, and when to come back."""
         if result.held:
             app.sync, app.message = SyncState.OUT_OF_SYNC, f"held: {result.held}"
             return Outcome()
         if not result.ok:
-            app.sync, app.message = SyncState.FAILED, _failures(result)
-            pause = app.backoff.next(retry_after=result.retry_after)
-            return Outcome(pause if result.transient else max(pause, _TERMINAL_SECONDS))
+            return await self._not_applied(app, bundle, result, fresh=fresh)
+        if result.waiting:
+            app.gated = True
+            app.sync, app.message = SyncState.SYNCING, f"the next wave waits for {result.waiting}"
+            return Outcome(_GATED_SECONDS)
         if others:
-            app.sync, app.message = SyncState.SYNCING, _arriving(others)
+            app.sync, app.message = SyncState.SYNCING, arriving_text(others)
             return Outcome(_PENDING_SECONDS)
+        held = await self._phase(app, bundle, self.phases.after) if fresh and bundle.hooks else None
+        if held is not None:
+            return held
         app.sync, app.message = SyncState.SYNCED, ""
         app.applied = app.saved.assigned.digest if app.saved else None
+        if result.unconfirmed:
+            app.held = app.message = unconfirmed(result)
+            return Outcome(_CONFIRM_SECONDS)
         if result.pending:
             app.message = f"{len(result.pending)} pruned objects are not gone yet"
             return Outcome(min(5.0, app.backoff.next()) + _PENDING_SECONDS)
         app.backoff.reset()
-        return Outcome()
+        app.tries = 0
+        app.message = fight(app.drift.values())
+        return Outcome(FORGET if app.message else None)
+
+    async def _not_applied(self, app: App, bundle: Bundle, result: ApplyResult, *, fresh: bool) -> Outcome:
+        app.sync, app.message = SyncState.FAILED, failures(result)
+        pause = app.backoff.next(retry_after=result.retry_after)
+        if fresh and not result.transient and await self.phases.failed(app, bundle):
+            return Outcome(HOOK_SECONDS)
+        if result.transient:
+            return Outcome(pause)
+        app.tries += 1
+        if app.tries > bundle.policy.retry_limit:
+            app.message = f"{app.message} (tried {app.tries} times)"
+            return Outcome()  # a new release, drift and the slow resync come back to it
+        return Outcome(max(pause, _TERMINAL_SECONDS))
+
+    async def _phase(self, app: App, bundle: Bundle, phase: Run) -> Outcome | None:
+        """Run hooks; None once they are over."""
+        try:
+            waiting = await phase(app, bundle)
+        except HookFailed as error:
+            return await self._give_up(app, bundle, str(error))
+        if not waiting:
+            return None
+        app.gated = True
+        app.sync, app.message = SyncState.SYNCING, waiting
+        return Outcome(HOOK_SECONDS)
+
+    async def _give_up(self, app: App, bundle: Bundle, message: str) -> Outcome:
+        """A hook failed: the release is not Synced, and is not tried again before there is another."""
+        app.sync, app.message = SyncState.FAILED, f"{HookFailed.reason}: {message}"
+        waiting = await self.phases.failed(app, bundle)
+        return Outcome(HOOK_SECONDS if waiting else _TERMINAL_SECONDS)
 
     def _catch_up(self, app: App) -> None:
         """See what the watch has: an event may have come before it was known that its object is the app's."""
@@ -288,13 +372,23 @@ class Rounds:
                 app.see(ref, live, ours=True)
         app.changed.clear()
         app.drift = {
-            each.ref: drift_entry(each.ref, each.paths, manager=each.manager, missing=each.missing)
+            each.ref: drift_entry(
+                each.ref,
+                each.paths,
+                manager=each.manager,
+                missing=each.missing,
+                at=each.at,
+                changes=each.changes,
+            )
             for each in found
         }
+        now = datetime.now(UTC)
+        app.began = {ref: since(entry, app.began.get(ref), now=now) for ref, entry in app.drift.items()}
+        message, again = alert(app.drift, app.began, now=now, after=bundle.policy.drift.alert_after)
         app.sync = SyncState.OUT_OF_SYNC if app.drift else SyncState.SYNCED
-        app.message = f"{len(app.drift)} objects differ from the bundle" if app.drift else ""
+        app.message = message or (f"{len(app.drift)} objects differ from the bundle" if app.drift else "")
         app.backoff.reset()
-        return Outcome()
+        return Outcome(again)
 
     async def _confirm(self, app: App, saving: asyncio.Task[None] | None) -> None:
         """Say Synced only of what is kept: a killed agent would otherwise go back on its word."""
@@ -303,9 +397,13 @@ class Rounds:
             app.saved = replace(app.saved, applied=True)
             await _finished(self._save(app, app.saved))
 
-    async def _take_away(self, app: App) -> ApplyResult:
+    async def _hooks_before_removal(self, app: App) -> str:
+        """PreDelete hooks; gives what is waited for."""
         if app.bundle is None and app.saved is not None:
             app.bundle = self.decoded(app.saved)
+        return "" if app.bundle is None else await self.phases.before_removal(app, app.bundle)
+
+    async def _take_away(self, app: App) -> ApplyResult:
         if app.bundle is None:
             raise PolicyUnknown("its bundle is not there, so that nobody knows as whom to delete its objects")
         policy: ApplyPolicy = app.bundle.policy
@@ -344,7 +442,7 @@ class Rounds:
         What a kept inventory covers (uids that became known, objects that are gone) may wait: it is no less safe
         without, and a new app's way to Healthy is a write shorter.
         """
-        if app.inventory_kept is not None and _covered(inventory, app.inventory_kept):
+        if app.inventory_kept is not None and covered(inventory, app.inventory_kept):
             app.remember(inventory)
             self.flush_soon(app)
             return
@@ -402,23 +500,3 @@ async def _finished(saving: asyncio.Task[None] | None) -> None:
     """Wait for a write that has begun; it goes on even if the round is cancelled."""
     if saving is not None:
         await asyncio.shield(saving)
-
-
-def _covered(inventory: Inventory, kept: Inventory) -> bool:
-    """Whether `kept` names every object, and every Job that ran: then nothing is lost with the rest."""
-    return all(
-        (held := kept.entries.get(ref)) is not None and held.done == entry.done
-        for ref, entry in inventory.entries.items()
-    )
-
-
-def _arriving(others: tuple[str, ...]) -> str:
-    return f"nothing is pruned before it is known what {', '.join(others[:3])} will want"
-
-
-def _failures(result: ApplyResult) -> str:
-    failed = [entry for entry in result.entries if entry.action is Action.FAILED]
-    lines = [f"{entry.ref}: {entry.reason}: {entry.message}" for entry in failed[:_MAX_MESSAGE_FAILURES]]
-    if len(failed) > _MAX_MESSAGE_FAILURES:
-        lines.append(f"and {len(failed) - _MAX_MESSAGE_FAILURES} more")
-    return "; ".join(lines)

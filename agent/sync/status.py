@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.contract.health import HealthState, SyncState
-from agent.contract.wire import AppReport, DriftEntry, ObjectReport
+from agent.contract.wire import AppReport, DriftEntry, FieldChange, ObjectReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from agent.apply.diff import Change
     from agent.contract.manifest import ObjectRef
     from agent.health.result import HealthResult
 
 MAX_OBJECTS = 20
 MAX_DRIFT = 20
 MAX_PATHS = 20
+MAX_CHANGES = 40
 _MESSAGE = 2048
 _REF = 600
 _PATH = 400
@@ -68,10 +70,20 @@ def report_of(standing: Standing, results: Mapping[ObjectRef, HealthResult], *, 
             ObjectReport(ref=str(ref)[:_REF], state=result.state, message=result.message[:_MESSAGE])
             for ref, result in unwell[:MAX_OBJECTS]
         ],
-        drift=list(standing.drift[:MAX_DRIFT]),
+        drift=_bounded(standing.drift),
         deleted=standing.deleted,
         held=standing.held[:_MESSAGE],
     )
+
+
+def _bounded(drift: Sequence[DriftEntry]) -> list[DriftEntry]:
+    """So many objects, and so many values in all: a report goes into an object of the hub."""
+    found, left = [], MAX_CHANGES
+    for entry in drift[:MAX_DRIFT]:
+        kept = entry.changes[:left]
+        left -= len(kept)
+        found.append(entry if len(kept) == len(entry.changes) else entry.model_copy(update={"changes": kept}))
+    return found
 
 
 def drift_entry(
@@ -81,12 +93,21 @@ def drift_entry(
     manager: str = "",
     missing: bool = False,
     corrected: bool = False,
+    fighting: bool = False,
+    at: str = "",
+    changes: Sequence[Change] = (),
 ) -> DriftEntry:
-    """One drifted object; paths alone, since values may be secret."""
+    """One drifted object: its paths, and such values as may be told."""
     named = ("(the object is gone)",) if missing else paths
     return DriftEntry(
         ref=str(ref)[:_REF],
         paths=[path[:_PATH] for path in named[:MAX_PATHS]],
         manager=manager[:_MANAGER],
         corrected=corrected,
+        fighting=fighting,
+        at=at[:64],
+        changes=[
+            FieldChange(path=each.path[:_PATH], wanted=each.wanted, live=each.live)
+            for each in changes[:MAX_PATHS]
+        ],
     )

@@ -8,23 +8,21 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from agent.contract.health import DriftMode  # noqa: TC001 - a pydantic field
+from agent.contract.healthrule import HealthRule  # noqa: TC001 - a pydantic field
+from agent.contract.options import IgnoreDifference, SyncOption  # noqa: TC001 - pydantic fields
 from hub.api.model import (
     ApiModel,
     Condition,
     Duration,
-    Glob,
     LabelSelector,
     Name,
     Namespace,
     OneOf,
-    RelativePath,
-    RepoURL,
-    Revision,
     Text,
-    Values,
     exactly_one,
     rule,
 )
+from hub.api.source import Common, Overlay, Patch, Source
 
 
 class Scope(StrEnum):
@@ -86,29 +84,6 @@ class Dependency(OneOf):
         return ("name", "selector", "application_set")
 
 
-class DirectorySource(ApiModel):
-    """Plain YAML and JSON files."""
-
-    recurse: bool = False
-    include: Glob | None = None
-    exclude: Glob | None = None
-
-
-class JinjaSource(ApiModel):
-    """Files are Jinja2 templates (sandboxed, strict) over `cluster`, `app` and `values`."""
-
-    enabled: bool = False
-    values: Values = Field(default_factory=dict)
-
-
-class Source(ApiModel):
-    repo_url: RepoURL = Field(alias="repoURL")
-    revision: Revision = "HEAD"
-    path: RelativePath = "."
-    directory: DirectorySource = Field(default_factory=DirectorySource)
-    jinja: JinjaSource = Field(default_factory=JinjaSource)
-
-
 class SyncMode(StrEnum):
     AUTO = "Auto"
     MANUAL = "Manual"
@@ -131,6 +106,10 @@ class SyncSpec(ApiModel):
     retry: RetrySpec = Field(default_factory=RetrySpec)
     drift: AppDrift | None = None
     """An Application's own wins over its cluster's sets'."""
+    options: list[SyncOption] = Field(default_factory=list, max_length=8)
+    """How its objects are applied; one may ask for more by annotation."""
+    ignore_differences: list[IgnoreDifference] = Field(default_factory=list, max_length=64)
+    """Fields that others may change: neither drift nor written back."""
 
 
 class DeletionPolicy(StrEnum):
@@ -149,9 +128,24 @@ class ApplicationSpec(ApiModel):
     """Immutable: a move is a new app and a decision about the old one."""
     namespace: Namespace = "default"
     sources: list[Source] = Field(min_length=1, max_length=16)
+    overlay: Overlay | None = None
+    """Kustomize over the result of all sources."""
+    patches: list[Patch] = Field(default_factory=list, max_length=64)
+    """Over the result, after the overlay."""
+    common: Common = Field(default_factory=Common)
     depends_on: list[Dependency] = Field(default_factory=list, max_length=32)
     sync: SyncSpec = Field(default_factory=SyncSpec)
     deletion: AppDeletion = Field(default_factory=AppDeletion)
+    health_rules: list[HealthRule] = Field(default_factory=list, max_length=32)
+    """How its objects are judged, before its Project's rules and the built-in ones."""
+
+    def read(self) -> list[Source | Overlay]:
+        """Everything that it is made from, the first source first."""
+        return [*self.sources, *([self.overlay] if self.overlay else [])]
+
+    def origins(self) -> list[tuple[str, str]]:
+        """(address, revision) of all that is read, each once."""
+        return list(dict.fromkeys((one.address, one.revision) for one in self.read()))
 
 
 class SyncStatus(ApiModel):
@@ -165,6 +159,8 @@ class SyncStatus(ApiModel):
     release: int = 0
     live: Text = ""
     revision: Text = ""
+    pinned: Text = ""
+    """By whom the target is an earlier release (`person`, `wave`); empty: it is what the plan renders."""
 
 
 class HealthStatus(ApiModel):
@@ -190,6 +186,9 @@ class HistoryEntry(ApiModel):
     digest: Text
     revision: Text = ""
     at: Text = ""
+    blob: Text = ""
+    well: bool = False
+    """It was Healthy in full: a way back leads here."""
 
 
 class DeletionStatus(ApiModel):

@@ -1,124 +1,34 @@
 """ApplicationSet: generators x template -> children, with rollout and deletion rules.
 
-CRD schemas cannot recurse: generators are typed to depth two, and deeper ones are checked by the hub. Typed
-fields cannot hold `{{ }}`, so the template is loose here and the rendered child is checked as an Application.
+Typed fields cannot hold `{{ }}`, so the template is loose here and the rendered child is checked as an
+Application.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from hub.api.application import DeletionPolicy
+from hub.api.generators import Generator  # noqa: TC001 - a pydantic field
 from hub.api.model import (
     ApiModel,
     Condition,
     Duration,
-    Glob,
     IntOrPercent,
-    LabelSelector,
-    Name,
-    OneOf,
-    RepoURLTemplate,
-    RevisionTemplate,
+    TemplateText,
     Text,
-    Values,
-    exactly_one,
 )
+from hub.api.rollout import Rollout, RolloutStatus
 
-TemplateText = Annotated[str, StringConstraints(max_length=65536)]
-
-
-class ListGenerator(ApiModel):
-    elements: list[dict[str, Any]] = Field(default_factory=list, max_length=1024)
-
-
-class ClustersGenerator(ApiModel):
-    """Every accepted cluster that matches; `hub` only where it is selected by name or label."""
-
-    selector: LabelSelector | None = None
-    cluster_set: Name | None = None
-    names: list[Name] = Field(default_factory=list, max_length=256)
-    values: Values = Field(default_factory=dict)
-
-
-class DirectoryPattern(ApiModel):
-    path: Glob
-    exclude: bool = False
-
-
-class FilePattern(ApiModel):
-    path: Glob
-    exclude: bool = False
-
-
-class GitGenerator(OneOf):
-    """Directories or files of a repository; exactly one of the two."""
-
-    model_config = ConfigDict(json_schema_extra=exactly_one(lists=("directories", "files")))
-
-    repo_url: RepoURLTemplate = Field(alias="repoURL")
-    revision: RevisionTemplate = "HEAD"
-    directories: list[DirectoryPattern] = Field(default_factory=list, max_length=16)
-    files: list[FilePattern] = Field(default_factory=list, max_length=16)
-    path_param_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]*$", max_length=32)] = ""
-    values: Values = Field(default_factory=dict)
-
-    @classmethod
-    def one_of(cls) -> tuple[str, ...]:
-        return ("directories", "files")
-
-
-class LeafGenerator(OneOf):
-    """Exactly one kind of generator, with its filter."""
-
-    list_: ListGenerator | None = Field(default=None, alias="list")
-    clusters: ClustersGenerator | None = None
-    git: GitGenerator | None = None
-    selector: LabelSelector | None = None
-    """Over the flattened params that it gives."""
-
-    @classmethod
-    def one_of(cls) -> tuple[str, ...]:
-        return ("list_", "clusters", "git")
-
-
-class InnerMatrix(ApiModel):
-    generators: list[dict[str, Any]] = Field(min_length=1, max_length=8)
-    """Deeper generators: loose in the schema, checked by the hub."""
-
-
-class InnerGenerator(LeafGenerator):
-    """A generator inside a matrix."""
-
-    model_config = ConfigDict(json_schema_extra=exactly_one("list", "clusters", "git", "matrix"))
-
-    matrix: InnerMatrix | None = None
-
-    @classmethod
-    def one_of(cls) -> tuple[str, ...]:
-        return ("list_", "clusters", "git", "matrix")
-
-
-class MatrixGenerator(ApiModel):
-    """The product of its generators, in order; a later one may use an earlier one's params in templates."""
-
-    generators: list[InnerGenerator] = Field(min_length=1, max_length=8)
-
-
-class Generator(LeafGenerator):
-    """A generator of the set: exactly one kind, with its filter and its own template."""
-
-    model_config = ConfigDict(json_schema_extra=exactly_one("list", "clusters", "git", "matrix"))
-
-    matrix: MatrixGenerator | None = None
-    template: Annotated[dict[str, Any], Field(json_schema_extra={"x-preserve": True})] | None = None
-    """Merged over the set's template for the children of this generator."""
-
-    @classmethod
-    def one_of(cls) -> tuple[str, ...]:
-        return ("list_", "clusters", "git", "matrix")
+Pointer = Annotated[
+    str,
+    StringConstraints(
+        max_length=512,
+        pattern=r"^/(spec/(sync|dependsOn|sources)(/.*)?|metadata/(labels|annotations)/[^/]+)$",
+    ),
+]
 
 
 class TemplateMetadata(ApiModel):
@@ -130,21 +40,6 @@ class TemplateMetadata(ApiModel):
 class ApplicationTemplate(ApiModel):
     metadata: TemplateMetadata
     spec: Annotated[dict[str, Any], Field(json_schema_extra={"x-preserve": True})]
-
-
-class Wave(ApiModel):
-    name: Name
-    selector: LabelSelector | None = None
-    max_concurrent: IntOrPercent | None = None
-    failure_budget: IntOrPercent = 0
-    soak: Duration | None = None
-    timeout: Duration = "30m"
-    approval: Annotated[str, StringConstraints(pattern="^(Automatic|Manual)$")] = "Automatic"
-
-
-class Rollout(ApiModel):
-    waves: list[Wave] = Field(default_factory=list, max_length=32)
-    on_failure: Annotated[str, StringConstraints(pattern="^(Halt|Rollback|Continue)$")] = "Halt"
 
 
 class HealthPolicy(ApiModel):
@@ -165,10 +60,20 @@ class DeletionSpec(ApiModel):
     budget: DeletionBudget = Field(default_factory=DeletionBudget)
 
 
+class IgnoredFields(ApiModel):
+    """Fields of children that others own: once a child is there, it keeps what it has."""
+
+    name: Annotated[str, StringConstraints(max_length=253)] = ""
+    """One child; all of them where it is empty."""
+    json_pointers: list[Pointer] = Field(min_length=1, max_length=32)
+    """Below `/spec/sync`, `/spec/dependsOn`, `/spec/sources`, or one label or annotation."""
+
+
 class ApplicationSetSpec(ApiModel):
     generators: list[Generator] = Field(min_length=1, max_length=16)
     template: ApplicationTemplate
     template_patch: TemplateText | None = None
+    ignore_differences: list[IgnoredFields] = Field(default_factory=list, max_length=16)
     rollout: Rollout = Field(default_factory=Rollout)
     health: HealthPolicy = Field(default_factory=HealthPolicy)
     deletion: DeletionSpec = Field(default_factory=DeletionSpec)
@@ -210,6 +115,8 @@ class ApplicationSetStatus(ApiModel):
     sync: dict[str, int] | None = Field(default=None, max_length=16)
     """Children by sync state."""
     children: int | None = None
+    rollout: RolloutStatus | None = None
+    """What its waves have come to; none for a set without waves."""
 
 
 class ApplicationSet(ApiModel):

@@ -20,16 +20,17 @@ DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN, min_length=1, max_length=253)]
 Namespace = Annotated[str, StringConstraints(pattern=DNS_LABEL, min_length=1, max_length=63)]
 NamespaceGlob = Annotated[str, StringConstraints(pattern=r"^[-a-z0-9*?]+$", min_length=1, max_length=63)]
-_URL = (
+REPO_URL = (
     r"https?://[^\s/@{]+(/\S*)?"
     r"|ssh://([A-Za-z0-9_][-\w.]*@)?[A-Za-z0-9\[][^\s@{]*"
     r"|git@[A-Za-z0-9\[][^\s:]*:[^-\s]\S*"
 )
-RepoURL = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=rf"^({_URL})$")]
+RepoURL = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=rf"^({REPO_URL})$")]
 """https, http, ssh, or `git@host:path`. No credentials inside (they belong in a Secret), nothing that Git
 could read as an option, and no local path."""
 RepoURLTemplate = Annotated[
-    str, StringConstraints(min_length=1, max_length=1024, pattern=rf"^({_URL}|[^-\s].*\{{\{{.*|\{{\{{.*)$")
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=rf"^({REPO_URL}|[^-\s].*\{{\{{.*|\{{\{{.*)$"),
 ]
 """A repository URL, or a template of one: a later generator of a matrix may use an earlier one's params."""
 Revision = Annotated[str, StringConstraints(max_length=255, pattern=r"^([^-\s]\S*)?$")]
@@ -52,6 +53,8 @@ Count = Annotated[int, Field(ge=0, le=1000000)]
 IntOrPercent = Annotated[Count | Percent, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
 """A count, or a share of the whole: `3` or `20%`."""
 Text = Annotated[str, StringConstraints(max_length=4096)]
+TemplateText = Annotated[str, StringConstraints(max_length=65536)]
+"""Text that is rendered, or a template."""
 Values = dict[str, Any]
 """Free JSON that templates read. Kept as it is by the API server."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from agent.contract.healthrule import HealthRule  # noqa: TC001 - a pydantic field
 from hub.api.model import (
     ApiModel,
     Condition,
@@ -55,6 +56,8 @@ class ProjectSpec(ApiModel):
 
     source_repos: list[Glob] = Field(default_factory=list, max_length=64)
     """URL globs; `*` does not cross `/`, `**` does."""
+    generator_hosts: list[Glob] = Field(default_factory=list, max_length=64)
+    """Addresses that its generators may ask (APIs of Git hosts, plugins), as globs; none by default."""
     destinations: list[Destination] = Field(default_factory=list, max_length=64)
     cluster_resources: list[KindPattern] = Field(default_factory=list, max_length=64)
     """Cluster-scoped kinds that its apps may hold; none by default."""
@@ -64,6 +67,8 @@ class ProjectSpec(ApiModel):
     """Write with the agent's own rights instead; only in the hub's own namespace."""
     allow_edges_from: list[Namespace] = Field(default_factory=list, max_length=64)
     """Other projects (namespaces) whose apps may depend on ours and read our outputs."""
+    health_rules: list[HealthRule] = Field(default_factory=list, max_length=64)
+    """How its apps' objects are judged, before the built-in rules. Those of the hub's own Project hold for all."""
 
     @model_validator(mode="after")
     def _one_identity(self) -> Self:

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, LABEL_SET
+from agent.contract.names import (
+    ANNOTATION_APPROVE,
+    ANNOTATION_APPROVE_WAVE,
+    ANNOTATION_REFRESH,
+    LABEL_SET,
+)
+from hub.api.rollout import WaveState, WaveStatus
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, SETS, field, key_of, set_of
-from hub.cli.names import Found, Reference, parse, resolve
+from hub.cli.names import Found, NoSuchObject, Reference, parse, resolve
 from hub.cli.output import out
+from hub.core.waves import approval_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from agent.kube.client import RestClient
 
 MANAGER = "axle"
+_APPROVABLE = frozenset({WaveState.WAITING, WaveState.AWAITING_APPROVAL, WaveState.HALTED})
 
 app = typer.Typer()
 
@@ -45,14 +53,23 @@ async def _refresh(reference: Reference, kubeconfig: Path | None) -> Found:
 
 
 @app.command()
-def approve(name: NameArgument, namespace: NamespaceOption = "", kubeconfig: KubeconfigOption = None) -> None:
-    """Let the deletions of a set or an app go that are Held. Exit code 1: none is.
+def approve(
+    name: NameArgument,
+    namespace: NamespaceOption = "",
+    wave: Annotated[
+        str, typer.Option("--wave", help="Open this wave of a set, or let it go on with its failures.")
+    ] = "",
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Let the deletions of a set or an app go that are Held, or a wave that waits. Exit code 1: none does.
 
     It answers exactly what is Held now: what a later plan holds has to be approved again.
     """
     with plainly():
-        reference = parse(name, namespace=namespace)
-    found, approved = run(lambda: _approve(reference, kubeconfig))
+        reference = parse(name, namespace=namespace, kinds=(SETS,) if wave else (APPS, SETS))
+    found, approved = run(
+        lambda: _approve_wave(reference, wave, kubeconfig) if wave else _approve(reference, kubeconfig)
+    )
     if not approved:
         complain(f"nothing of {found} is Held")
         raise typer.Exit(EXIT_NEGATIVE)
@@ -73,6 +90,31 @@ async def _approve(reference: Reference, kubeconfig: Path | None) -> tuple[Found
         return found, approved + await _approve_apps(client, children.items)
 
 
+async def _approve_wave(reference: Reference, wave: str, kubeconfig: Path | None) -> tuple[Found, list[str]]:
+    async with connected(kubeconfig) as client:
+        found = await resolve(client, reference)
+        waves = [
+            WaveStatus.model_validate(each) for each in field(found.obj, "status", "rollout", "waves") or ()
+        ]
+        one = next((each for each in waves if each.name == wave), None)
+        if one is None:
+            known = ", ".join(each.name for each in waves) or "none"
+            raise NoSuchObject(f"{found} has no wave {wave}: {known}")
+        if one.state not in _APPROVABLE or (one.approved and one.state is not WaveState.HALTED):
+            return found, []
+        await annotate(client, found.path, {ANNOTATION_APPROVE_WAVE: _answers(found, waves, one)})
+        failures = f", with {len(one.failures)} failures" if one.state is WaveState.HALTED else ""
+        return found, [f"wave {wave} of {found} goes on{failures}"]
+
+
+def _answers(found: Found, waves: list[WaveStatus], one: WaveStatus) -> str:
+    """What was answered of other waves' present plans stands; of older ones it means nothing any more."""
+    before = (found.obj["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE_WAVE, "")
+    current = {f"{each.name}/{each.plan}" for each in waves if each.name != one.name}
+    kept = [each for each in before.split(",") if "/".join(each.split("/")[:2]) in current]
+    return ",".join([*kept, approval_of(one)])
+
+
 async def _approve_plan(client: RestClient, found: Found) -> list[str]:
     held = field(found.obj, "status", "plan", "held") or []
     if not held:
@@ -87,7 +129,8 @@ async def _approve_apps(client: RestClient, apps: list[dict[str, Any]]) -> list[
     for obj in apps:
         held = field(obj, "status", "deletion", "held")
         if held:
-            await annotate(client, Found(APPS, obj).path, {ANNOTATION_APPROVE: "deletion"})
+            answer = f"deletion/{field(obj, 'status', 'deletion', 'decidedAt')}"
+            await annotate(client, Found(APPS, obj).path, {ANNOTATION_APPROVE: answer})
             approved.append(f"{key_of(obj)} is deleted (was Held: {held})")
     return approved
 

@@ -18,7 +18,7 @@ from hub.core.children import problems
 from hub.core.model import ClusterSetView, ClusterView, Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.contract.manifest import Manifest
 
@@ -67,16 +67,17 @@ def read(paths: Iterable[Path]) -> list[Document]:
     Other kinds are left out. So are, below folders, files that do not mention our API: a chart's or template's
     file need not even parse.
     """
-    found: list[Document] = []
+    return [one for file, named in files_in(paths) for one in _documents(file, optional=not named)]
+
+
+def files_in(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
+    """These files and, below folders, every YAML and JSON file; True for those that were named themselves."""
     for path in paths:
         if path.is_dir():
-            for file in sorted(
-                each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file()
-            ):
-                found += _documents(file, optional=True)
+            found = (each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
+            yield from ((file, False) for file in sorted(found))
         else:
-            found += _documents(path, optional=False)
-    return found
+            yield path, True
 
 
 def fleet_of(documents: Iterable[Document]) -> Fleet:
@@ -143,8 +144,10 @@ def _documents(file: Path, *, optional: bool) -> list[Document]:
 def _document(source: str, obj: Manifest) -> Document:
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(name, str) or not isinstance(obj.get("kind"), str):
+    if not isinstance(metadata, dict) or not isinstance(name, str) or not isinstance(obj.get("kind"), str):
         raise InvalidFile(f"{source}: a document without kind or metadata.name")
+    if not isinstance(metadata.get("namespace", ""), str):
+        raise InvalidFile(f"{source}: {obj['kind']} {name}: metadata.namespace is no text; put it in quotes")
     if not isinstance(obj.get("spec") or {}, dict):
         raise InvalidFile(f"{source}: {obj['kind']} {name}: spec is no map")
     return Document(source, obj)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hub.core.plan import DROPPED
 from hub.core.rollout import MAX_AFTER, after_of
 
 if TYPE_CHECKING:
@@ -33,17 +34,19 @@ def assignment_spec(
 ) -> dict[str, Any] | None:
     """The cluster's next `spec`, or None when the previous one still says it all.
 
-    `blobs` are the stored bytes of releases that the previous one does not have yet; `tombstones` all
+    `blobs` are the stored bytes of releases, as far as they are known; `tombstones` all
     recorded decisions about this cluster's apps, the held ones included, and `orphan` those whose objects
     stay. A decision becomes a tombstone once no dependent on another cluster (as `fleet` knows them) has to
-    go before it, and stays one for as long as it is recorded.
+    go before it, and stays one for as long as it is recorded. What an expansion dropped stays assigned until its
+    set's new children on the cluster are released: under another name they may hold the same objects.
     """
     before = {entry["app"]: entry for entry in (previous or {}).get("apps") or ()}
     written = {entry["app"] for entry in (previous or {}).get("tombstones") or ()}
     going = {
         drop.key: drop
         for drop in tombstones
-        if not drop.held and (drop.key in written or not _awaited(drop.key, graph, fleet))
+        if not drop.held
+        and (drop.key in written or not (_renaming(drop, graph) or _awaited(drop.key, graph, fleet)))
     }
     apps = {key: entry for key, entry in before.items() if key not in going}
     for key in graph.on_cluster(cluster):
@@ -63,10 +66,12 @@ def assignment_spec(
 
 
 def _released(node: AppNode, before: Entry | None, blobs: Mapping[AppKey, str]) -> Entry | None:
-    """The entry of what the node was released to; the previous one while nothing newer can be fetched."""
+    """The entry of what the node was released to; the previous one while nothing newer can be fetched.
+
+    The same release may come as other bytes: a cluster that joined again cannot open what was sealed to its
+    earlier key.
+    """
     if not node.released or not node.release:
-        return before
-    if before is not None and (before["digest"], before["release"]) == (node.released, node.release):
         return before
     blob = blobs.get(node.key)
     if blob is None:
@@ -100,6 +105,22 @@ def _tombstone(
     if first:
         entry["before"] = sorted(first)[:MAX_AFTER]
     return entry
+
+
+def _renaming(drop: Drop, graph: AppGraph) -> bool:
+    """Whether a sibling on the cluster was never released: the agent must see it before the old name goes.
+
+    Which objects it will hold is not known here, so any such sibling counts, also one that is Blocked or Failed.
+    """
+    node = graph.get(drop.key)
+    if drop.reason != DROPPED or node is None or node.owner is None:
+        return False
+    siblings = (graph.get(key) for key in graph.on_cluster(node.cluster))
+    return any(
+        each.owner == node.owner and not each.release and not each.deleting
+        for each in siblings
+        if each is not None
+    )
 
 
 def _awaited(key: AppKey, graph: AppGraph, fleet: Fleet | None) -> bool:

@@ -6,6 +6,7 @@ order".
 
 from __future__ import annotations
 
+import json
 import types
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
@@ -91,8 +92,10 @@ def problems(error: ValidationError, model: type[BaseModel], *, at: str) -> Iter
 
 def _validated(child: Child, set_key: str) -> ApplicationSpec:
     try:
-        return ApplicationSpec.model_validate(
-            child.manifest["spec"], extra="forbid", by_alias=True, by_name=False
+        # as JSON and strict: what the API server would refuse (a text for a boolean) is refused here
+        text = json.dumps(child.manifest["spec"])
+        return ApplicationSpec.model_validate_json(
+            text, strict=True, extra="forbid", by_alias=True, by_name=False
         )
     except ValidationError as error:
         detail = "; ".join(problems(error, ApplicationSpec, at="spec"))

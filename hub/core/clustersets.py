@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 HUB_LABEL = f"{GROUP}/hub"
 """On the hub's own Cluster, with the value `true`."""
+ANNOTATION_SERVER = f"{GROUP}/server"
+"""On a Cluster: the address by which Argo CD knew it. Sets that came from there may go by it."""
+ANNOTATION_PROJECT = f"{GROUP}/argocd-project"
+"""On a Cluster: the project to which Argo CD bound it."""
 _ASKING = frozenset({Operator.IN, Operator.EXISTS})
 
 

@@ -149,7 +149,8 @@ def _sync(node: AppNode, blockers: Sequence[Blocker], *, revision: str, target_b
         message = blockers[0].message
     elif seen is not None and seen.release == node.release:
         message = seen.message
-    return {
+    pinned = {"pinned": node.pinned} if node.pinned else {}
+    return pinned | {
         "state": node.sync.value,
         "message": _cut(message),
         "plan": node.plan,

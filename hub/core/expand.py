@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.names import API_VERSION, LABEL_CLUSTER, LABEL_SET, short_hash
+from agent.contract.names import API_VERSION, HUB_CLUSTER, LABEL_CLUSTER, LABEL_SET, short_hash
 from agent.kube.yaml import YamlError, load_value
+from hub.core.childtext import with_texts
+from hub.core.clustersets import ANNOTATION_SERVER
 from hub.core.expansion import (
     MAX_CHILDREN,
     Child,
@@ -26,10 +28,13 @@ from hub.core.expansion import (
     UnknownCluster,
     revision_key,
 )
-from hub.core.params import MAX_NAME, Params, nearest, overlay, params_text, scalar_text
+from hub.core.params import MAX_NAME, Params, nearest, overlay, params_text, scalar_text, with_itself
+from hub.core.patch import PatchError, strategic_merge
 from hub.core.templating import TemplateEngine, TemplateFailure
 from hub.generators.context import Context, Wanted
 from hub.generators.dispatch import generate, render_value
+from hub.importers.application import IN_CLUSTER, IN_CLUSTER_SERVER
+from hub.importers.patch import converted, is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +42,9 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LABEL_WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE = re.compile(rf"(?:{_LABEL_WORD})?")
+_LABEL_KEY = re.compile(rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_WORD}")
 _METADATA = ("name", "namespace", "labels", "annotations")
 _MAX_LABEL = 63
 
@@ -52,6 +60,7 @@ def expand(request: ExpandRequest, *, engine: TemplateEngine | None = None) -> E
         cluster_sets={one.name: one for one in request.cluster_sets},
         listings=request.listings,
         contents=request.contents,
+        external=request.external,
     )
     generators = request.spec.get("generators") or []
     sets: list[tuple[int, Params]] = []
@@ -62,9 +71,12 @@ def expand(request: ExpandRequest, *, engine: TemplateEngine | None = None) -> E
             raise error.located(set_key=request.set_key, generator=index) from error
         if len(sets) > MAX_CHILDREN:
             raise TooManyChildren(
-                f"more than {MAX_CHILDREN} children", set_key=request.set_key, generator=index
+                f"{len(sets)} children are more than the {MAX_CHILDREN} that a set may have;"
+                " select less, or split the set",
+                set_key=request.set_key,
+                generator=index,
             )
-    if context.wanted.listings or context.wanted.files:
+    if context.wanted.listings or context.wanted.files or context.wanted.external:
         return _needs(context.wanted)
     children = _children(request, sets, context)
     revisions = {revision_key(*key): commit for key, commit in sorted(context.wanted.used.items())}
@@ -77,17 +89,16 @@ def label_value(name: str) -> str:
 
 
 def _needs(wanted: Wanted) -> Needs:
-    return Needs(tuple(sorted(wanted.listings)), tuple(sorted(wanted.files)))
+    return Needs(tuple(sorted(wanted.listings)), tuple(sorted(wanted.files)), tuple(sorted(wanted.external)))
 
 
 def _children(request: ExpandRequest, sets: list[tuple[int, Params]], context: Context) -> tuple[Child, ...]:
     templates = _templates(request)
-    names = {cluster.name for cluster in request.clusters}
+    names = _cluster_names(request)
     found: dict[str, Child] = {}
     for index, params in sets:
         try:
-            manifest = _manifest(request, templates[index], params, context)
-            _check_cluster(manifest, names)
+            manifest = _manifest(request, templates[index], params, context, names=names)
             child = Child(manifest["metadata"]["name"], manifest, params_text(params), index)
             if child.name in found:
                 other = found[child.name].params
@@ -100,6 +111,18 @@ def _children(request: ExpandRequest, sets: list[tuple[int, Params]], context: C
     return tuple(found.values())
 
 
+def _cluster_names(request: ExpandRequest) -> dict[str, str]:
+    """What a child may call its cluster: its name, or the address by which Argo CD knew it."""
+    addresses = {
+        one.annotations[ANNOTATION_SERVER]: one.name
+        for one in request.clusters
+        if ANNOTATION_SERVER in one.annotations
+    }
+    if HUB_CLUSTER in {one.name for one in request.clusters}:
+        addresses = {IN_CLUSTER: HUB_CLUSTER, IN_CLUSTER_SERVER: HUB_CLUSTER, **addresses}
+    return {**addresses, **{one.name: one.name for one in request.clusters}}
+
+
 def _templates(request: ExpandRequest) -> list[dict[str, Any]]:
     """The template of each generator: the set's, with the generator's own over it."""
     base = request.spec.get("template")
@@ -108,15 +131,23 @@ def _templates(request: ExpandRequest) -> list[dict[str, Any]]:
     return [overlay(base, one.get("template") or {}) for one in request.spec.get("generators") or []]
 
 
-def _manifest(request: ExpandRequest, template: dict[str, Any], params: Params, context: Context) -> Manifest:
+def _manifest(
+    request: ExpandRequest,
+    template: dict[str, Any],
+    params: Params,
+    context: Context,
+    *,
+    names: Mapping[str, str],
+) -> Manifest:
+    params = with_itself(params)
     _known(template, ("metadata", "spec"), path="template")
     metadata = template.get("metadata") or {}
     body = {
         "metadata": _text_values(metadata, params, context),
         "spec": render_value(template.get("spec") or {}, params, context, path="spec"),
     }
-    body = overlay(body, _patch(request, params, context))
-    metadata = body["metadata"]
+    body = _patched(body, _patch(request, params, context))
+    metadata = body.get("metadata") or {}
     _known(body, ("metadata", "spec", "apiVersion", "kind"), path="templatePatch")
     _known(metadata, _METADATA, path="metadata")
     if metadata.get("namespace", request.namespace) != request.namespace:
@@ -124,14 +155,14 @@ def _manifest(request: ExpandRequest, template: dict[str, Any], params: Params, 
     if (body.get("apiVersion", API_VERSION), body.get("kind", "Application")) != (API_VERSION, "Application"):
         raise InvalidChild(f"a child is an Application of {API_VERSION}", path="templatePatch")
     name = _name(metadata.get("name"))
-    cluster = body["spec"].get("cluster") if isinstance(body["spec"], dict) else None
-    labels = {**_texts(metadata, "labels"), LABEL_SET: label_value(request.name)}
-    labels[LABEL_CLUSTER] = label_value(str(cluster))
+    spec = with_texts(_on_cluster(body.get("spec"), names))
+    labels = {**_labels(_texts(metadata, "labels")), LABEL_SET: label_value(request.name)}
+    labels[LABEL_CLUSTER] = label_value(spec["cluster"])
     head: Manifest = {"name": name, "namespace": request.namespace, "labels": labels}
     annotations = _texts(metadata, "annotations")
     if annotations:
         head["annotations"] = annotations
-    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": head, "spec": body["spec"]}
+    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": head, "spec": spec}
 
 
 def _text_values(metadata: Any, params: Params, context: Context) -> dict[str, Any]:
@@ -147,6 +178,15 @@ def _texts(metadata: Mapping[str, Any], key: str) -> dict[str, str]:
         if isinstance(one, dict | list):
             raise InvalidChild("text is expected", path=f"metadata.{key}.{name}")
     return {name: scalar_text(one) for name, one in value.items()}
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key):
+            raise InvalidChild(f'"{key[:80]}" is no key of a label', path="metadata.labels")
+        if not _LABEL_VALUE.fullmatch(value):
+            raise InvalidChild(f'"{value[:80]}" is no value of a label', path=f"metadata.labels.{key}")
+    return labels
 
 
 def _name(value: Any) -> str:
@@ -177,6 +217,18 @@ def _patch(request: ExpandRequest, params: Params, context: Context) -> dict[str
     return patch
 
 
+def _patched(body: Manifest, patch: dict[str, Any]) -> Manifest:
+    if is_foreign(patch):
+        patch, lost = converted(patch, body)
+        if lost:
+            raise InvalidChild(f"it has no equal: {'; '.join(lost)}", path="templatePatch")
+    try:
+        merged: Manifest = strategic_merge(body, patch)
+    except PatchError as error:
+        raise InvalidChild(str(error), path=f"templatePatch.{error.path}".strip(".")) from error
+    return merged
+
+
 def _known(value: Any, known: tuple[str, ...], *, path: str) -> None:
     if not isinstance(value, dict):
         raise InvalidChild("a map is expected", path=path)
@@ -185,8 +237,8 @@ def _known(value: Any, known: tuple[str, ...], *, path: str) -> None:
             raise InvalidChild(f'unknown field "{key}"{nearest(str(key), known)}', path=path)
 
 
-def _check_cluster(manifest: Manifest, names: set[str]) -> None:
-    spec = manifest["spec"]
+def _on_cluster(spec: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    """The spec, its cluster by name. Raises `InvalidChild` or `UnknownCluster`."""
     if not isinstance(spec, dict):
         raise InvalidChild("a map is expected", path="spec")
     cluster = spec.get("cluster")
@@ -194,6 +246,7 @@ def _check_cluster(manifest: Manifest, names: set[str]) -> None:
         raise InvalidChild("the name of a cluster is expected", path="spec.cluster")
     if cluster not in names:
         raise UnknownCluster(f'there is no cluster "{cluster}"{nearest(cluster, names)}', path="spec.cluster")
+    return spec if names[cluster] == cluster else {**spec, "cluster": names[cluster]}
 
 
 __all__ = ["Expansion", "expand", "label_value"]

@@ -198,17 +198,27 @@ class GitFilesNeed:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ExternalNeed:
+    """What a host, a plugin or another controller must be asked: the generator's kind and its fields as JSON."""
+
+    kind: str
+    spec: str
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must be read from Git before the expansion can go on; then it is asked again, with all of it."""
+    """What must be read before the expansion can go on; then it is asked again, with all of it."""
 
     listings: tuple[GitListingNeed, ...] = ()
     files: tuple[GitFilesNeed, ...] = ()
+    external: tuple[ExternalNeed, ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
         return {
             "listings": [[need.repo_url, need.revision] for need in self.listings],
             "files": [[need.repo_url, need.revision, list(need.paths)] for need in self.files],
+            "external": [[need.kind, need.spec] for need in self.external],
         }
 
     @staticmethod
@@ -216,6 +226,7 @@ class Needs:
         return Needs(
             tuple(GitListingNeed(repo, revision) for repo, revision in data["listings"]),
             tuple(GitFilesNeed(repo, revision, tuple(paths)) for repo, revision, paths in data["files"]),
+            tuple(ExternalNeed(kind, spec) for kind, spec in data["external"]),
         )
 
 
@@ -231,6 +242,8 @@ class ExpandRequest:
     listings: Mapping[RepoRevision, Listing] = field(default_factory=dict)
     contents: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     """File texts by (repository, revision, path)."""
+    external: Mapping[ExternalNeed, list[dict[str, Any]]] = field(default_factory=dict)
+    """Parameter sets by what was asked."""
 
     @property
     def set_key(self) -> str:
@@ -245,6 +258,7 @@ class ExpandRequest:
             "clusterSets": [_fields(cluster_set) for cluster_set in self.cluster_sets],
             "listings": [[*key, _fields(listing)] for key, listing in self.listings.items()],
             "contents": [[*key, text] for key, text in self.contents.items()],
+            "external": [[need.kind, need.spec, rows] for need, rows in self.external.items()],
         }
 
     @staticmethod
@@ -257,6 +271,7 @@ class ExpandRequest:
             cluster_sets=tuple(ClusterSetFacts(**one) for one in data["clusterSets"]),
             listings={(repo, revision): Listing(**listing) for repo, revision, listing in data["listings"]},
             contents={(repo, revision, path): text for repo, revision, path, text in data["contents"]},
+            external={ExternalNeed(kind, spec): rows for kind, spec, rows in data["external"]},
         )
 
 

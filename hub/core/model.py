@@ -38,6 +38,10 @@ class ClusterView:
     """Its agent has a certificate and a sealing key: bundles can be made for it."""
     stale: bool = False
     removing: bool = False
+    kubernetes_version: str = ""
+    """As its agent reported it; empty until then."""
+    api_versions: tuple[str, ...] = ()
+    """API groups and kinds beyond Helm's own list that charts may ask for."""
 
     @property
     def is_hub(self) -> bool:
@@ -103,6 +107,11 @@ class AppNode:
     release: int = 0
     observed: Observed | None = None
     deleting: bool = False
+    released_at: datetime | None = None
+    """When it was let go to what is released now; None where that is not known any more."""
+    paused: bool = False
+    pinned: str = ""
+    """By whom its target is an earlier release (`person`, `wave`)."""
 
     @property
     def namespace(self) -> str:
@@ -145,7 +154,8 @@ class Blocker:
     """One thing that keeps a node from being released."""
 
     edge: str
-    """`Dependency`, `NoMatch`, `Cycle`, `Project`, `Render`, `Stale`, `Manual`, `Join`, `Paused`."""
+    """`Dependency`, `NoMatch`, `Cycle`, `Project`, `Render`, `Stale`, `Manual`, `Join`, `Paused`, `Wave`,
+    `WaveInversion`, `Window`."""
     on: str
     message: str
     root: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,8 +14,12 @@ Params: TypeAlias = dict[str, Any]
 """One generated parameter set, plain JSON. One set gives one child."""
 
 MAX_PARAMS_TEXT = 300
+_MIN_ENTRY = 16
 """How much of a parameter set a message may quote, in characters."""
 MAX_NAME = 253
+
+MISSING: Final = object()
+"""What `lookup` gives where there is nothing: None is a value."""
 
 _BAD_NAME = re.compile(r"[^-a-z0-9.]")
 
@@ -44,6 +48,11 @@ def merge_params(first: Mapping[str, Any], second: Mapping[str, Any], *, at: str
     return merged
 
 
+def with_itself(params: Params) -> Params:
+    """For templates: the set, and the whole of it as `params`, for keys that are no identifiers."""
+    return params if "params" in params else {**params, "params": params}
+
+
 def overlay(base: Any, patch: Any) -> Any:
     """`patch` over `base`: maps merge key by key, everything else (lists too) is replaced."""
     if not (isinstance(base, dict) and isinstance(patch, dict)):
@@ -52,6 +61,20 @@ def overlay(base: Any, patch: Any) -> Any:
     for key, value in patch.items():
         merged[key] = overlay(base[key], value) if key in base else value
     return merged
+
+
+def lookup(params: Mapping[str, Any], key: str) -> Any:
+    """The value of a key, which may be dotted (`values.region`), or `MISSING`. A key with dots of its own wins."""
+    if key in params:
+        return params[key]
+    head, dot, rest = key.partition(".")
+    while dot:
+        inner = params.get(head)
+        if isinstance(inner, dict):
+            return lookup(inner, rest)
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return MISSING
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, str]:
@@ -79,10 +102,36 @@ def scalar_text(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
+_USER_PART = re.compile(r"://[^/\s\"@]*@")
+
+
 def params_text(params: Mapping[str, Any]) -> str:
-    """The set in one bounded line, for messages."""
-    text = json.dumps(params, sort_keys=True, ensure_ascii=False, default=str)
-    return text if len(text) <= MAX_PARAMS_TEXT else f"{text[: MAX_PARAMS_TEXT - 3]}..."
+    """The set in one bounded line, for messages.
+
+    Where it is too long, the long values are cut, shortest first in line: a cluster's labels must not hide the
+    directory that was matched with it.
+    """
+    own = {key: value for key, value in params.items() if key != "params"}
+    text = _json(own)
+    if len(text) <= MAX_PARAMS_TEXT:
+        return text
+    entries = sorted(
+        (f"{_json(key)}: {_json(value)}" for key, value in own.items()), key=lambda each: (len(each), each)
+    )
+    room, cut = MAX_PARAMS_TEXT - 2, []
+    for left, entry in zip(range(len(entries), 0, -1), entries, strict=True):
+        cut.append(_cut(entry, max(room // left - 2, _MIN_ENTRY)))
+        room -= len(cut[-1]) + 2
+    return _cut(f"{{{', '.join(cut)}}}", MAX_PARAMS_TEXT)
+
+
+def _json(value: object) -> str:
+    """As JSON, without what stands before the host in an address: that is a password more often than not."""
+    return _USER_PART.sub("://***@", json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def normalize(text: str) -> str:

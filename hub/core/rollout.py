@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from agent.contract.health import HealthState, SyncState
+from agent.contract.names import ANNOTATION_PAUSED
 from hub.api.application import At, Dependency, OnStale, Ready, Scope, SyncMode
 from hub.core.graph import AppGraph, ResolvedEdge, title
 from hub.core.model import AppKey, AppNode, Blocker, Fleet
 
-TERMINAL = frozenset({"Render", "Project", "Cycle", "Failed", "Invalid"})
+TERMINAL = frozenset({"Render", "Project", "Cycle", "Failed", "Invalid", "WaveInversion"})
 """Edges of blockers that do not pass by waiting: a person has to change something."""
 MAX_AFTER = 256
 
@@ -33,16 +34,32 @@ class Release:
 
 
 def decide(
-    keys: Iterable[AppKey], graph: AppGraph, fleet: Fleet, *, gates: tuple[Gate, ...] = ()
+    keys: Iterable[AppKey],
+    graph: AppGraph,
+    fleet: Fleet,
+    *,
+    gates: tuple[Gate, ...] = (),
+    taken: Callable[[AppNode], None] | None = None,
 ) -> tuple[Release, ...]:
-    """Which of `keys` may move now, in a fixed order. Nothing else about them changes."""
-    found = []
+    """Which of `keys` may move now, in a fixed order. Nothing else about them changes.
+
+    What needs one that goes is left for the next decision: `at: Any` accepts what its dependency ran until now,
+    and that is over.
+    `taken` is called with each at once: a gate with a limited number of places counts them.
+    """
+    found: list[Release] = []
+    going: set[AppKey] = set()
     for key in sorted(set(keys)):
         node = graph.get(key)
         if node is None or node.deleting or not node.target or node.target == node.released:
             continue
+        if going and any(not going.isdisjoint(edge.targets) for edge in graph.edges_of(key)):
+            continue
         if next(_blockers(node, graph, fleet, gates), None) is None:
+            going.add(key)
             found.append(Release(key, node.cluster, node.target, node.release + 1))
+            if taken is not None:
+                taken(node)
     return tuple(found)
 
 
@@ -54,16 +71,16 @@ def blockers(
     if node is None:
         return ()
     found = tuple(_blockers(node, graph, fleet, gates))
-    return tuple(replace(each, root=_root_of(node, each, graph, fleet)) for each in found)
+    return tuple(replace(each, root=_root_of(node, each, graph, fleet, gates)) for each in found)
 
 
-def why_root(key: AppKey, graph: AppGraph, fleet: Fleet) -> str:
+def why_root(key: AppKey, graph: AppGraph, fleet: Fleet, *, gates: tuple[Gate, ...] = ()) -> str:
     """The end of the chain of waits: `backend@eu1 is Degraded: Deployment backend: ImagePullBackOff`."""
     node = graph.get(key)
     if node is None:
         return f"{key} does not exist"
-    first = next(_blockers(node, graph, fleet, ()), None)
-    return describe(node) if first is None else _root_of(node, first, graph, fleet)
+    first = next(_blockers(node, graph, fleet, gates), None)
+    return describe(node) if first is None else _root_of(node, first, graph, fleet, gates)
 
 
 def after_of(key: AppKey, graph: AppGraph) -> tuple[AppKey, ...]:
@@ -135,19 +152,32 @@ def _own(node: AppNode, fleet: Fleet) -> Iterator[Blocker]:
         yield Blocker("Render", node.key, "not rendered yet")
     if node.namespace not in fleet.projects:
         yield Blocker("Project", node.namespace, f"namespace {node.namespace} has no Project")
-    cluster = fleet.clusters.get(node.cluster)
-    if cluster is None:
-        yield Blocker("Join", node.cluster, f"cluster {node.cluster} does not exist")
-    elif cluster.removing:
-        yield Blocker("Join", node.cluster, f"cluster {node.cluster} is being removed")
-    elif not cluster.accepted:
-        yield Blocker("Join", node.cluster, f"cluster {node.cluster} is not accepted")
-    elif not cluster.joined:
-        yield Blocker("Join", node.cluster, f"cluster {node.cluster} has not joined yet")
-    elif cluster.stale:
-        yield Blocker("Stale", node.cluster, f"cluster {node.cluster} is Stale")
+    held = _by_cluster(node.cluster, fleet)
+    if held is not None:
+        yield held
+    if node.paused:
+        yield Blocker("Paused", node.key, "it is paused")
     if node.mode is SyncMode.MANUAL:
         yield Blocker("Manual", node.key, "its sync mode is Manual, and nobody has asked for this release")
+
+
+def _by_cluster(name: str, fleet: Fleet) -> Blocker | None:
+    """What holds everything on one cluster."""
+    cluster = fleet.clusters.get(name)
+    problem, word = "", "Join"
+    if cluster is None:
+        problem = "does not exist"
+    elif cluster.removing:
+        problem = "is being removed"
+    elif not cluster.accepted:
+        problem = "is not accepted"
+    elif not cluster.joined:
+        problem = "has not joined yet"
+    elif cluster.stale:
+        problem, word = "is Stale", "Stale"
+    elif cluster.annotations.get(ANNOTATION_PAUSED) == "true":
+        problem, word = "is paused", "Paused"
+    return Blocker(word, name, f"cluster {name} {problem}") if problem else None
 
 
 def _edge(node: AppNode, edge: ResolvedEdge, graph: AppGraph, fleet: Fleet) -> Blocker | None:
@@ -249,7 +279,7 @@ def _words(node: AppNode, dependency: Dependency) -> str:
     return f"applications {','.join(labels) or 'of any label'} in {namespace}"
 
 
-def _root_of(node: AppNode, first: Blocker, graph: AppGraph, fleet: Fleet) -> str:
+def _root_of(node: AppNode, first: Blocker, graph: AppGraph, fleet: Fleet, gates: tuple[Gate, ...]) -> str:
     """Follow the first blocker of each node on the way, until something does not wait for another app."""
     seen = {node.key}
     blocker = first
@@ -259,7 +289,7 @@ def _root_of(node: AppNode, first: Blocker, graph: AppGraph, fleet: Fleet) -> st
         if target is None:
             break
         node = target
-        further = next(_blockers(node, graph, fleet, ()), None)
+        further = next(_blockers(node, graph, fleet, gates), None)
         if further is None:
             return describe(node)
         blocker = further

@@ -11,6 +11,7 @@ as JSON: `true`, not `True`.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -167,6 +168,10 @@ def _environment() -> _Environment:
         "from_yaml": yaml.load_value,
         "tojson": _to_json,
         "sha256": lambda value: hashlib.sha256(str(value).encode()).hexdigest(),
+        "string": lambda value: str(_printed(value)),
+        "b64encode": lambda value: base64.b64encode(str(value).encode()).decode(),
+        "b64decode": lambda value: base64.b64decode(str(value), validate=True).decode(),
+        "pairs": pairs,
     }
     environment.filters.update(filters)
     return environment
@@ -182,6 +187,13 @@ def slugify(value: Any, max_length: int = 63, smart: bool = False) -> str:  # no
     if smart and slug[max_length] != "-" and "-" in cut:
         cut = cut.rpartition("-")[0]
     return cut.strip("-")
+
+
+def pairs(value: Any) -> list[tuple[Any, Any]]:
+    """A map's keys with its values, by key; a list's indices with its items; nothing of none."""
+    if isinstance(value, dict):
+        return sorted(value.items())
+    return [] if value is None else list(enumerate(value))
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:

@@ -59,7 +59,9 @@ async def _established(client: RestClient, name: str) -> None:
     deadline = loop.time() + ESTABLISHED_SECONDS
     while True:
         crd = await client.get(path)
-        conditions = {each["type"]: each["status"] for each in crd.get("status", {}).get("conditions", [])}
+        conditions = {
+            each["type"]: each["status"] for each in (crd.get("status") or {}).get("conditions") or ()
+        }
         if conditions.get("Established") == "True":
             return
         if loop.time() > deadline:

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from hub.fleet.build import Report
     from hub.fleet.provider import Fleet
 
-__all__ = ["LocalFleet", "NoFleet", "Spoke", "client_of", "home", "spokes"]
+__all__ = ["LocalFleet", "NoFleet", "Pace", "Spoke", "client_of", "home", "spokes"]
 
 SERVICE_ACCOUNTS = ("platform-deployer", "shop-deployer", "dev-deployer")
-POLL_INTERVAL = 5.0
 TOKEN_LIFE = timedelta(hours=1)
 _START_SECONDS = 60.0
 _REGIONS = ("eu", "us", "lab")
@@ -73,11 +72,28 @@ def spokes(count: int) -> list[Spoke]:
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a local fleet's parts speak, in seconds; None leaves it to the part itself."""
+
+    poll: float = 5.0
+    """Between two looks at a repository."""
+    heartbeat: float | None = None
+    stale_after: float | None = None
+    lease: float | None = None
+    """How long a hub that crashed still counts as the leader."""
+
+    def hub_options(self) -> list[str]:
+        named = {"--stale-after": self.stale_after, "--lease-seconds": self.lease}
+        return [text for name, value in named.items() if value is not None for text in (name, str(value))]
+
+
 class LocalFleet:
     """Everything under one folder; any later command finds it there, running, stopped or crashed."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, pace: Pace | None = None) -> None:
         self.root = root.absolute()
+        self._pace = pace or Pace()
         self.services = Services(self.root)
 
     @property
@@ -175,7 +191,9 @@ class LocalFleet:
         async with self.hub_client() as client:
             await install.install_hub(client)
             await HubIdentity.load_or_create(client, now=datetime.now(UTC))
-        self.services.start_hub(self._kubeconfig(HUB), poll_interval=POLL_INTERVAL)
+        self.services.start_hub(
+            self._kubeconfig(HUB), poll_interval=self._pace.poll, options=self._pace.hub_options()
+        )
         await self.services.wait_port(HUB, seconds=_START_SECONDS)
 
     def start_agent(self, name: str) -> None:
@@ -198,12 +216,14 @@ class LocalFleet:
         self.services.start_agent(spoke.name, config)
 
     def _configure(self, name: str, *, token: str) -> None:
-        settings = {
+        settings: dict[str, Any] = {
             "cluster": name,
             "hubUrl": self.services.hub_url,
             "token": token,
             "kubeconfig": str(self._kubeconfig(name)),
         }
+        if self._pace.heartbeat is not None:
+            settings["heartbeatSeconds"] = self._pace.heartbeat
         self._config(name).parent.mkdir(parents=True, exist_ok=True)
         write(self._config(name), json.dumps(settings, indent=2).encode())
 

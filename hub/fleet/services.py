@@ -71,14 +71,15 @@ class Services:
     def start_git(self, repositories: Path) -> None:
         self._start(GIT, ["hub.fleet.gitserve", str(repositories), str(self.port(GIT))], port=self.port(GIT))
 
-    def start_hub(self, kubeconfig: Path, *, poll_interval: float) -> None:
-        """`poll_interval` is in seconds between fetches of a repository."""
+    def start_hub(self, kubeconfig: Path, *, poll_interval: float, options: Sequence[str] = ()) -> None:
+        """`poll_interval` is in seconds between fetches of a repository; `options` are the hub's further ones."""
         self._start(
             HUB,
             [
                 *("hub.main", "--kubeconfig", str(kubeconfig)),
                 *("--data-dir", str(self.root / "hub"), "--port", str(self.port(HUB))),
                 *("--poll-interval", str(poll_interval)),
+                *options,
             ],
             port=self.port(HUB),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,7 @@ from agent.contract.wire import (
     RenewRequest,
     ReportBatch,
 )
+from hub.gateway import admission
 from hub.gateway.errors import CertificateRequired, NoInformation, NotReady
 from hub.gateway.reports import permitted
 from hub.store.port import is_blob
@@ -24,6 +26,7 @@ from hub.store.port import is_blob
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.contract.manifest import Manifest
     from agent.contract.model import WireModel
     from hub.gateway.assignments import Board, View
     from hub.gateway.guard import Admit, Call, Handler
@@ -53,6 +56,9 @@ class Handlers:
     admit: Admit
     ready: Callable[[], bool]
     stopping: Callable[[], bool]
+    admission_key: str
+    refuse: Callable[[], Callable[[Manifest], str] | None]
+    """Who may say no to an object, if the controller runs here."""
 
     def table(self) -> dict[str, Handler]:
         """Handlers by their routes' names."""
@@ -64,6 +70,7 @@ class Handlers:
             "bundle": self.bundle,
             "reports": self.reports,
             "renew": self.renew,
+            "admission": self.admission,
         }
 
     async def healthz(self, _call: Call) -> web.Response:
@@ -87,6 +94,12 @@ class Handlers:
         return _json(
             await self.enrolment.renew(call.peer, RenewRequest.model_validate_json(call.body)), status=201
         )
+
+    async def admission(self, call: Call) -> web.Response:
+        """What an API server asks about an Application that is about to be written."""
+        if not hmac.compare_digest(call.request.match_info["key"].encode(), self.admission_key.encode()):
+            raise NoInformation("there is nothing here")
+        return web.json_response(admission.answer(call.body, self.refuse()))
 
     async def reports(self, call: Call) -> web.Response:
         batch = ReportBatch.model_validate_json(call.body)

@@ -86,13 +86,18 @@ class AgentLease:
         annotations = lease["metadata"].get("annotations") or {}
         spec = lease.get("spec") or {}
         return cls(
-            cluster=annotations.get(ANNOTATION_CLUSTER, ""),
+            cluster=cls.cluster_of(lease),
             connected=annotations.get(ANNOTATION_CONNECTED) == "true",
             epoch=_integer(annotations.get(ANNOTATION_EPOCH)),
             seq=_integer(annotations.get(ANNOTATION_SEQ)),
             holder=spec.get("holderIdentity") or "",
             renewed=_moment(spec.get("renewTime")),
         )
+
+    @staticmethod
+    def cluster_of(lease: Manifest) -> str:
+        """Whose it is; empty for a Lease that is no agent's."""
+        return str((lease["metadata"].get("annotations") or {}).get(ANNOTATION_CLUSTER, ""))
 
     def abandoned(self, *, now: datetime, stale_after: float) -> bool:
         """Whether no gateway can still be keeping it."""
@@ -112,11 +117,21 @@ def is_stale(
     so agents get one Stale period to show up before their silence counts. A Lease that says "false" counts
     at once.
     """
+    return is_silent(None if lease is None else AgentLease.read(lease), now, stale_after, since=since)
+
+
+def is_silent(
+    lease: AgentLease | None,
+    now: datetime,
+    stale_after: float = STALE_SECONDS,
+    *,
+    since: datetime | None = None,
+) -> bool:
+    """`is_stale` of a Lease that is read already."""
     waited = since is None or now - since > timedelta(seconds=stale_after)
     if lease is None:
         return waited
-    read = AgentLease.read(lease)
-    return not read.connected or (waited and read.abandoned(now=now, stale_after=stale_after))
+    return not lease.connected or (waited and lease.abandoned(now=now, stale_after=stale_after))
 
 
 def agent_position(lease: Manifest | None) -> tuple[int, int]:

@@ -14,7 +14,7 @@ class Access(Enum):
     PUBLIC = "Public"
     """Anyone: what it tells is no secret."""
     TOKEN = "Token"  # noqa: S105 - a word of the policy
-    """Anyone who gets that far; the body carries a token that the handler checks before anything else."""
+    """Anyone who gets that far; body or path carry a token that the handler checks before anything else."""
     CERTIFICATE = "Certificate"
     """An accepted cluster's certificate in force, and only for that cluster's own things."""
 
@@ -35,6 +35,8 @@ class Route:
 
 
 _SMALL = 64 * 1024
+_LARGE = 4 * 1024 * 1024
+"""An object of an API server, twice (the old and the new one), with room."""
 
 ROUTES: tuple[Route, ...] = (
     Route("healthz", "GET", "/healthz", Access.PUBLIC, timeout=5, concurrency=64),
@@ -57,6 +59,15 @@ ROUTES: tuple[Route, ...] = (
         timeout=30,
         concurrency=1024,
         max_body=MAX_REPORT_BYTES,
+    ),
+    Route(
+        "admission",
+        "POST",
+        "/admission/v1/{key}",
+        Access.TOKEN,
+        timeout=2,
+        concurrency=64,
+        max_body=_LARGE,
     ),
     Route(
         "renew", "POST", "/agent/v1/renew", Access.CERTIFICATE, timeout=20, concurrency=64, max_body=_SMALL

@@ -19,6 +19,7 @@ from agent.contract.wire import STALE_SECONDS
 from agent.kube.config import load_identity
 from agent.kube.reflector import Reflector
 from hub.gateway import paths, tokens
+from hub.gateway.admission import admission_key
 from hub.gateway.assignments import Board
 from hub.gateway.certificates import SERVER_LIFETIME
 from hub.gateway.clusters import Clusters
@@ -89,6 +90,8 @@ class Gateway:
         self._runner: web.AppRunner | None = None
         self._stopping = False
         self._url = ""
+        self.refuse: Callable[[Manifest], str] | None = None
+        """Says why an Application may not be written, while a controller runs in this process."""
 
     @property
     def url(self) -> str:
@@ -164,6 +167,8 @@ class Gateway:
             admit=self._admit,
             ready=lambda: self.ready,
             stopping=lambda: self._stopping,
+            admission_key=admission_key(context.identity.digest_key),
+            refuse=lambda: self.refuse,
         ).table()
         guard = Guard(admit=self._admit, ready=lambda: self.ready)
         app = web.Application(middlewares=[_problems])

@@ -6,13 +6,15 @@ accepted, or are being removed, are left out; the hub's own is in only where it 
 (`hub.core.clustersets`).
 
 Each gives `cluster.name`, `.labels`, `.annotations` and `.values`, and Argo CD's `name`, `nameNormalized`,
-`metadata.labels` and `metadata.annotations`. There is no `server`: spokes have no address that a hub calls.
+`metadata.labels` and `metadata.annotations`. `server` and `project` are there for sets that came from Argo CD:
+they are what the annotations `axletree.dev/server` and `axletree.dev/argocd-project` say, since spokes have no
+address that a hub calls.
 """
 
 from __future__ import annotations
 
 from agent.kube.selectors import Selector, SelectorError, parse_selector
-from hub.core.clustersets import selects, set_contains
+from hub.core.clustersets import ANNOTATION_PROJECT, ANNOTATION_SERVER, selects, set_contains
 from hub.core.expansion import (
     ClusterFacts,
     ClusterSetFacts,
@@ -26,7 +28,7 @@ from hub.generators.context import Context, GeneratorSpec, check_keys, entries
 
 def generate(spec: GeneratorSpec, context: Context) -> list[Params]:
     """The chosen clusters, sorted by name."""
-    check_keys(spec, ("selector", "clusterSet", "names", "values"), path="clusters")
+    check_keys(spec, ("selector", "clusterSet", "names", "flatList"), path="clusters")
     names = _names(spec, context)
     set_name = spec.get("clusterSet") or ""
     raw = spec.get("selector")
@@ -35,12 +37,17 @@ def generate(spec: GeneratorSpec, context: Context) -> list[Params]:
     try:
         selector = None if raw is None else parse_selector(raw)
         return [
-            _params(one)
+            cluster_params(one)
             for one in context.clusters
             if one.eligible and (one.name in names or (not by_name_only and _chosen(one, selector, found)))
         ]
     except SelectorError as error:
         raise GeneratorError(str(error), path="clusters.selector") from error
+
+
+def flat(rows: list[Params]) -> list[Params]:
+    """`flatList: true`: one parameter set, whose `clusters` is the list of all."""
+    return [{"clusters": rows}]
 
 
 def _names(spec: GeneratorSpec, context: Context) -> set[str]:
@@ -72,9 +79,10 @@ def _chosen(cluster: ClusterFacts, selector: Selector | None, cluster_set: Clust
     return selector is None or selector.matches(cluster.labels)
 
 
-def _params(cluster: ClusterFacts) -> Params:
+def cluster_params(cluster: ClusterFacts) -> Params:
+    """What templates know of a cluster."""
     labels, annotations = dict(cluster.labels), dict(cluster.annotations)
-    return {
+    params: Params = {
         "cluster": {
             "name": cluster.name,
             "labels": labels,
@@ -85,3 +93,8 @@ def _params(cluster: ClusterFacts) -> Params:
         "nameNormalized": normalize(cluster.name),
         "metadata": {"labels": labels, "annotations": annotations},
     }
+    if ANNOTATION_SERVER in annotations:
+        params["server"] = annotations[ANNOTATION_SERVER]
+    if ANNOTATION_PROJECT in annotations:
+        params["project"] = annotations[ANNOTATION_PROJECT]
+    return params

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hub.core.expansion import (
     ClusterFacts,
     ClusterSetFacts,
+    ExternalNeed,
     GeneratorError,
     GitFilesNeed,
     GitListingNeed,
     Listing,
     RepoRevision,
+    TooManyChildren,
 )
 from hub.core.params import Params, nearest
 
@@ -29,10 +31,11 @@ Generate: TypeAlias = Callable[[GeneratorSpec, "Context"], list[Params]]
 
 @dataclass(slots=True)
 class Wanted:
-    """What Git data turned out to be missing; filled while generators run."""
+    """What turned out to be missing; filled while generators run."""
 
     listings: set[GitListingNeed] = field(default_factory=set)
     files: set[GitFilesNeed] = field(default_factory=set)
+    external: set[ExternalNeed] = field(default_factory=set)
     used: dict[RepoRevision, str] = field(default_factory=dict)
     """Commits by what was read."""
 
@@ -47,6 +50,8 @@ class Context:
     cluster_sets: Mapping[str, ClusterSetFacts] = field(default_factory=dict)
     listings: Mapping[RepoRevision, Listing] = field(default_factory=dict)
     contents: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    external: Mapping[ExternalNeed, list[Params]] = field(default_factory=dict)
+    """What hosts and plugins answered."""
     wanted: Wanted = field(default_factory=Wanted)
     params: Params = field(default_factory=dict)
 
@@ -76,3 +81,13 @@ def text(spec: GeneratorSpec, key: str, *, path: str, default: str | None = None
     if not isinstance(value, str) or (default is None and not value):
         raise GeneratorError("text is expected", path=f"{path}.{key}")
     return value
+
+
+def within_limit(count: int, *, path: str, detail: str = "") -> None:
+    """Raise `TooManyChildren` where a generator gives more than anybody means."""
+    if count > MAX_PARAMS:
+        raise TooManyChildren(
+            f"{detail or count} parameter sets are more than the {MAX_PARAMS} that a generator may give;"
+            " select less, or split the set",
+            path=path,
+        )

@@ -7,9 +7,9 @@ from typing import Any
 
 from agent.kube.selectors import SelectorError, parse_selector
 from hub.core.expansion import GeneratorError, TemplateError
-from hub.core.params import Params, ParamsConflict, flatten, merge_params, params_text
+from hub.core.params import Params, ParamsConflict, flatten, merge_params, params_text, with_itself
 from hub.core.templating import TemplateFailure
-from hub.generators import clusters, git, matrix
+from hub.generators import clusters, external, git, matrix, merge
 from hub.generators import list as listed
 from hub.generators.context import Context, Generate, GeneratorSpec, check_keys
 
@@ -17,8 +17,14 @@ LEAVES: Mapping[str, Generate] = {
     "list": listed.generate,
     "clusters": clusters.generate,
     "git": git.generate,
+    "scmProvider": external.scm_provider,
+    "pullRequest": external.pull_request,
+    "plugin": external.plugin,
+    "clusterDecisionResource": external.cluster_decision,
 }
-KINDS = (*LEAVES, "matrix")
+COMBINED = {"matrix": matrix.generate, "merge": merge.generate}
+"""Those that are made of others."""
+KINDS = (*LEAVES, *COMBINED)
 _MAX_DEPTH = 8
 
 
@@ -32,32 +38,30 @@ def generate(generator: GeneratorSpec, context: Context, *, depth: int = 0) -> l
     kind = kinds[0]
     if depth > _MAX_DEPTH:
         raise GeneratorError(f"generators are nested more than {_MAX_DEPTH} deep")
-    if kind == "matrix":
-        rows = matrix.generate(
-            generator[kind], context, child=lambda one, inner: generate(one, inner, depth=depth + 1)
-        )
-    else:
-        rows = _leaf(kind, generator[kind], context)
+    rows = _rows(kind, generator[kind], context, depth=depth)
     return _filtered(rows, _rendered(generator.get("selector"), context, path="selector"))
 
 
-def _leaf(kind: str, spec: Any, context: Context) -> list[Params]:
+def _rows(kind: str, spec: Any, context: Context, *, depth: int) -> list[Params]:
     if not isinstance(spec, Mapping):
         raise GeneratorError(f"a map is expected, not {type(spec).__name__}", path=kind)
     own = {key: value for key, value in spec.items() if key != "values"}
+    if kind in COMBINED:
+        rows = COMBINED[kind](own, context, child=lambda one, inner: generate(one, inner, depth=depth + 1))
+    else:
+        own = _rendered(own, context, path=kind)
+        rows = LEAVES[kind](own, context)
     values = spec.get("values")
-    if kind == "list" and values is not None:
-        raise GeneratorError('unknown field "values"; elements may hold some', path=kind)
-    rows = LEAVES[kind](_rendered(own, context, path=kind), context)
-    if not values:
-        return rows
-    return [_with_values(row, values, context, path=f"{kind}.values") for row in rows]
+    if values:
+        rows = [_with_values(row, values, context, path=f"{kind}.values") for row in rows]
+    return clusters.flat(rows) if kind == "clusters" and own.get("flatList") else rows
 
 
 def _with_values(row: Params, values: Any, context: Context, *, path: str) -> Params:
     """`values` are templates over the parameters so far and the row's own."""
     try:
-        rendered = render_value(values, merge_params(context.params, row), context, path=path)
+        known = with_itself(merge_params(context.params, row))
+        rendered = render_value(values, known, context, path=path)
         return merge_params(row, {"values": rendered})
     except ParamsConflict as error:
         raise GeneratorError(
@@ -67,7 +71,7 @@ def _with_values(row: Params, values: Any, context: Context, *, path: str) -> Pa
 
 def _rendered(value: Any, context: Context, *, path: str) -> Any:
     """A generator's own fields, rendered where it stands behind others in a matrix."""
-    return render_value(value, context.params, context, path=path) if context.params else value
+    return render_value(value, with_itself(context.params), context, path=path) if context.params else value
 
 
 def render_value(value: Any, params: Params, context: Context, *, path: str) -> Any:

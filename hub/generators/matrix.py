@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hub.core.expansion import ExpansionError, GeneratorError, TooManyChildren
+from hub.core.expansion import ExpansionError, GeneratorError
 from hub.core.params import Params, ParamsConflict, merge_params, params_text
 from hub.core.templating import is_template
-from hub.generators.context import MAX_PARAMS, Context, Generate, GeneratorSpec, check_keys, entries
+from hub.generators.context import Context, Generate, GeneratorSpec, check_keys, entries, within_limit
 
 
 def generate(spec: GeneratorSpec, context: Context, *, child: Generate) -> list[Params]:
@@ -42,14 +42,13 @@ def _product(
                     same = added  # no template inside: the same for every row
             else:
                 added = same
+            within_limit(len(found) + len(added), path=at, detail=f"{len(rows)} x {len(added)} or so")
             found.extend(merge_params(before, row) for row in added)
         except ParamsConflict as error:
             message = f"{error.key} has two different values"
             raise GeneratorError(message, path=at, params=params_text(before)) from error
         except ExpansionError as error:
             raise error.located(path=at, params=params_text(before) if before else "") from error
-        if len(found) > MAX_PARAMS:
-            raise TooManyChildren(f"more than {MAX_PARAMS} combinations", path=at)
     return found
 
 

@@ -19,13 +19,13 @@ class Commits:
 
     def __init__(self, source: Source, *, fresh: bool) -> None:
         self._source = source
-        self._fresh = fresh
+        self.fresh = fresh
         self._known: dict[tuple[str, str], asyncio.Task[str]] = {}
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         key = (repo_url, revision)
         if key not in self._known:
-            resolving = self._source.resolve(repo_url, revision, fresh=fresh or self._fresh)
+            resolving = self._source.resolve(repo_url, revision, fresh=fresh or self.fresh)
             self._known[key] = asyncio.ensure_future(resolving)
         return await asyncio.shield(self._known[key])
 

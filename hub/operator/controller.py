@@ -7,15 +7,17 @@ share caches and memory, and each owns what it writes.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import AxletreeError
-from agent.contract.names import ANNOTATION_REFRESH, FINALIZER
+from agent.contract.names import ANNOTATION_PIN, ANNOTATION_REFRESH, FINALIZER
 from hub.gateway.liveness import AgentLease
 from hub.operator import views
+from hub.operator.admission import refusal
 from hub.operator.decisions import Decisions
 from hub.operator.deletion import Deletions
 from hub.operator.fleetstatus import FleetStatuses
@@ -43,7 +45,7 @@ class Controller:
         decisions = Decisions(hub, self.releaser.graph.order)
         self.planner = Planner(hub, decisions)
         self.plans = PlanLoop(hub, self.planner, on_planned=self._planned)
-        self.deletions = Deletions(hub, self.plans, decisions)
+        self.deletions = Deletions(hub, self.plans, decisions, on_held=self.releaser.rollups.set_dirty)
         self.fleet_statuses = FleetStatuses(hub)
         self._views: dict[str, object] = {}
         self._poller = Poller(hub, self.plans)
@@ -55,6 +57,10 @@ class Controller:
     def wake(self, plural: str, key: str, resource_version: str) -> None:
         """From kopf: something about this object changed. Its content is read from our own cache."""
         self._intake.put_nowait((plural, key, resource_version))
+
+    def refusal(self, obj: Manifest) -> str:
+        """Why this Application may not be written; empty where it may."""
+        return refusal(self.releaser.graph, obj) if self._ready else ""
 
     def alive(self) -> dict[str, Any]:
         return {"synced": self._ready, "sets": len(self._hub.caches.sets)}
@@ -69,9 +75,13 @@ class Controller:
         caches.applications.subscribe(self._application_changed)
         caches.leases.subscribe(self._lease_changed)
         caches.sets.subscribe(self._set_changed)
-        for objects, plural in ((caches.clusters, "clusters"), (caches.projects, "projects")):
-            objects.subscribe(lambda old, new, plural=plural: self._gone(plural, old, new))  # type: ignore[misc]
-        caches.cluster_sets.subscribe(lambda old, new: self._gone("clustersets", old, new))
+        for plural, objects in (
+            ("clusters", caches.clusters),
+            ("clustersets", caches.cluster_sets),
+            ("projects", caches.projects),
+            ("applicationsets", caches.sets),
+        ):
+            objects.subscribe(functools.partial(self._heard, plural))
         self._ready = True
         self.plans.ask_everything()
         for key in caches.applications:
@@ -192,13 +202,18 @@ class Controller:
 
     def _set_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old
-        if obj is not None and (new is None or "deletionTimestamp" in new["metadata"]):
+        if obj is None:
+            return
+        if new is None or "deletionTimestamp" in new["metadata"]:
             self.deletions.wake_set(key_of(obj))
+        if old is None or new is None or _asked_of(old) != _asked_of(new):
+            self.releaser.waves.set_moved(key_of(obj))
 
-    def _gone(self, plural: str, old: Manifest | None, new: Manifest | None) -> None:
-        """Kopf may miss what was deleted while it listed; the reflector's re-list does not."""
-        if new is None and old is not None:
-            self._dispatch(plural, key_of(old))
+    def _heard(self, plural: str, old: Manifest | None, new: Manifest | None) -> None:
+        """The reflectors' own ear: kopf may miss what was deleted while it listed, or go deaf altogether."""
+        obj = new or old
+        if obj is not None and (old is None or new is None or _asked_of(old) != _asked_of(new)):
+            self._dispatch(plural, key_of(obj))
 
     def _application_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old
@@ -211,28 +226,43 @@ class Controller:
         if new is None or "deletionTimestamp" in new["metadata"] or _removed(new):
             self.deletions.wake_app(key, owner=views.owner_of(obj))
         if new is None:
+            for each in self.planner.waiting_for_a_name(key.partition("/")[0]):
+                self.plans.ask_set(each)
             return
+        pinned = old is not None and _pin_of(old) != _pin_of(new)
         if views.owner_of(new) is not None:
-            if old is not None and old["metadata"].get("generation") != new["metadata"].get("generation"):
+            generation = new["metadata"].get("generation")
+            if pinned or (old is not None and old["metadata"].get("generation") != generation):
                 self.plans.ask_set(views.owner_of(new) or "")
             return
         state = self._hub.state.app(key)
         if _refresh_of(new) != state.refresh:
             self.plans.ask_app(key, fresh=True)
-        elif new["metadata"].get("generation") != state.generation:
+        elif pinned or new["metadata"].get("generation") != state.generation:
             self.plans.ask_app(key)
 
     def _lease_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old
         if obj is None:
             return
-        cluster = AgentLease.read(obj).cluster
+        cluster = AgentLease.cluster_of(obj)
         if cluster in self._hub.caches.clusters:
             self.releaser.wake_cluster(cluster)
 
 
 def _refresh_of(obj: Manifest) -> str:
     return str((obj["metadata"].get("annotations") or {}).get(ANNOTATION_REFRESH, ""))
+
+
+def _asked_of(obj: Manifest) -> tuple[object, ...]:
+    """What a person changes; of a Cluster also whether it has joined."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    names = ("generation", "annotations", "labels", "deletionTimestamp")
+    return (*(metadata.get(name) for name in names), status.get("sealingKey"))
+
+
+def _pin_of(obj: Manifest) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(ANNOTATION_PIN, ""))
 
 
 def _removed(obj: Manifest) -> bool:

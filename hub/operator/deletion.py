@@ -41,10 +41,14 @@ class Plans(Protocol):
 class Deletions:
     """Serves keys one after the other; each step can be repeated."""
 
-    def __init__(self, hub: HubContext, plans: Plans, decisions: Decisions) -> None:
+    def __init__(
+        self, hub: HubContext, plans: Plans, decisions: Decisions, *, on_held: Callable[[str], None]
+    ) -> None:
+        """`on_held` gets a set whose status has to tell that its deletion, or its children's, is Held."""
         self._hub = hub
         self._plans = plans
         self._decisions = decisions
+        self._on_held = on_held
         self._queue: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
 
@@ -102,7 +106,7 @@ class Deletions:
             return
         problem = await self._not_meant(obj, "applicationsets")
         if problem:
-            self._hub.state.set(key).problem = ("DeletionHeld", problem)
+            self._hold(key, problem)
             return
         for each in children:
             self._add("app", key_of(each))
@@ -134,28 +138,40 @@ class Deletions:
     async def _terminating(self, key: str, obj: Manifest) -> None:
         """Someone or something deleted it, and nothing is decided yet."""
         owner = views.owner_of(obj)
-        if owner is not None:
-            if owner in self._hub.caches.sets:
-                # Nobody decided that it goes: the set still wants it, and it is made again as it was.
-                await self._drop_finalizer(self._hub.caches.applications, paths.application(key), obj)
-            return
         problem = await self._not_meant(obj, "applications")
         if problem:
+            # It stays: a set that had lost its children this way would look like one that has none to lose.
+            if owner in self._hub.caches.sets:
+                self._hold(str(owner), problem)
             log.warning("deletion of %s is held: %s", key, problem)
             await self._record([obj], "Deleted", held=problem)
             return
-        await self._decide([obj], "Deleted")
+        if owner is None:
+            await self._decide([obj], "Deleted")
+        elif owner in self._hub.caches.sets:
+            # Nobody decided that it goes: the set still wants it, and it is made again as it was.
+            await self._drop_finalizer(self._hub.caches.applications, paths.application(key), obj)
+
+    def _hold(self, key: str, problem: str) -> None:
+        """A set, or a child that it wants, is going without anybody's decision: it stays, and says so."""
+        state = self._hub.state.set(key)
+        if state.problem != ("DeletionHeld", problem):
+            log.warning("deletion in set %s is held: %s", key, problem)
+        state.problem, state.permanent = ("DeletionHeld", problem), True
+        self._on_held(key)
 
     def _approved(self, obj: Manifest) -> bool:
-        """`axle approve` on the app itself, or on its set while that is being deleted."""
-        if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE) == "deletion":
+        """Whether a person approved this very decision: an older answer says nothing about a later question.
+
+        `deletions` without a number, on a set that is being deleted, is for programs: whatever will be Held of it.
+        """
+        answer = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE, "")
+        if answer == f"deletion/{_decision(obj)['decidedAt']}":
             return True
         owner = self._hub.caches.sets.get(views.owner_of(obj) or "")
         if owner is None or "deletionTimestamp" not in owner["metadata"]:
             return False
-        return str((owner["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE, "")).startswith(
-            "deletion"
-        )
+        return bool((owner["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE) == "deletions")
 
     def _runs(self, key: str, obj: Manifest) -> bool:
         """Whether its cluster's agent was ever told of it: only then must it answer."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.errors import ApiError, TerminalError
 from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, FINALIZER
 from hub.core.derive import begun_status
+from hub.core.ignore import kept
 from hub.core.plan import ChildPlan, plan_children, stamp
 from hub.operator import paths
 from hub.operator.writer import changed
@@ -119,9 +120,14 @@ class Drafts:
 
     def _compare(self, one: Expanded, fleet: Fleet, last: dict[str, Any]) -> ChildPlan:
         namespace = one.key.partition("/")[0]
+        children = self._hub.caches.children_of(one.key)
         return plan_children(
-            {f"{namespace}/{child.name}": child.manifest for child in one.expansion.children},
-            self._hub.caches.children_of(one.key),
+            {
+                key: kept(child.manifest, children.get(key), one.spec.ignore_differences)
+                for child in one.expansion.children
+                for key in (f"{namespace}/{child.name}",)
+            },
+            children,
             deletion=one.spec.deletion,
             drops=last.get("drops") or [],
             held=last.get("held") or [],

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 import kopf
 
+from agent.contract.errors import TransientError
 from agent.contract.names import GROUP, VERSION
 
 if TYPE_CHECKING:
     from agent.kube.config import KubeConfig
 
 PLURALS = ("clusters", "clustersets", "projects", "applicationsets")
+
+
+class IntakeEnded(TransientError):
+    """Kopf stopped, with or without saying why; the hub is to start anew."""
+
+    reason = "IntakeEnded"
 
 
 class Intake(Protocol):
@@ -81,7 +88,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 async def run(intake: Intake, config: KubeConfig) -> None:
-    """Run kopf beside this event loop until cancelled. Raises what kopf ended with.
+    """Run kopf beside this event loop until cancelled. Raises what kopf ended with, or `IntakeEnded`.
 
     In a thread with a loop of its own: kopf takes every task of its loop for its own, waits for them all when it
     ends, and then cancels them. What its handlers wake is woken in the caller's loop.
@@ -110,19 +117,23 @@ async def run(intake: Intake, config: KubeConfig) -> None:
     threading.Thread(target=serve, name="kopf", daemon=True).start()
     try:
         await ended
+        raise IntakeEnded("kopf ended by itself: nothing would be heard any more")
     finally:
         stop.set()
 
 
 async def _operator(intake: Intake, config: KubeConfig, stop: threading.Event) -> None:
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    await kopf.operator(
-        registry=registry_for(intake, config),
-        settings=settings(),
-        standalone=True,
-        clusterwide=True,
-        stop_flag=stop,
-    )
+    try:
+        await kopf.operator(
+            registry=registry_for(intake, config),
+            settings=settings(),
+            standalone=True,
+            clusterwide=True,
+            stop_flag=stop,
+        )
+    finally:
+        stop.set()  # a thread of this loop waits for it: unset, the loop would never end, nor its failure be seen
 
 
 class _Across:

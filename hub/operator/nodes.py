@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from agent.contract.names import ANNOTATION_SYNC, HUB_CLUSTER, applyset_id
+from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_SYNC, HUB_CLUSTER, applyset_id
 from hub.api.application import SyncMode
 from hub.core.model import AppNode
 from hub.operator import views
@@ -29,6 +30,8 @@ class Nodes:
         self._roots: dict[str, str] = {}
         self._released: dict[str, dict[str, tuple[str, int]]] = {}
         """cluster -> app -> (digest, release), as the Assignment says."""
+        self._times: dict[str, tuple[int, datetime]] = {}
+        """app -> when it was let go to which release, for as long as its status does not say it."""
 
     def assigned(self, cluster: str, spec: dict[str, object]) -> None:
         """The Assignment of a cluster as it is now: the source of what is released."""
@@ -39,7 +42,9 @@ class Nodes:
     def release(self, node: AppNode, release: Release) -> AppNode:
         """Let it go: from here on this is what is released, and the next Assignment says so."""
         self._released.setdefault(node.cluster, {})[node.key] = (release.digest, release.release)
-        return replace(node, released=release.digest, release=release.release)
+        now = self._hub.now()
+        self._times[node.key] = (release.release, now)
+        return replace(node, released=release.digest, release=release.release, released_at=now)
 
     def blobs(self, cluster: str) -> dict[str, str]:
         """The stored bytes of each target, for releases that the last Assignment does not have yet."""
@@ -81,7 +86,18 @@ class Nodes:
             release=release,
             observed=views.observed_of(obj),
             deleting=bool(deletion) and not deletion.get("held"),
+            pinned=target.pinned if target is not None else "",
+            released_at=self._released_at(key, release, status),
+            paused=(obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true",
         )
+
+    def _released_at(self, key: str, release: int, status: Manifest) -> datetime | None:
+        history = status.get("history") or ()
+        if history and history[0].get("release") == release:
+            self._times.pop(key, None)
+            return datetime.fromisoformat(history[0]["at"])
+        number, moment = self._times.get(key, (0, None))
+        return moment if number == release else None
 
     def root_of(self, obj: Manifest) -> str | None:
         """The root Application whose manifests include this object, by the agent's own label."""

@@ -10,29 +10,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError, TerminalError
 from agent.contract.names import ANNOTATION_REFRESH, FINALIZER
 from hub.api.applicationset import ApplicationSetSpec
-from hub.operator import paths
+from hub.core.claims import clashes
+from hub.core.expansion import DuplicateName
+from hub.operator import paths, views
 from hub.operator.commits import Commits
 from hub.operator.drafts import Draft, Drafts, approved
 from hub.operator.objects import key_of
 from hub.operator.targets import Targets, TargetSet
 from hub.render.expansion import expand_set
+from hub.render.pool import RenderTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.contract.manifest import Manifest
     from hub.core.expansion import Expansion
-    from hub.core.model import Fleet
+    from hub.core.model import AppKey, Fleet
     from hub.operator.context import HubContext
     from hub.operator.decisions import Decisions
     from hub.operator.state import SetState
 
 log = logging.getLogger(__name__)
+REST = timedelta(minutes=5)
+"""How long a set whose templates ran into the time limit is left alone."""
 
 
 class NoProject(TerminalError):
@@ -71,9 +77,8 @@ class Planner:
         fleet = self._hub.fleet()
         commits = Commits(self._hub.source, fresh=fresh)
         found = await asyncio.gather(*(self._expand(key, fleet, commits) for key in sorted(keys)))
-        drafts = await asyncio.gather(
-            *(self._drafts.make(one, fleet, commits) for one in found if one is not None)
-        )
+        claimed = self._claimed([one for one in found if one is not None])
+        drafts = await asyncio.gather(*(self._drafts.make(one, fleet, commits) for one in claimed))
         hand_written = [
             obj for key in sorted(apps) if (obj := self._hub.caches.applications.get(key)) is not None
         ]
@@ -107,26 +112,76 @@ class Planner:
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             return None
         state = self._hub.state.set(key)
+        if self._rests(state, obj):
+            return None
         namespace, _, name = key.partition("/")
         try:
             if namespace not in fleet.projects:
                 raise NoProject(f"namespace {namespace} has no Project named `project`: nothing in it runs")
             spec = ApplicationSetSpec.model_validate(obj["spec"])
             expansion = await expand_set(
-                namespace, name, obj["spec"], fleet=fleet, source=commits, runner=self._hub.pool
+                namespace,
+                name,
+                obj["spec"],
+                fleet=fleet,
+                source=commits,
+                runner=self._hub.pool,
+                fresh=commits.fresh,
+                asker=self._hub.asker,
             )
         except (AxletreeError, ValueError) as error:
             self._freeze(state, key, error, generation=int(obj["metadata"].get("generation", 0)))
             state.refresh = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_REFRESH, "")
+            state.rest_until = self._hub.now() + REST if isinstance(error, RenderTimeout) else None
             return None
-        state.problem = None
+        state.problem = state.rest_until = None
         return Expanded(key=key, obj=obj, spec=spec, expansion=expansion)
+
+    def _rests(self, state: SetState, obj: Manifest) -> bool:
+        """Whether it took the whole time limit a moment ago, and nobody has touched it since: others go on."""
+        metadata = obj["metadata"]
+        return (
+            state.rest_until is not None
+            and self._hub.now() < state.rest_until
+            and state.generation == int(metadata.get("generation", 0))
+            and state.refresh == (metadata.get("annotations") or {}).get(ANNOTATION_REFRESH, "")
+        )
+
+    def _claimed(self, found: list[Expanded]) -> list[Expanded]:
+        """Those whose names are free or their own; the others are frozen."""
+        caches = self._hub.caches
+        wanted = {one.key: _names(one) for one in found}
+        owners = {}
+        for app in {app for names in wanted.values() for app in names}:
+            obj = caches.applications.get(app)
+            owner = "" if obj is None else views.owner_of(obj) or ""
+            if obj is not None and (not owner or owner in caches.sets):  # what no set has any more is adopted
+                owners[app] = owner
+        refused = clashes(wanted, owners)
+        for one in found:
+            if one.key in refused:
+                error = DuplicateName(str(refused[one.key]), set_key=one.key)
+                generation = int(one.obj["metadata"].get("generation", 0))
+                self._freeze(self._hub.state.set(one.key), one.key, error, generation=generation)
+        return [one for one in found if one.key not in refused]
+
+    def waiting_for_a_name(self, namespace: str) -> set[str]:
+        """Sets that may go on now that an Application of this namespace is gone."""
+        return {
+            key
+            for key, state in self._hub.state.sets.items()
+            if state.problem is not None
+            and state.problem[0] == DuplicateName.reason
+            and key.startswith(f"{namespace}/")
+        }
 
     @staticmethod
     def _freeze(state: SetState, key: str, error: Exception, *, generation: int) -> None:
         """The last good plan of this set stays as it is; other sets go on."""
         reason = error.reason if isinstance(error, AxletreeError) else "Invalid"
-        state.problem = (reason, str(error))
+        # What a source says does not know for whom it was read, and is told at the root as well.
+        message = str(error) if f"set {key}" in str(error) else f"set {key}: {error}"
+        state.problem = (reason, message)
         state.permanent = isinstance(error, TerminalError | ValueError)
         state.generation = generation
         log.warning("set %s is frozen at its last plan: %s: %s", key, reason, error)
@@ -164,3 +219,8 @@ class Planner:
         state.generation = int(metadata.get("generation", 0))
         state.revisions = targets.revisions
         return targets
+
+
+def _names(one: Expanded) -> set[AppKey]:
+    namespace = one.key.partition("/")[0]
+    return {f"{namespace}/{child.name}" for child in one.expansion.children}

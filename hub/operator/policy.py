@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.contract.bundle import ApplyPolicy, DriftPolicy
+from agent.contract.names import HUB_NAMESPACE
 from hub.core.clustersets import set_contains
 from hub.core.plan import parse_duration
 
 if TYPE_CHECKING:
+    from agent.contract.healthrule import HealthRule
     from hub.api.application import AppDrift, ApplicationSpec
     from hub.api.cluster import DriftSpec
     from hub.api.project import ProjectSpec
@@ -26,7 +28,19 @@ def apply_policy(
         service_account=None if project.trusted else project.service_account,
         drift=_drift(spec, cluster, fleet),
         retry_limit=spec.sync.retry.limit,
+        options=list(spec.sync.options) or None,
+        ignore_differences=list(spec.sync.ignore_differences) or None,
+        health_rules=_health_rules(spec, project, fleet) or None,
     )
+
+
+def _health_rules(spec: ApplicationSpec, project: ProjectSpec, fleet: Fleet) -> list[HealthRule]:
+    """The app's own go first, then its Project's, then those of the hub's own Project."""
+    general = fleet.projects.get(HUB_NAMESPACE)
+    rules = [*spec.health_rules, *project.health_rules]
+    if general is not None and general is not project:
+        rules += general.health_rules
+    return rules
 
 
 def _drift(spec: ApplicationSpec, cluster: ClusterView, fleet: Fleet) -> DriftPolicy:

@@ -13,7 +13,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError
-from agent.contract.names import API_VERSION, HUB_NAMESPACE
+from agent.contract.names import ANNOTATION_PIN, API_VERSION, HUB_NAMESPACE
 from hub.core.assign import assignment_spec
 from hub.core.graph import AppGraph
 from hub.core.rollout import decide
@@ -21,6 +21,8 @@ from hub.operator import paths
 from hub.operator.nodes import Nodes
 from hub.operator.rollups import Rollups
 from hub.operator.statuses import Statuses
+from hub.operator.waves import Waves
+from hub.operator.windows import Windows
 from hub.operator.writer import CONFLICT, NOT_FOUND
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ class Releaser:
         self._hub = hub
         self.graph = AppGraph()
         self.nodes = Nodes(hub)
-        self.statuses = Statuses(hub, self.graph, self.nodes)
-        self.rollups = Rollups(hub, self.graph, self.nodes, on_root=self.wake)
+        self.waves = Waves(hub, self.graph, on_due=self.kick, on_status=self._rollout_changed)
+        self._gates = (Windows(hub, on_open=self.wake_cluster).gate, *self.waves.gates)
+        self.statuses = Statuses(hub, self.graph, self.nodes, gates=self._gates)
+        self.rollups = Rollups(hub, self.graph, self.nodes, on_root=self.wake, rollout=self.waves.status)
         self._dirty: set[AppKey] = set()
         self._clusters: set[str] = set()
         self._in_flight: set[AppKey] = set()
@@ -53,8 +57,12 @@ class Releaser:
         self._wake.set()
 
     def kick(self) -> None:
-        """Take a first step even where there is nothing to release: statuses wait for it."""
+        """Take a step even where no key was touched: a first one, for which statuses wait, or one for waves."""
+        self.idle.clear()
         self._wake.set()
+
+    def _rollout_changed(self, key: str) -> None:
+        self.rollups.set_dirty(key)
 
     def wake_cluster(self, name: str) -> None:
         """Its liveness, acceptance or labels changed: every gate on it may have, too."""
@@ -102,8 +110,10 @@ class Releaser:
         gone: dict[AppKey, str] = {}
         for key in keys:
             affected |= self._refresh(key, gone)
+        affected |= self.waves.judge(fleet)
         released = self._release(affected, fleet)
         self._in_flight = affected
+        await self._pin()
         self.rollups.begin()
         touched = {node.cluster for key in affected if (node := self.graph.get(key)) is not None}
         touched |= set(gone.values())
@@ -112,6 +122,19 @@ class Releaser:
         rest = affected - moved
         for failure in await self._hub.writer.all(
             (self._assign(touched, fleet), self.statuses.write(rest, fleet))
+        ):
+            raise failure
+
+    async def _pin(self) -> None:
+        """Hold what a failed wave takes back: its plan gives it its last good release as a target."""
+        pins, self.waves.pins = self.waves.pins, {}
+        for failure in await self._hub.writer.all(
+            self._hub.writer.merge(
+                self._hub.caches.applications,
+                paths.application(key),
+                {"metadata": {"annotations": {ANNOTATION_PIN: value}}},
+            )
+            for key, value in pins.items()
         ):
             raise failure
 
@@ -127,6 +150,7 @@ class Releaser:
         view = fleet.clusters.get(name)
         moved = self.graph.remove_cluster(name) if view is None else self.graph.upsert_cluster(view)
         self.rollups.cluster_dirty(name)
+        self.waves.cluster_moved(name)
         return moved | self.graph.touching_cluster(name)
 
     def _refresh(self, key: AppKey, gone: dict[AppKey, str]) -> set[AppKey]:
@@ -137,27 +161,32 @@ class Releaser:
             if before is None:
                 return set()
             gone[key] = before.cluster
-            self.rollups.moved(before, None)
+            self._moved(before, None)
             return self.graph.remove(key)
         node = self.nodes.build(key, obj)
-        self.rollups.moved(before, node)
+        self._moved(before, node)
         return self.graph.upsert(node)
+
+    def _moved(self, before: AppNode | None, after: AppNode | None) -> None:
+        self.rollups.moved(before, after)
+        self.waves.moved(before, after)
 
     def _release(self, affected: set[AppKey], fleet: Fleet) -> dict[AppKey, AppNode]:
         """Let go of all that may go, and of what that opens in turn; returns the released nodes."""
         released: dict[AppKey, AppNode] = {}
         pending = set(affected)
         while pending:
-            releases = decide(pending, self.graph, fleet)
+            releases = decide(pending, self.graph, fleet, gates=self._gates, taken=self.waves.taken)
             pending = set()
             for release in releases:
                 before = self.graph.get(release.key)
                 if before is None:
                     continue
                 node = self.nodes.release(before, release)
-                self.rollups.moved(before, node)
+                self._moved(before, node)
                 pending |= self.graph.upsert(node)
                 released[node.key] = node
+            pending |= self.waves.judge(fleet)
             affected |= pending
         return released
 

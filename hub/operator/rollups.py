@@ -42,12 +42,19 @@ RETRY = 1.0
 
 
 class Rollups:
-    """`on_root` is called with a root whose set has a new status."""
+    """`on_root` is called with a root whose set has a new status; `rollout` says what a set's waves have come to."""
 
     def __init__(
-        self, hub: HubContext, graph: AppGraph, nodes: Nodes, *, on_root: Callable[[AppKey], None]
+        self,
+        hub: HubContext,
+        graph: AppGraph,
+        nodes: Nodes,
+        *,
+        on_root: Callable[[AppKey], None],
+        rollout: Callable[[str], Manifest | None],
     ) -> None:
         self._hub = hub
+        self._rollout = rollout
         self._graph = graph
         self._nodes = nodes
         self._on_root = on_root
@@ -129,6 +136,7 @@ class Rollups:
             conditions=current.get("conditions") or (),
             now=stamp(self._hub.now()),
         )
+        wanted["rollout"] = self._rollout(key)
         if state.generation != generation:
             # What it says is of the plan for an older spec: observedGeneration must not claim the new one.
             wanted["observedGeneration"] = state.generation or None

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from agent.contract.manifest import Manifest
 
 
@@ -21,6 +23,10 @@ class Target:
     """`Reason: message` of a render or project error."""
     permanent: bool = True
     """Whether only a change can help (Stalled), or time may (a source that cannot be reached)."""
+    pinned: str = ""
+    """By whom it is held at an earlier release (`person`, `wave`); empty: it is what the plan renders."""
+    rendered: str = ""
+    """What the plan renders, where it is pinned to something else."""
 
     @classmethod
     def from_status(cls, obj: Manifest) -> Target | None:
@@ -45,6 +51,8 @@ class SetState:
     problem: tuple[str, str] | None = None
     """(reason, message) of the last failed expansion: the last good plan stays."""
     permanent: bool = True
+    rest_until: datetime | None = None
+    """Its templates ran into the time limit: until then no pass waits for them, unless a person changes or asks."""
     generation: int = 0
     refresh: str = ""
     """The refresh annotation's value that was served last."""

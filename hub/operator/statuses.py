@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.core.graph import AppGraph
     from hub.core.model import AppKey, Fleet
+    from hub.core.rollout import Gate
     from hub.operator.context import HubContext
     from hub.operator.nodes import Nodes
 
 
 class Statuses:
-    def __init__(self, hub: HubContext, graph: AppGraph, nodes: Nodes) -> None:
+    def __init__(
+        self, hub: HubContext, graph: AppGraph, nodes: Nodes, *, gates: tuple[Gate, ...] = ()
+    ) -> None:
         self._hub = hub
         self._graph = graph
         self._nodes = nodes
+        self._gates = gates
 
     async def write(self, keys: Iterable[AppKey], fleet: Fleet) -> None:
         """The controller's part of these Applications' status, each at most one patch."""
@@ -47,7 +51,7 @@ class Statuses:
         current = obj.get("status") or {}
         wanted = self._application(node, obj, fleet)
         wanted["blockedBy"] = wanted.get("blockedBy")
-        wanted["history"] = _history(current, node, wanted["sync"]["revision"], self._hub.now())
+        wanted["history"] = _history(current, node, wanted["sync"], self._hub.now())
         patch = changed({key: current.get(key) for key in wanted if key in current}, wanted)
         if patch:
             await self._hub.writer.status(self._hub.caches.applications, paths.application(node.key), patch)
@@ -69,7 +73,7 @@ class Statuses:
             node, parts = self._with_parts(node)
         status = application_status(
             node,
-            blockers(node.key, self._graph, fleet),
+            blockers(node.key, self._graph, fleet, gates=self._gates),
             generation=int(obj["metadata"].get("generation", 0)),
             conditions=(obj.get("status") or {}).get("conditions") or (),
             now=stamp(self._hub.now()),
@@ -125,12 +129,23 @@ class Statuses:
 
 
 def _history(
-    current: dict[str, Any], node: AppNode, revision: str, now: datetime
+    current: dict[str, Any], node: AppNode, sync: dict[str, Any], now: datetime
 ) -> list[dict[str, Any]] | None:
-    """The last ten releases, newest first."""
+    """The last ten releases, newest first; each with its stored bytes, and whether it was well."""
     history: list[dict[str, Any]] = list(current.get("history") or ())
     if node.release and node.released and (not history or history[0].get("release") != node.release):
-        history.insert(
-            0, {"release": node.release, "digest": node.released, "revision": revision, "at": stamp(now)}
-        )
+        entry = {"release": node.release, "digest": node.released, "revision": sync["revision"]}
+        history.insert(0, entry | {"at": stamp(now)})
+    if history and (history[0].get("release"), history[0]["digest"]) == (node.release, node.released):
+        history[0] = _known_of(history[0], node, blob=sync["targetBlob"])
     return history[:10] or None
+
+
+def _known_of(entry: dict[str, Any], node: AppNode, *, blob: str) -> dict[str, Any]:
+    seen = node.observed
+    found = dict(entry)
+    if blob and node.target == node.released:
+        found["blob"] = blob
+    if node.at_target and seen is not None and seen.health is HealthState.HEALTHY:
+        found["well"] = True
+    return found

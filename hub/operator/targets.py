@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError, AxletreeError, TerminalError
+from hub.core.pins import pin_of
 from hub.operator import views
 from hub.operator.policy import apply_policy
 from hub.operator.state import Target
+from hub.render.checks import project_violations
 from hub.render.renderer import ProjectViolation
 
 if TYPE_CHECKING:
@@ -96,7 +98,8 @@ class Targets:
             reason = error.reason if isinstance(error, AxletreeError) else "Invalid"
             permanent = isinstance(error, TerminalError | ValueError)
             return key, Target(plan=plan, problem=f"{reason}: {error}", permanent=permanent), revisions
-        return key, Target(plan=plan, digest=target[0], blob=target[1], revision=target[2]), revisions
+        found = Target(plan=plan, digest=target[0], blob=target[1], revision=target[2])
+        return key, _pinned(obj, found), revisions
 
     async def _render(
         self, key: str, obj: Manifest, fleet: Fleet, commits: Commits, revisions: dict[str, str]
@@ -107,11 +110,14 @@ class Targets:
         project = fleet.projects.get(namespace)
         if project is None:
             raise ProjectViolation(f"namespace {namespace} has no Project named `project`")
+        broken = project_violations(namespace, project, spec, cluster=cluster, fleet=fleet)
+        if broken:  # before anything is fetched: an address that is not allowed is not asked, either
+            raise ProjectViolation("; ".join(broken[:5]))
         resolved: dict[tuple[str, str], str] = {}
-        for source in spec.sources:
-            commit = await commits.resolve(source.repo_url, source.revision)
-            resolved[source.repo_url, source.revision] = commit
-            revisions[f"{source.repo_url}@{source.revision}"] = commit
+        for address, revision in spec.origins():
+            commit = await commits.resolve(address, revision)
+            resolved[address, revision] = commit
+            revisions[f"{address}@{revision}"] = commit
         sealing_key = base64.b64decode(self._hub.caches.clusters.view()[cluster.name]["status"]["sealingKey"])
         rendered = await self._hub.renderer.render(
             key,
@@ -124,7 +130,7 @@ class Targets:
             sealing_key=sealing_key,
         )
         first = spec.sources[0]
-        return rendered.digest, rendered.blob, resolved[first.repo_url, first.revision]
+        return rendered.digest, rendered.blob, resolved[first.address, first.revision]
 
     @staticmethod
     def _cluster(spec: ApplicationSpec, fleet: Fleet) -> ClusterView:
@@ -135,3 +141,18 @@ class Targets:
             state = "has not joined yet" if cluster.accepted else "is not accepted"
             raise NotJoined(f"cluster {spec.cluster} {state}")
         return cluster
+
+
+def _pinned(obj: Manifest, target: Target) -> Target:
+    """The target, or the earlier release that it is held at."""
+    pin = pin_of(obj, target.digest)
+    if pin is None:
+        return target
+    return replace(
+        target,
+        digest=pin.digest,
+        blob=pin.blob,
+        revision=pin.revision,
+        pinned=pin.by,
+        rendered=target.digest,
+    )

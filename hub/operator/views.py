@@ -28,6 +28,7 @@ def cluster_view(obj: Manifest, *, stale: bool) -> ClusterView:
         joined=bool(status.get("sealingKey")),
         stale=stale,
         removing="deletionTimestamp" in metadata,
+        kubernetes_version=str((status.get("agent") or {}).get("kubernetesVersion", "")),
     )
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.contract.canonical import canonical_json
-from agent.contract.manifest import GroupKind, Manifest, ObjectRef, group_of, ref_of
+from agent.contract.manifest import GroupKind, Manifest, ObjectRef, ref_of
 from agent.contract.names import HUB_NAMESPACE
 from hub.core.clustersets import set_contains
 from hub.core.globs import glob_matches
 from hub.render.plain import ManifestError
+from hub.render.scopes import CLUSTER_SCOPED, defined_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,30 +28,6 @@ if TYPE_CHECKING:
 MAX_OBJECT = 1024 * 1024
 """Bytes of one object's JSON: etcd's own limit is near."""
 MAX_OBJECTS = 5000
-
-_CLUSTER_SCOPED: Mapping[str, str] = {
-    "": "ComponentStatus Namespace Node PersistentVolume",
-    "admissionregistration.k8s.io": (
-        "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding MutatingWebhookConfiguration "
-        "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration"
-    ),
-    "apiextensions.k8s.io": "CustomResourceDefinition",
-    "apiregistration.k8s.io": "APIService",
-    "certificates.k8s.io": "CertificateSigningRequest ClusterTrustBundle",
-    "flowcontrol.apiserver.k8s.io": "FlowSchema PriorityLevelConfiguration",
-    "internal.apiserver.k8s.io": "StorageVersion",
-    "networking.k8s.io": "IngressClass IPAddress ServiceCIDR",
-    "node.k8s.io": "RuntimeClass",
-    "rbac.authorization.k8s.io": "ClusterRole ClusterRoleBinding",
-    "resource.k8s.io": "DeviceClass DeviceTaintRule ResourceSlice",
-    "scheduling.k8s.io": "PriorityClass",
-    "storage.k8s.io": "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass",
-    "storagemigration.k8s.io": "StorageVersionMigration",
-    "axletree.dev": "Cluster ClusterSet",
-}
-CLUSTER_SCOPED = frozenset(
-    GroupKind(group, kind) for group, kinds in _CLUSTER_SCOPED.items() for kind in kinds.split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +49,7 @@ def check_objects(objects: Iterable[Manifest], *, namespace: str, where: str) ->
     found = list(objects)
     if len(found) > MAX_OBJECTS:
         raise ManifestError(f"{len(found)} objects; one app may have {MAX_OBJECTS}", where=where)
-    scopes = _defined_scopes(found)
+    scopes = defined_scopes(found)
     seen: set[ObjectRef] = set()
     for manifest in found:
         ref = ref_of(manifest)
@@ -90,7 +67,7 @@ def check_objects(objects: Iterable[Manifest], *, namespace: str, where: str) ->
 def summary_of(objects: Iterable[Manifest]) -> ObjectSummary:
     """The summary of checked objects, sealed or not."""
     found = list(objects)
-    scopes = _defined_scopes(found)
+    scopes = defined_scopes(found)
     namespaces: set[str] = set()
     cluster_kinds: set[GroupKind] = set()
     for ref in map(ref_of, found):
@@ -130,7 +107,7 @@ def project_violations(
         found.append(f"a trusted project is allowed in {HUB_NAMESPACE} only")
     found.extend(
         f"repository {url} is not among the project's sourceRepos"
-        for url in sorted({source.repo_url for source in spec.sources})
+        for url in sorted({one.repo_url for one in spec.read()})
         if not repository_allowed(project, url)
     )
     open_here = [one for one in project.destinations if _covers(one, cluster, cluster_sets)]
@@ -173,23 +150,6 @@ def _covers(
         return False
     selector = None if found.selector is None else found.selector.to_json()
     return set_contains(selector, found.clusters, name=cluster.name, labels=cluster.labels)
-
-
-def _defined_scopes(objects: Iterable[Manifest]) -> dict[GroupKind, bool]:
-    """Kinds that the bundle itself defines, and whether they are cluster-scoped."""
-    scopes: dict[GroupKind, bool] = {}
-    for one in objects:
-        if (
-            one.get("kind") != "CustomResourceDefinition"
-            or group_of(one["apiVersion"]) != "apiextensions.k8s.io"
-        ):
-            continue
-        spec = one.get("spec")
-        names = spec.get("names") if isinstance(spec, dict) else None
-        if isinstance(spec, dict) and isinstance(names, dict):
-            defined = GroupKind(str(spec.get("group", "")), str(names.get("kind", "")))
-            scopes[defined] = spec.get("scope") == "Cluster"
-    return scopes
 
 
 def _check_size(manifest: Manifest, ref: ObjectRef, where: str) -> None:

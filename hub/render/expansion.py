@@ -9,23 +9,30 @@ from typing import TYPE_CHECKING, Any
 from hub.core.children import expand_request, validate_children
 from hub.core.expansion import (
     Expansion,
+    ExpansionError,
     GeneratorError,
     Listing,
     Needs,
     RepoRevision,
     RepositoryNotAllowed,
 )
+from hub.hosts.ask import Asking
 from hub.render.checks import repository_allowed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hub.api.project import ProjectSpec
-    from hub.core.expansion import GitFilesNeed, GitListingNeed
+    from hub.core.expansion import ExternalNeed, GitFilesNeed, GitListingNeed
     from hub.core.model import Fleet
+    from hub.core.params import Params
+    from hub.hosts.ask import Asker
     from hub.render.runner import Runner
     from hub.sources.port import Source
 
+_MAX_NEEDS = 256
+"""What one round may ask of hosts and plugins: a matrix multiplies its questions, too."""
+_AT_ONCE = 8
 _MAX_ROUNDS = 20
 """Each depth of generators that read Git takes two at most: a listing, then files."""
 
@@ -39,15 +46,17 @@ async def expand_set(
     source: Source,
     runner: Runner,
     fresh: bool = False,
+    asker: Asker | None = None,
 ) -> Expansion:
     """The children of one set, checked against the API's models, all read from one commit a revision.
 
     `fresh` asks repositories again. A project in the fleet bounds what generators may read; without one
-    nothing bounds it: that there is one is the caller's rule. Raises `ExpansionError`, `RenderFailed` and the
-    errors of `hub.sources`.
+    nothing bounds it: that there is one is the caller's rule. `asker` is who asks hosts and plugins. Raises
+    `ExpansionError`, `RenderFailed` and the errors of `hub.sources` and `hub.hosts`.
     """
     request = expand_request(namespace, name, spec, fleet)
     project = fleet.projects.get(namespace)
+    asking = Asking(namespace, name, project)
     for _ in range(_MAX_ROUNDS):
         result = await runner.expand(request)
         if isinstance(result, Expansion):
@@ -62,7 +71,9 @@ async def expand_set(
         contents = dict(request.contents)
         for found in texts:
             contents |= found
-        request = replace(request, listings=known, contents=contents)
+        answers = await _answers(asker, result.external, asking, fresh=fresh)
+        external = {**request.external, **answers}
+        request = replace(request, listings=known, contents=contents, external=external)
     raise GeneratorError("its generators ask for ever more files", set_key=request.set_key)
 
 
@@ -75,6 +86,28 @@ def _check_allowed(needs: Needs, project: ProjectSpec | None, *, set_key: str) -
             raise RepositoryNotAllowed(
                 f"repository {need.repo_url} is not among the project's sourceRepos", set_key=set_key
             )
+
+
+async def _answers(
+    asker: Asker | None, needs: Sequence[ExternalNeed], asking: Asking, *, fresh: bool
+) -> dict[ExternalNeed, list[Params]]:
+    if not needs:
+        return {}
+    if asker is None:
+        raise GeneratorError(f"nobody is there whom {needs[0].kind} could ask", set_key=asking.set_key)
+    if len(needs) > _MAX_NEEDS:
+        raise GeneratorError(f"its generators would ask {len(needs)} times at once", set_key=asking.set_key)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def answer(need: ExternalNeed) -> list[Params]:
+        async with gate:
+            return await asker.answer(need, asking, fresh=fresh)
+
+    try:
+        rows = await asyncio.gather(*(answer(need) for need in needs))
+    except ExpansionError as error:
+        raise error.located(set_key=asking.set_key) from error
+    return dict(zip(needs, rows, strict=True))
 
 
 async def _listing(source: Source, need: GitListingNeed, *, fresh: bool) -> tuple[RepoRevision, Listing]:

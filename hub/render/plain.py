@@ -81,38 +81,20 @@ class PlainSource:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
-        return {"where": self.where, "files": self.files, "jinja": self.jinja, "values": self.values}
+        """As JSON; each kind of source says in `tool` which it is."""
+        return {
+            "tool": "plain",
+            "where": self.where,
+            "files": self.files,
+            "jinja": self.jinja,
+            "values": self.values,
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class RenderRequest:
-    """One app's sources, and what its templates see beside each source's own values: `cluster` and `app`."""
-
-    sources: tuple[PlainSource, ...]
-    variables: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_wire(self) -> dict[str, Any]:
-        return {"sources": [one.to_wire() for one in self.sources], "variables": self.variables}
-
-    @staticmethod
-    def from_wire(data: Mapping[str, Any]) -> RenderRequest:
-        return RenderRequest(tuple(PlainSource(**one) for one in data["sources"]), data["variables"])
-
-
-@dataclass(frozen=True, slots=True)
-class RenderResult:
-    objects: tuple[Manifest, ...]
-
-
-def render(request: RenderRequest, *, engine: TemplateEngine | None = None) -> RenderResult:
-    """The objects of all sources, in order. Raises `ManifestError`."""
-    used = engine or TemplateEngine()
-    objects: list[Manifest] = []
-    for source in request.sources:
-        variables = {**request.variables, "values": source.values}
-        for path in sorted(source.files):
-            objects.extend(_file(source, path, variables, used))
-    return RenderResult(tuple(objects))
+def objects_of(source: PlainSource, variables: Mapping[str, Any], engine: TemplateEngine) -> list[Manifest]:
+    """The source's objects, in the order of its files. Raises `ManifestError`."""
+    seen = {**variables, "values": source.values}
+    return [one for path in sorted(source.files) for one in _file(source, path, seen, engine)]
 
 
 def selected(
@@ -150,17 +132,20 @@ def _file(
                 params=params_text(variables),
                 reason=TemplateFailure.reason,
             ) from error
+    return parsed(text, where=source.where, file=path, rendered=source.jinja)
+
+
+def parsed(text: str, *, where: str, file: str, rendered: bool) -> list[Manifest]:
+    """The objects of one file's text, each known to be one. `rendered`: lines are not those of the file."""
     try:
-        objects = load_all(text, source=path)
+        objects = load_all(text, source=file)
     except YamlError as error:
-        after = " (once rendered)" if source.jinja else ""
-        raise ManifestError(
-            error.problem + after, where=source.where, file=path, line=error.line or None
-        ) from error
+        after = " (once rendered)" if rendered else ""
+        raise ManifestError(error.problem + after, where=where, file=file, line=error.line or None) from error
     for index, manifest in enumerate(objects):
         problem = _problem(manifest)
         if problem:
-            raise ManifestError(f"object {index + 1}: {problem}", where=source.where, file=path)
+            raise ManifestError(f"object {index + 1}: {problem}", where=where, file=file)
     return objects
 
 

@@ -11,16 +11,22 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import shutil
+import signal
 import sys
+import tempfile
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import hub
 from agent.contract.errors import TerminalError
 from hub.core.expansion import ExpandRequest, Expansion, ExpansionError, Needs
-from hub.render.plain import ManifestError, RenderRequest, RenderResult
+from hub.render.pipeline import RenderRequest, RenderResult, Stage
+from hub.render.plain import ManifestError
+from hub.render.programs import Programs
 from hub.render.worker import HEADER, MAX_FRAME
 
 log = logging.getLogger(__name__)
@@ -68,6 +74,7 @@ class _Slot:
     """One worker's place in the pool: its process, how many calls it served, and what it must do again."""
 
     process: asyncio.subprocess.Process | None = None
+    scratch: str = ""
     calls: int = 0
     again: deque[_Job] = field(default_factory=deque)
 
@@ -79,12 +86,19 @@ class WorkerPool:
     """
 
     def __init__(
-        self, *, size: int = 1, memory_mb: int = 512, timeout: float = 20.0, max_calls: int = 5000
+        self,
+        *,
+        size: int = 1,
+        memory_mb: int = 512,
+        timeout: float = 20.0,
+        max_calls: int = 5000,
+        programs: Programs | None = None,
     ) -> None:
         self._size = size
         self._memory_mb = memory_mb
         self._timeout = timeout
         self._max_calls = max_calls
+        self._programs = programs or Programs()
         self._queue: asyncio.Queue[_Job] = asyncio.Queue(_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Future[dict[str, Any]]] = set()
@@ -118,10 +132,11 @@ class WorkerPool:
     async def render(self, request: RenderRequest) -> RenderResult:
         """Raises `ManifestError`, or `RenderFailed` where the worker did not survive it."""
         result = await self._call("render", request.to_wire())
-        return RenderResult(tuple(result["ok"]))
+        stages = tuple(map(Stage.from_wire, result["stages"]))
+        return RenderResult(tuple(result["ok"]), stages)
 
     async def ping(self) -> dict[str, int]:
-        """What a worker says of itself: `rss` in KiB at its peak."""
+        """What a worker says of itself: `rss` in KiB at its peak, and what confines it (`Confinement`)."""
         found: dict[str, int] = (await self._call("ping", {}))["ok"]
         return found
 
@@ -193,6 +208,8 @@ class WorkerPool:
 
     async def _ensure(self, slot: _Slot) -> asyncio.subprocess.Process:
         if slot.process is None or slot.process.returncode is not None:
+            await self._stop(slot)
+            slot.scratch = tempfile.mkdtemp(prefix="axletree-worker-")
             slot.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
@@ -201,9 +218,10 @@ class WorkerPool:
                 "hub.render.worker",
                 str(self._memory_mb),
                 str(max(1, int(self._timeout))),
+                *replace(self._programs, scratch=slot.scratch).to_wire(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env={"PYTHONPATH": _ROOT, "PYTHONUTF8": "1"},
+                env={"PYTHONPATH": _ROOT, "PYTHONUTF8": "1", "GOMEMLIMIT": f"{self._memory_mb * 3 // 5}MiB"},
                 cwd="/",
                 limit=_READ_AHEAD,
                 start_new_session=True,
@@ -213,13 +231,15 @@ class WorkerPool:
 
     async def _stop(self, slot: _Slot) -> None:
         process, slot.process = slot.process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        if process.stdin is not None:
-            process.stdin.close()
-        await process.wait()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the program that it may be running
+            if process.stdin is not None:
+                process.stdin.close()
+            await process.wait()
+        scratch, slot.scratch = slot.scratch, ""
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 async def _answer(process: asyncio.subprocess.Process) -> dict[str, Any]:

@@ -11,36 +11,41 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
 
 from agent.contract.bundle import Bundle, digest_of, encode
 from agent.contract.canonical import canonical_json, sha256_hex
 from agent.contract.errors import TerminalError
 from hub.core.expansion import revision_key
 from hub.render.checks import ObjectSummary, check_objects, has_secrets, project_violations, summary_of
-from hub.render.flight import Flights
-from hub.render.plain import ManifestError, PlainSource, RenderRequest, selected
+from hub.render.inputs import Inputs
+from hub.sources.directory import LOCAL
+from hub.sources.flight import Flights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.contract.bundle import ApplyPolicy, StoredBundle
     from hub.api.application import ApplicationSpec
-    from hub.api.application import Source as SourceSpec
     from hub.api.project import ProjectSpec
     from hub.core.model import ClusterView, Fleet
+    from hub.render.inputs import AppInputs
     from hub.render.runner import Runner
     from hub.sources.port import Source
     from hub.store.port import BundleStore
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of every render key: raise it when equal input comes to mean other output."""
-_IN_THREAD = 128 * 1024
-"""From this many characters on, packing a bundle would hold the event loop up for milliseconds."""
+_IN_THREAD = 100
+"""From this many objects on, packing a bundle would hold the event loop up for milliseconds."""
 _SUMMARIES = 20_000
+_REMEMBERED = 20_000
 
 
 class ProjectViolation(TerminalError):
@@ -82,11 +87,8 @@ class _Made:
 class _Job:
     """One app to render, with what decides the result."""
 
-    spec: ApplicationSpec
-    commits: Mapping[tuple[str, str], str]
-    trees: list[str]
+    inputs: AppInputs
     policy: ApplyPolicy
-    variables: dict[str, Any]
 
 
 class Renderer:
@@ -95,16 +97,15 @@ class Renderer:
     def __init__(
         self, *, source: Source, pool: Runner, store: BundleStore, index: Index, digest_key: bytes
     ) -> None:
-        self._source = source
         self._pool = pool
         self._store = store
         self._index = index
         self._digest_key = digest_key
         self._identity = sha256_hex(b"render-key:" + digest_key)
         self._renders: Flights[_Made] = Flights()
-        self._files: Flights[PlainSource] = Flights(keep=64)
-        self._trees: Flights[str] = Flights()
+        self._inputs = Inputs(source)
         self._summaries: OrderedDict[str, ObjectSummary] = OrderedDict()
+        self._seen: OrderedDict[bytes, Rendered] = OrderedDict()
 
     async def render(
         self,
@@ -128,8 +129,14 @@ class Renderer:
         namespace = app_key.partition("/")[0]
         rules = _Rules(project, namespace, spec, cluster, fleet)
         rules.check(None)
-        trees = await asyncio.gather(*(self._tree(one, commits) for one in spec.sources))
-        job = _Job(spec, commits, trees, policy, _variables(app_key, spec, cluster))
+        seen = _fingerprint(
+            app_key, spec=spec, cluster=cluster, commits=commits, policy=policy, sealing_key=sealing_key
+        )
+        known = self._unchanged(seen)
+        if known is not None:
+            rules.check(known.summary)
+            return known
+        job = _Job(await self._inputs.of(app_key, spec, cluster=cluster, commits=commits), policy)
         key = self._key(job)
         made = self._known(key, cluster, sealing_key)
         if made is None:
@@ -137,28 +144,28 @@ class Renderer:
         blob = made.blob or await self._sealed(made, cluster, sealing_key)
         summary = self._summary(made.digest, blob)
         rules.check(summary)
-        revisions = {
-            revision_key(one.repo_url, one.revision): commits[one.repo_url, one.revision]
-            for one in spec.sources
-        }
-        return Rendered(made.digest, blob, revisions, summary.count, summary)
+        revisions = {revision_key(*origin): commits[origin] for origin in spec.origins()}
+        rendered = Rendered(made.digest, blob, revisions, summary.count, summary)
+        if LOCAL not in commits.values():  # a folder changes under that name
+            self._seen[seen] = rendered
+            if len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+        return rendered
+
+    def _unchanged(self, seen: bytes) -> Rendered | None:
+        """The same question's last answer, while its blob is there."""
+        found = self._seen.get(seen)
+        if found is None or not self._store.has(found.blob):
+            return None
+        self._seen.move_to_end(seen)
+        return found
 
     def _key(self, job: _Job) -> str:
-        templated = any(one.jinja.enabled for one in job.spec.sources)
         parts = {
             "format": _FORMAT,
             "identity": self._identity,
-            "sources": [
-                {
-                    "tree": tree,
-                    "path": one.path,
-                    "directory": one.directory.to_json(),
-                    "jinja": one.jinja.values if one.jinja.enabled else None,
-                }
-                for one, tree in zip(job.spec.sources, job.trees, strict=True)
-            ],
+            "inputs": job.inputs.identity(),
             "policy": job.policy.wire(),
-            "variables": job.variables if templated else None,
         }
         return sha256_hex(canonical_json(parts))
 
@@ -174,18 +181,16 @@ class Renderer:
         return _Made(digest, blob) if blob and self._store.has(blob) else None
 
     async def _make(self, key: str, job: _Job) -> _Made:
-        pairs = zip(job.spec.sources, job.trees, strict=True)
-        sources = await asyncio.gather(*(self._read(one, tree, job.commits) for one, tree in pairs))
-        result = await self._pool.render(RenderRequest(tuple(sources), job.variables))
-        where = ", ".join(dict.fromkeys(one.where for one in sources))
+        request = await job.inputs.request()
+        result = await self._pool.render(request)
+        where = ", ".join(dict.fromkeys(one.where for one in request.sources))
         check_objects(result.objects, namespace=job.policy.namespace, where=where)
         bundle = Bundle(policy=job.policy, objects=list(result.objects))
         if has_secrets(result.objects):
             digest = digest_of(bundle, key=self._digest_key)
             self._index.put(key, digest, "")
             return _Made(digest, bundle=bundle)
-        size = sum(len(text) for one in sources for text in one.files.values())
-        stored = await self._encode(bundle, b"", large=size > _IN_THREAD)
+        stored = await self._encode(bundle, b"", large=len(bundle.objects) > _IN_THREAD)
         self._store.put(stored)
         self._index.put(key, stored.digest, stored.blob)
         return _Made(stored.digest, stored.blob)
@@ -202,44 +207,13 @@ class Renderer:
         if found is not None and self._store.has(found[1]):
             return found[1]
         assert made.bundle is not None  # noqa: S101 - without one there is a blob
-        stored = await self._encode(made.bundle, sealing_key, large=len(made.bundle.objects) > 100)  # noqa: PLR2004
+        stored = await self._encode(made.bundle, sealing_key, large=len(made.bundle.objects) > _IN_THREAD)
         self._store.put(stored)
         self._index.put(key, stored.digest, stored.blob)
         return stored.blob
 
     def _sealed_key(self, digest: str, cluster: ClusterView, sealing_key: bytes) -> str:
         return sha256_hex(canonical_json(["sealed", digest, cluster.name, sha256_hex(sealing_key)]))
-
-    async def _tree(self, spec: SourceSpec, commits: Mapping[tuple[str, str], str]) -> str:
-        commit = commits[spec.repo_url, spec.revision]
-
-        async def ask() -> str:
-            tree = await self._source.tree_id(spec.repo_url, commit, spec.path)
-            if tree is None:
-                raise ManifestError("nothing is there", where=_where(spec, commit), reason="PathNotFound")
-            return tree
-
-        return await self._trees.run(f"{spec.repo_url} {commit} {spec.path}", ask)
-
-    async def _read(self, spec: SourceSpec, tree: str, commits: Mapping[tuple[str, str], str]) -> PlainSource:
-        """The source's files, read once for the many clusters that they are rendered for."""
-        commit = commits[spec.repo_url, spec.revision]
-
-        async def read() -> PlainSource:
-            files = await self._source.files(spec.repo_url, commit, spec.path)
-            where = _where(spec, commit)
-            options = spec.directory
-            texts = selected(
-                files,
-                where=where,
-                recurse=options.recurse,
-                include=options.include,
-                exclude=options.exclude,
-            )
-            return PlainSource(where, texts, jinja=spec.jinja.enabled, values=spec.jinja.values)
-
-        options = canonical_json(spec.to_json()).decode()
-        return await self._files.run(f"{tree} {commit} {options}", read)
 
     def _summary(self, digest: str, blob: str) -> ObjectSummary:
         found = self._summaries.get(digest)
@@ -250,6 +224,24 @@ class Renderer:
             if len(self._summaries) > _SUMMARIES:
                 self._summaries.popitem(last=False)
         return found
+
+
+def _fingerprint(
+    app_key: str,
+    *,
+    spec: ApplicationSpec,
+    cluster: ClusterView,
+    commits: Mapping[tuple[str, str], str],
+    policy: ApplyPolicy,
+    sealing_key: bytes,
+) -> bytes:
+    """A hash over all that a rendering is asked by: cheaper than its key, and changes at least as often."""
+    seen = [cluster.name, cluster.labels, cluster.values, cluster.kubernetes_version, cluster.api_versions]
+    asked = [app_key, seen, [[*origin, commit] for origin, commit in commits.items()]]
+    digest = hashlib.sha256(orjson.dumps(asked, default=dict, option=orjson.OPT_NON_STR_KEYS))
+    for part in (spec.model_dump_json().encode(), policy.model_dump_json().encode(), sealing_key):
+        digest.update(b"\0" + part)
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,20 +262,3 @@ class _Rules:
         )
         if found:
             raise ProjectViolation("; ".join(found[:5]))
-
-
-def _variables(app_key: str, spec: ApplicationSpec, cluster: ClusterView) -> dict[str, Any]:
-    """What manifests' templates see. `app.namespace` is where it goes, `app.project` its hub namespace."""
-    project, _, name = app_key.partition("/")
-    return {
-        "cluster": {
-            "name": cluster.name,
-            "labels": dict(cluster.labels),
-            "values": dict(cluster.values),
-        },
-        "app": {"name": name, "namespace": spec.namespace, "project": project},
-    }
-
-
-def _where(spec: SourceSpec, commit: str) -> str:
-    return f"{spec.repo_url}@{commit[:12]}:{spec.path}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from hub.core.expand import expand
-from hub.core.templating import TemplateEngine
-from hub.render.plain import RenderRequest, RenderResult, render
+from hub.render.pipeline import RenderRequest, RenderResult, Tools, render
 
 if TYPE_CHECKING:
     from hub.core.expansion import ExpandRequest, Expansion, Needs
+    from hub.render.programs import Programs
 
 
 class Runner(Protocol):
@@ -21,11 +21,11 @@ class Runner(Protocol):
 class InlineRunner:
     """Runs in this process, without limits: only for templates of the person who runs it."""
 
-    def __init__(self) -> None:
-        self._engine = TemplateEngine()
+    def __init__(self, programs: Programs | None = None) -> None:
+        self._tools = Tools(programs)
 
     async def expand(self, request: ExpandRequest) -> Expansion | Needs:
-        return expand(request, engine=self._engine)
+        return expand(request, engine=self._tools.engine)
 
     async def render(self, request: RenderRequest) -> RenderResult:
-        return render(request, engine=self._engine)
+        return render(request, self._tools)

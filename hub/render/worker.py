@@ -17,34 +17,46 @@ from typing import IO, Any
 
 from hub.core.expand import expand
 from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
-from hub.core.templating import TemplateEngine
-from hub.render.plain import ManifestError, RenderRequest, render
+from hub.render.confine import Confinement, confine, system_paths
+from hub.render.pipeline import RenderRequest, Tools, render
+from hub.render.plain import ManifestError
+from hub.render.programs import Programs
 
 MAX_FRAME = 64 * 1024 * 1024
 HEADER = struct.Struct(">I")
-_OPEN_FILES = 32
+_OPEN_FILES = 64
+_FILE_MB = 64
+"""The largest file that it may write, into its own scratch folder."""
 _SPARE_SECONDS = 5
+_ADDRESSES_MB = 4096
+"""What a Go runtime sets aside and never touches comes on top of what it may use."""
 
 
 def main() -> None:
-    """Serve until stdin ends. Arguments: memory in MiB, CPU seconds a request."""
+    """Serve until stdin ends. Arguments: memory in MiB, CPU seconds a request, then those of `Programs`."""
     memory_mb, cpu_seconds = int(sys.argv[1]), int(sys.argv[2])
+    programs = Programs.from_wire(sys.argv[3:])
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get between frames
     _limit(memory_mb)
+    read = [*system_paths(), programs.helm, *programs.kustomize[:1]]
+    confinement = confine(read=filter(None, read), write=filter(None, [programs.scratch]))
+    if not (confinement.landlock and confinement.seccomp):
+        sys.stderr.write(f"a render worker runs less confined than it should: {confinement}\n")
     gc.freeze()
-    serve(requests, answers, cpu_seconds=cpu_seconds)
+    serve(requests, answers, cpu_seconds=cpu_seconds, tools=Tools(programs), confinement=confinement)
 
 
-def serve(requests: IO[bytes], answers: IO[bytes], *, cpu_seconds: int) -> None:
+def serve(
+    requests: IO[bytes], answers: IO[bytes], *, cpu_seconds: int, tools: Tools, confinement: Confinement
+) -> None:
     """One frame in, one frame out."""
-    engine = TemplateEngine()
     while (header := requests.read(HEADER.size)) and len(header) == HEADER.size:
         body = requests.read(HEADER.unpack(header)[0])
         _limit_cpu(cpu_seconds)
         last = False
         try:
-            data = json.dumps(answer(json.loads(body), engine)).encode()
+            data = json.dumps(answer(json.loads(body), tools, confinement)).encode()
             if len(data) > MAX_FRAME:
                 data = _error("TooLarge", f"the result is larger than {MAX_FRAME} bytes")
         except MemoryError:
@@ -57,10 +69,10 @@ def serve(requests: IO[bytes], answers: IO[bytes], *, cpu_seconds: int) -> None:
             return
 
 
-def answer(request: dict[str, Any], engine: TemplateEngine) -> dict[str, Any]:
+def answer(request: dict[str, Any], tools: Tools, confinement: Confinement) -> dict[str, Any]:
     """One request's answer: `ok`, `needs` or `error`."""
     try:
-        return _done(request, engine)
+        return _done(request, tools, confinement)
     except ExpansionError as error:
         failure = {"type": "expansion", **error.to_wire()}
     except ManifestError as error:
@@ -77,15 +89,17 @@ def answer(request: dict[str, Any], engine: TemplateEngine) -> dict[str, Any]:
     return {"error": failure}
 
 
-def _done(request: dict[str, Any], engine: TemplateEngine) -> dict[str, Any]:
+def _done(request: dict[str, Any], tools: Tools, confinement: Confinement) -> dict[str, Any]:
     match request["op"]:
         case "expand":
-            result = expand(ExpandRequest.from_wire(request["request"]), engine=engine)
+            result = expand(ExpandRequest.from_wire(request["request"]), engine=tools.engine)
             return {"ok" if isinstance(result, Expansion) else "needs": result.to_wire()}
         case "render":
-            return {"ok": render(RenderRequest.from_wire(request["request"]), engine=engine).objects}
+            done = render(RenderRequest.from_wire(request["request"]), tools)
+            return {"ok": done.objects, "stages": [one.to_wire() for one in done.stages]}
         case _:
-            return {"ok": {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}}
+            rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return {"ok": {"rss": rss, "landlock": confinement.landlock, "seccomp": confinement.seccomp}}
 
 
 def _error(reason: str, detail: str, *, last: bool = False) -> bytes:
@@ -95,11 +109,14 @@ def _error(reason: str, detail: str, *, last: bool = False) -> bytes:
 
 
 def _limit(memory_mb: int) -> None:
-    memory = memory_mb * 1024 * 1024
-    if sys.platform != "darwin":  # which refuses to limit address space
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    megabyte = 1024 * 1024
+    memory, addresses = memory_mb * megabyte, (memory_mb + _ADDRESSES_MB) * megabyte
+    if sys.platform != "darwin":  # which refuses to limit either
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
+    size = _FILE_MB * megabyte
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

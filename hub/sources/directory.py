@@ -10,8 +10,10 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from hub.sources import contents, walk
+from hub.sources.chartaddress import ChartAddress, is_chart
 from hub.sources.errors import RepositoryUnreachable, SourceTooLarge
 from hub.sources.port import MAX_BYTES, RepoListing
+from hub.sources.semver import is_range
 from hub.sources.urls import RepoUrl, checked_path, checked_revision
 
 if TYPE_CHECKING:
@@ -69,13 +71,12 @@ class DirectorySource:
     """Checkouts by repository address; satisfies `hub.sources.port.Source`. Revisions are all "local"."""
 
     def __init__(self, directories: Mapping[str, Path]) -> None:
-        self._objects = {
-            str(RepoUrl.parse(url)): DirectoryObjects(path.absolute()) for url, path in directories.items()
-        }
-        self._missing = {str(RepoUrl.parse(url)) for url, path in directories.items() if not path.is_dir()}
+        self._objects = {_key(url): DirectoryObjects(path.absolute()) for url, path in directories.items()}
+        self._missing = {_key(url) for url, path in directories.items() if not path.is_dir()}
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
-        checked_revision(revision)
+        if not is_range(revision):
+            checked_revision(revision)
         self._of(repo_url)
         return LOCAL
 
@@ -133,7 +134,7 @@ class DirectorySource:
         """Nothing is held."""
 
     def _of(self, repo_url: str) -> DirectoryObjects:
-        key = str(RepoUrl.parse(repo_url))
+        key = _key(repo_url)
         if key not in self._objects:
             raise RepositoryUnreachable(f"{key}: no directory is given for it")
         if key in self._missing:
@@ -143,3 +144,8 @@ class DirectorySource:
     async def _in_thread(self, repo_url: str, work: Callable[[DirectoryObjects], _T]) -> _T:
         objects = self._of(repo_url)
         return await asyncio.to_thread(work, objects)
+
+
+def _key(address: str) -> str:
+    """An address in its one spelling: a repository's, or a chart's."""
+    return str(ChartAddress.parse(address) if is_chart(address) else RepoUrl.parse(address))

@@ -82,3 +82,9 @@ class SourceTooLarge(SourceError, TerminalError):
     """More bytes, files or folders below a path than may be read for one application."""
 
     reason = "SourceTooLarge"
+
+
+class ChartInvalid(SourceError, TerminalError):
+    """A repository's index, a manifest or a chart's archive is not what it must be, or has another digest."""
+
+    reason = "ChartInvalid"

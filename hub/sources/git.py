@@ -20,6 +20,7 @@ from hub.sources.mirror import Mirror, MirrorBroken, remove_leftovers
 from hub.sources.objects import ObjectsBroken
 from hub.sources.port import MAX_BYTES, RepoListing
 from hub.sources.process import GitRunner
+from hub.sources.semver import is_range
 from hub.sources.urls import RepoUrl, checked_path, checked_revision, is_commit
 
 if TYPE_CHECKING:
@@ -112,12 +113,13 @@ class GitSource:
         self._closed = False
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
-        """The commit that the branch, tag, full commit id or `HEAD` ("") names. See `Source.resolve`.
+        """The commit that the branch, tag, range of tags, full commit id or `HEAD` ("") names. See `Source.resolve`.
 
         Raises `RepositoryUnreachable` (also where an older state is known: that is for the caller to go on
         with), `RevisionNotFound`, `RepositoryRefused`.
         """
-        repo, revision = self._repo(repo_url), checked_revision(revision)
+        repo = self._repo(repo_url)
+        revision = revision if is_range(revision) else checked_revision(revision)
         now = asyncio.get_running_loop().time()
         if is_commit(revision) and repo.mirror.exists:
             commit = await self._named(repo, revision)

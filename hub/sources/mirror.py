@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shutil
 import tempfile
 import time
@@ -19,6 +20,7 @@ from git.exc import UnsafeProtocolError
 
 from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable
 from hub.sources.objects import GitObjects
+from hub.sources.semver import Range, is_range
 from hub.sources.urls import RepoUrl, is_commit
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ GC_EVERY = 500
 them."""
 LEFTOVER_SECONDS = 2 * CLONE_SECONDS
 TEMP_PREFIX = "tmp-"
+
+MAX_TAGS = 100_000
+NAME = re.compile(r"v?[0-9.]+\.[xX]", re.ASCII)
+"""Ranges that people also give branches for names."""
 
 _HEAD_REF = "refs/axletree/HEAD"
 _BRANCHES = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
@@ -103,7 +109,12 @@ class Mirror:
         return (self.path / "HEAD").is_file()
 
     def find(self, revision: str) -> str | None:
-        """The commit that a checked revision names in the mirror. A branch goes before a tag of its name."""
+        """The commit that a checked revision names in the mirror. A branch goes before a tag of its name.
+
+        A range of versions means the highest tag in it, where nothing has the range for its own name.
+        """
+        if is_range(revision):
+            return self._find_range(revision)
         if revision == "HEAD":
             names = [_HEAD_REF]
         elif is_commit(revision) or revision.startswith(("refs/heads/", "refs/tags/")):
@@ -115,6 +126,22 @@ class Mirror:
             if found is not None:
                 return found[0]
         return None
+
+    def _find_range(self, revision: str) -> str | None:
+        named = self.objects.commit(f"refs/heads/{revision}") if NAME.fullmatch(revision) else None
+        if named is not None:
+            return named[0]
+        process = self._runner.open(
+            ["for-each-ref", f"--count={MAX_TAGS}", "--format=%(refname:lstrip=2)", "refs/tags"],
+            git_dir=self.path,
+        )
+        try:
+            listed = process.stdout.read() if process.stdout else b""
+        finally:
+            self._runner.end(process)
+        best = Range.parse(revision).best(listed.decode(errors="replace").split())
+        found = self.objects.commit(f"refs/tags/{best}") if best else None
+        return found[0] if found else None
 
     def fetch(self, credentials: Credentials | None, *, head: bool = False) -> None:
         """Brings all branches and tags up to date, forced and deleted ones too.

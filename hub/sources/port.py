@@ -27,7 +27,7 @@ class Source(Protocol):
     """Files by repository, commit and path. Errors are those of `hub.sources.errors`."""
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
-        """The commit that a branch, tag, full commit id or `HEAD` ("") names now.
+        """The commit that a branch, tag, full commit id or `HEAD` ("") names now, or the highest of a range.
 
         `fresh` asks the repository again even when it was asked a moment ago: for webhooks and refreshes.
         """

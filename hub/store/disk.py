@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 TEMP_PREFIX = ".new-"
+_TOUCH_AFTER = 1200.0
+"""Seconds: each pass asks for every bundle, and a write a bundle and pass would wear a disk."""
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +84,16 @@ class DiskStore:
         return None
 
     def has(self, blob: str) -> bool:
-        return is_blob(blob) and self._path(blob).is_file()
+        """Whether it is there. Who asks is about to use it: like `put`, this keeps it from being collected."""
+        if not is_blob(blob):
+            return False
+        path = self._path(blob)
+        try:
+            if time.time() - path.stat().st_mtime > _TOUCH_AFTER:
+                os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def collect(self, live: AbstractSet[str], *, older_than: float, now: float) -> int:
         """See `BundleStore.collect`; `now` in seconds since the epoch, as files have it.

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 MAX_ROWS = 200_000
@@ -74,6 +75,15 @@ class RenderIndex:
                 self._trim()
         except sqlite3.DatabaseError as error:
             self._begin_anew(error)
+
+    def blobs_of(self, digests: AbstractSet[str]) -> frozenset[str]:
+        """Every blob that is known to hold one of these contents. Reads the whole file: from a thread, rarely.
+
+        Raises `sqlite3.Error` where it cannot be read: then nothing is known of any.
+        """
+        with contextlib.closing(sqlite3.connect(self._path, timeout=1.0)) as database:
+            rows = database.execute("SELECT digest, blob FROM renders WHERE blob <> ''")
+            return frozenset(blob for digest, blob in rows if digest in digests)
 
     def close(self) -> None:
         """Bring everything to disk."""

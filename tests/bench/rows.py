@@ -92,6 +92,21 @@ RESTART = Row(
 )
 IDLE = Row("idle", "one agent process with 10 apps, idle", "MB", 60, "Fleet 85 MB, OCM 89 MB")
 CHAIN = Row("chain", "a chain of 5 dependent apps, first release -> last Healthy", "s", 1.5, "Fleet 60.5 s")
+RENDER_HELM = Row(
+    "render-helm",
+    "one chart of 12 objects x 1,000 clusters, one worker: each",
+    "ms",
+    3.0,
+    "the helm binary 130 ms",
+)
+RENDER_SAME = Row("render-same", "the same, unchanged: each, no render at all", "us", 20.0, "")
+RENDER_KUSTOMIZE = Row(
+    "render-kustomize", "1,000 kustomize overlays of one base, 4 at once: each", "ms", 30.0, ""
+)
+RENDER_ONE = Row("render-one", "a commit that touches 1 of 1,000 paths: renderings", "", 1.0, "")
+RENDER_BUNDLE = Row(
+    "render-bundle", "bundle of 5,000 objects (5 MB): canonical form, digest, compression", "ms", 150.0, ""
+)
 
 ROWS = (
     W50_EXIST,
@@ -106,4 +121,9 @@ ROWS = (
     RESTART,
     IDLE,
     CHAIN,
+    RENDER_HELM,
+    RENDER_SAME,
+    RENDER_KUSTOMIZE,
+    RENDER_ONE,
+    RENDER_BUNDLE,
 )

@@ -33,7 +33,7 @@ async def _established(client: RestClient, name: str) -> None:
     async with asyncio.timeout(20):
         while True:
             found = await client.get(f"{_CRDS}/{name}")
-            conditions = {c["type"]: c for c in found.get("status", {}).get("conditions", [])}
+            conditions = {c["type"]: c for c in (found.get("status") or {}).get("conditions") or ()}
             assert "NonStructuralSchema" not in conditions, conditions["NonStructuralSchema"]["message"]
             if conditions.get("Established", {}).get("status") == "True":
                 return

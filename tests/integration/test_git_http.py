@@ -130,6 +130,25 @@ def source(sources: Callable[..., GitSource]) -> GitSource:
     return sources()
 
 
+async def test_a_range_means_the_highest_tag_in_it(author: Author, source: GitSource) -> None:
+    commits = {}
+    for tag in ("v1.0.0", "1.2.0", "1.10.0", "2.0.0-rc.1", "other"):
+        commits[tag] = await author.commit({"a": tag})
+        await author.git("tag", "-a", "-m", tag, tag)
+    await author.push("HEAD", "--tags")
+    assert await source.resolve(author.remote, "^1.0") == commits["1.10.0"]
+    assert await source.resolve(author.remote, "~1.2") == commits["1.2.0"]
+    assert await source.resolve(author.remote, "*") == commits["1.10.0"]
+    with pytest.raises(RevisionNotFound, match=r"\^3"):
+        await source.resolve(author.remote, "^3")
+    with pytest.raises(RevisionRefused):
+        await source.resolve(author.remote, "^main;id")
+    latest = await author.commit({"a": "new"})
+    await author.git("tag", "1.11.0")
+    await author.push("1.11.0")
+    assert await source.resolve(author.remote, "^1.0", fresh=True) == latest
+
+
 def mirrors(tmp_path: Path, cache: str = "cache") -> list[Path]:
     return list((tmp_path / cache).glob("*.git"))
 

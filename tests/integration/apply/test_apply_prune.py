@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.apply.inventory import Inventory
+from agent.apply.plan import CONFIRM_DELETE
 from agent.apply.result import COMPLETED, Action
 from agent.contract.manifest import ObjectRef
 from agent.contract.names import ANNOTATION_APP, ANNOTATION_KEEP, APPLYSET_PART_OF
@@ -290,3 +291,38 @@ async def _complete(app: App, path: str) -> str:
     status = {"conditions": conditions, "startTime": now, "completionTime": now, "succeeded": 1}
     await app.client.merge_patch(path, {"status": status}, subresource="status")
     return live["metadata"]["uid"]
+
+
+def claim() -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata: dict[str, Any] = {"name": "data"}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+
+async def test_a36_a_claim_is_deleted_only_when_a_person_confirms_it(app: App) -> None:
+    path = app.path("persistentvolumeclaims", "data")
+    assert (await app.run([config_map("stays"), claim()])).ok
+    result = await app.run([config_map("stays")])
+    assert (result.ok, [ref.name for ref in result.pending]) == (True, ["data"])
+    assert [entry.reason for entry in result.unconfirmed] == ["ConfirmDelete"]
+    assert await app.get(path) is not None
+    assert len(app.inventory.entries) == 2
+    await app.delete_all()
+    assert [ref.name for ref in app.inventory.entries] == ["data"]
+    await app.client.merge_patch(path, {"metadata": {"annotations": {CONFIRM_DELETE: "another"}}})
+    assert (await app.delete_all()).unconfirmed
+    await app.client.merge_patch(path, {"metadata": {"annotations": {CONFIRM_DELETE: "data"}}})
+    await app.delete_all()
+    live = await app.get(path)
+    assert live is None or "deletionTimestamp" in live["metadata"]  # its protection finalizer
+
+
+async def test_a36_a_namespace_that_holds_a_claim_waits_for_that(app: App) -> None:
+    name = f"{app.namespace}-data"
+    held = claim()
+    held["metadata"]["namespace"] = name
+    assert (await app.run([config_map("stays"), space(name), held])).ok
+    result = await app.run([config_map("stays")])
+    assert {ref.kind for ref in result.pending} == {"PersistentVolumeClaim", "Namespace"}
+    live = await app.need(f"/api/v1/namespaces/{name}")
+    assert live["status"]["phase"] == "Active"

@@ -417,3 +417,28 @@ def _secret(*, immutable: bool = False, value: str = "hunter2") -> dict[str, Any
         "stringData": {"password": value},
         **extra,
     }
+
+
+async def test_a19_a_default_that_a_new_definition_adds_is_no_drift(app: App) -> None:
+    group = f"{app.namespace}.example.com"
+    assert (await app.run([gadget(group), crd(group)])).ok
+    path = f"/apis/{group}/v1/namespaces/{app.namespace}/gadgets/one"
+    before = (await app.need(path))["metadata"]
+    newer = crd(group)
+    schema = newer["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"]["properties"]["color"] = {"type": "string", "default": "blue"}
+    assert did(await app.run([gadget(group), newer]))["Gadget/one"] is Action.UNCHANGED
+
+    async def defaulted() -> bool:
+        return bool((await app.need(path))["spec"].get("color") == "blue")
+
+    await app.until(defaulted)
+    for restarted in (False, True):
+        if restarted:
+            app.restart()
+        assert did(await app.run([gadget(group), newer]))["Gadget/one"] is Action.UNCHANGED
+    after = (await app.need(path))["metadata"]
+    assert (after["resourceVersion"], after["generation"]) == (
+        before["resourceVersion"],
+        before["generation"],
+    )

@@ -203,3 +203,12 @@ def test_a28_messages_about_secrets_name_fields_only() -> None:
     failure = explain(refused(422, 'Invalid value: "hunter2"', reason="Invalid", causes=[cause]), SECRET)
     assert "hunter2" not in failure.message
     assert "data.password" in failure.message
+
+
+def test_a18_a_webhook_without_dry_runs_is_told_with_what_to_do() -> None:
+    """API servers of today refuse to register such a webhook; those of old clusters may still be there."""
+    text = "admission webhook guard.example.com does not support dry run"
+    failure = explain(refused(400, text, reason="BadRequest"), WEB)
+    assert (failure.reason, failure.transient) == ("DryRunUnsupported", False)
+    assert "guard.example.com" in failure.message
+    assert "sideEffects" in failure.message

@@ -20,6 +20,7 @@ def test_a_broken_one_says_where() -> None:
 
 
 def test_json_does_not_load_the_yaml_parser() -> None:
-    code = "import sys; from agent.kube.document import read_document as r; r(b'{}', source=''); print('yaml' in sys.modules)"
+    read = "from agent.kube.document import read_document; read_document(b'{}', source='')"
+    code = f"import sys; {read}; print('yaml' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

@@ -9,11 +9,13 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from hub.api.application import ApplicationSpec, Dependency, Source
-from hub.api.applicationset import ApplicationSetSpec, GitGenerator
+from hub.api.application import ApplicationSpec, Dependency
+from hub.api.applicationset import ApplicationSetSpec
+from hub.api.generators import GitGenerator
 from hub.api.project import ProjectSpec
 from hub.api.registry import APPLICATION, CLUSTER, KINDS
 from hub.api.schema import crd, crds, files, structural, write
+from hub.api.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +70,8 @@ def test_every_node_is_structural(kind: Any) -> None:
             "x-preserve",
         }, path
         assert node.get("default", ...) is not None, path
-        assert "type" in node or node.get("x-kubernetes-int-or-string"), path
+        untyped = node.get("x-kubernetes-int-or-string") or node.get("x-kubernetes-preserve-unknown-fields")
+        assert "type" in node or untyped, path
         assert not ("properties" in node and "additionalProperties" in node), path
 
 
@@ -106,7 +109,7 @@ def test_a_union_is_refused_when_the_schema_is_made() -> None:
         (Dependency, {}, "exactly one of name, selector, applicationSet"),
         (Dependency, {"name": "a", "clusters": {}}, "exactly one of scope, selector, names"),
         (GitGenerator, {"repoURL": "https://h/x"}, "exactly one of directories, files"),
-        (ApplicationSetSpec, {"generators": [{}]}, "exactly one of list, clusters, git, matrix"),
+        (ApplicationSetSpec, {"generators": [{}]}, "exactly one of list, clusters, git, scmProvider"),
         (ProjectSpec, {"trusted": True, "serviceAccount": "x"}, "exactly one of serviceAccount"),
         (Source, {"repoURL": "https://u:p@h/x"}, "repoURL"),
         (Source, {"repoURL": "https://h/x", "path": "a/.."}, "path"),

@@ -94,33 +94,6 @@ def test_a_misspelt_field_is_named_with_its_file(tmp_path: Path) -> None:
     assert 'did you mean "dependsOn"' in result.stderr
 
 
-def test_graph_prints_levels(clusters: str) -> None:
-    arguments = ["graph", "-f", str(SAMPLE / "root"), "--clusters", clusters, "--repo", REPO]
-    levels = json.loads(runner.invoke(app, [*arguments, "-o", "json"]).stdout)
-    assert [level for level in levels if any("eu1" in key and "shop/" in key for key in level)] == levels
-    assert levels[1:] == [["shop/backend-eu1"], ["shop/frontend-eu1"]]
-    table = runner.invoke(app, arguments)
-    assert table.exit_code == 0
-    assert "shop/frontend-eu1  after shop/backend-eu1" in table.stdout
-
-
-def test_graph_prints_a_cycle_with_its_path_and_says_no(tmp_path: Path) -> None:
-    path = tmp_path / "app.yaml"
-    path.write_text(CYCLE)
-    result = runner.invoke(app, ["graph", "-f", str(path)])
-    assert result.exit_code == 1
-    assert "a@eu1 -> b@eu1 -> a@eu1" in result.stderr
-    assert result.stdout == ""
-
-
-def test_graph_tells_of_edges_that_mean_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "app.yaml"
-    path.write_text(CYCLE.replace("name: b-eu1}]", "name: nobody}]"))
-    result = runner.invoke(app, ["graph", "-f", str(path)])
-    assert result.exit_code == 0
-    assert "NoMatch: shop/a-eu1: spec.dependsOn[0]" in result.stderr
-
-
 def test_graph_reads_folders_and_leaves_out_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "chart.yaml").write_text("replicas: {{ values.replicas }}\n")
     (tmp_path / "nested").mkdir()

@@ -89,6 +89,17 @@ def test_equal_content_is_no_new_document() -> None:
     assert (second["seq"], second["apps"][0]["release"]) == (2, 2)
 
 
+def test_f15_a_cluster_that_joins_again_gets_the_same_release_as_bytes_that_it_can_open() -> None:
+    graph = graph_of(node("db"))
+    first = spec(graph)
+    resealed = {"n/db": "c" * 64}
+    second = spec(graph, first, blobs=resealed)
+    assert second is not None
+    assert second["apps"] == [entry("db") | {"blob": "c" * 64}]
+    assert spec(graph, second, blobs=resealed) is None
+    assert spec(graph, second, blobs={}) is None, "what is not known to be stored changes nothing"
+
+
 def test_i1_absence_is_never_a_deletion() -> None:
     first = spec(graph_of(node("db"), node("web", "db")))
     assert spec(AppGraph(), first) is None
@@ -114,6 +125,25 @@ def test_a_recorded_decision_becomes_a_tombstone_and_stays_one() -> None:
     third = spec(graph, second)
     assert third is not None
     assert (third["seq"], third["tombstones"]) == (3, [])
+
+
+def test_a41_a_renamed_app_goes_only_when_its_new_name_is_assigned() -> None:
+    old = node("web", owner="n/shop", deleting=True)
+    before = spec(graph_of(replace(old, deleting=False)))
+    new = node("api", owner="n/shop", released="", release=0)
+    assert spec(graph_of(old, new), before, drop("web")) is None
+    released = spec(graph_of(old, replace(new, released=_A, release=2)), before, drop("web"))
+    assert released is not None
+    assert [each["app"] for each in released["apps"]] == ["n/api"]
+    assert [each["app"] for each in released["tombstones"]] == ["n/web"]
+
+
+def test_what_another_set_has_not_released_holds_nothing_up() -> None:
+    old = node("web", owner="n/shop", deleting=True)
+    before = spec(graph_of(replace(old, deleting=False)))
+    found = spec(graph_of(old, node("api", owner="n/other", released="", release=0)), before, drop("web"))
+    assert found is not None
+    assert found["apps"] == []
 
 
 def test_a37_deletion_runs_the_edges_in_reverse() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hub.render.plain import ManifestError, PlainSource, RenderRequest, render, selected
+from hub.render.pipeline import RenderRequest, render
+from hub.render.plain import ManifestError, PlainSource, selected
 
 WHERE = "https://git.example.com/a@c0ffee:web"
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\n"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.core.expansion import ClusterFacts, ExpandRequest, Expansion, TemplateError
-from hub.render.plain import ManifestError, PlainSource, RenderRequest, RenderResult
+from hub.render.pipeline import RenderRequest, RenderResult
+from hub.render.plain import ManifestError, PlainSource
 from hub.render.pool import (
     RenderCrashed,
     RenderFailed,

@@ -10,7 +10,7 @@ from agent.contract.sealing import new_keypair
 from hub.api.application import ApplicationSpec
 from hub.api.project import ProjectSpec
 from hub.core.model import ClusterView, Fleet
-from hub.render.plain import ManifestError, RenderRequest, RenderResult
+from hub.render.plain import ManifestError
 from hub.render.renderer import ProjectViolation, Rendered, Renderer
 from hub.render.runner import InlineRunner
 from hub.sources.directory import DirectorySource
@@ -20,6 +20,8 @@ from hub.store.index import RenderIndex
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from hub.render.pipeline import RenderRequest, RenderResult
 
 REPO = "https://git.example.com/shop/apps"
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
@@ -182,3 +184,54 @@ async def test_s11_a_projects_rules_are_checked_on_cached_renders_too(world: Wor
     with pytest.raises(ProjectViolation, match="repository"):
         await world.render(project=open_project | {"sourceRepos": []})
     assert world.runner.calls == 1
+
+
+async def test_a_chart_is_rendered_for_those_whose_inputs_changed_only(world: World) -> None:
+    world.write("chart/Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\n")
+    world.write("chart/templates/a.yaml", CONFIG + "data: {size: {{ .Values.size | quote }}}\n")
+    for cluster, size in (("eu1", 1), ("eu2", 2)):
+        world.write(f"sizes/{cluster}.yaml", f"size: {size}\n")
+
+    async def both() -> list[Rendered]:
+        return [
+            await world.render(cluster, path="chart", helm={"valueFiles": [f"../sizes/{cluster}.yaml"]})
+            for cluster in ("eu1", "eu2")
+        ]
+
+    before = await both()
+    assert world.runner.calls == 2
+    assert world.bundle(before[1], "eu2").objects[0]["data"] == {"size": "2"}
+    world.renderer = world.again()
+    assert await both() == before
+    assert world.runner.calls == 2, "unchanged, nothing is rendered, after a restart either"
+    world.write("sizes/eu1.yaml", "size: 3\n")
+    world.write("other/x.yaml", CONFIG)
+    after = await both()
+    assert world.runner.calls == 3
+    assert after[0].digest != before[0].digest
+    assert after[1] == before[1]
+    world.write("sizes/eu1.yaml", "size: 1\n# said again\n")
+    assert (await both())[0].digest == before[0].digest, "equal content is no release"
+
+
+async def test_s11_the_overlays_repository_must_be_allowed_too(world: World) -> None:
+    spec = ApplicationSpec.model_validate(
+        {
+            "cluster": "eu1",
+            "namespace": "shop",
+            "sources": [{"repoURL": REPO, "path": "web"}],
+            "overlay": {"repoURL": "https://evil.example.com/x"},
+        }
+    )
+    project = {"sourceRepos": [REPO], "destinations": [{"clusters": ["*"], "namespaces": ["*"]}]}
+    with pytest.raises(ProjectViolation, match=r"evil.example.com/x is not among"):
+        await world.renderer.render(
+            "shop/web",
+            spec,
+            cluster=ClusterView("eu1"),
+            commits=dict.fromkeys(spec.origins(), "local"),
+            policy=ApplyPolicy(namespace="shop"),
+            sealing_key=KEYS["eu1"][1],
+            project=ProjectSpec.model_validate({**project, "serviceAccount": "d"}),
+            fleet=Fleet(),
+        )

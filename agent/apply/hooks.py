@@ -1,0 +1,130 @@
+"""Hooks: objects of a bundle that run once for a release instead of being kept applied. Pure.
+
+Ours are asked for by an annotation; Argo CD's and Helm's mean the same, so that charts work as they are.
+
+https://argo-cd.readthedocs.io/en/stable/user-guide/resource_hooks/
+https://helm.sh/docs/topics/charts_hooks/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from agent.apply.waves import WAVE, annotations_of, wave_of
+from agent.contract.manifest import GroupKind, ref_of
+from agent.contract.names import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.contract.manifest import Manifest, ObjectRef
+
+HOOK = f"{GROUP}/hook"
+HOOK_DELETE = f"{GROUP}/hook-delete-policy"
+HOOK_RUN = f"{GROUP}/hook-run"
+"""On a hook's live object: for which release and phase it was made."""
+_ARGO, _ARGO_DELETE = "argocd.argoproj.io/hook", "argocd.argoproj.io/hook-delete-policy"
+_HELM, _HELM_DELETE = "helm.sh/hook", "helm.sh/hook-delete-policy"
+_WEIGHT = (*WAVE, "helm.sh/hook-weight")
+RUNS = frozenset({GroupKind("batch", "Job"), GroupKind("", "Pod")})
+"""Kinds that run to an end: an earlier run is deleted before the next."""
+
+
+class Phase(StrEnum):
+    PRE_SYNC = "PreSync"
+    """Before anything of the release is applied."""
+    POST_SYNC = "PostSync"
+    """Once everything of it is applied and Healthy."""
+    SYNC_FAIL = "SyncFail"
+    """When it cannot be applied, or a hook before or after it failed."""
+    PRE_DELETE = "PreDelete"
+    """Before the app is taken away."""
+
+
+class Cleanup(StrEnum):
+    BEFORE = "BeforeHookCreation"
+    SUCCEEDED = "HookSucceeded"
+    FAILED = "HookFailed"
+
+
+_PHASES = {
+    **{phase.value: phase for phase in Phase},
+    "pre-install": Phase.PRE_SYNC,
+    "pre-upgrade": Phase.PRE_SYNC,
+    "post-install": Phase.POST_SYNC,
+    "post-upgrade": Phase.POST_SYNC,
+    "pre-delete": Phase.PRE_DELETE,
+}
+_MEMBERS = frozenset({"Sync", "crd-install"})
+"""Hooks by name, and kept applied like everything else."""
+_CLEANUPS = {
+    **{cleanup.value: cleanup for cleanup in Cleanup},
+    "before-hook-creation": Cleanup.BEFORE,
+    "hook-succeeded": Cleanup.SUCCEEDED,
+    "hook-failed": Cleanup.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One hook; of a weight, all run at the same time."""
+
+    phases: frozenset[Phase]
+    weight: int
+    cleanup: frozenset[Cleanup]
+    manifest: Manifest = field(repr=False)
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ref_of(self.manifest)
+
+
+def split(objects: Iterable[Manifest]) -> tuple[list[Manifest], list[Hook]]:
+    """What is kept applied, and what runs. Hooks with no phase of ours (tests, rollbacks) are neither.
+
+    Raises `ObjectInvalid` for a weight that is no number.
+    """
+    members: list[Manifest] = []
+    hooks: list[Hook] = []
+    for obj in objects:
+        named = _words(obj, HOOK, _ARGO, _HELM)
+        if named is None or named & _MEMBERS:
+            members.append(obj)
+            continue
+        phases = frozenset(_PHASES[name] for name in named if name in _PHASES)
+        if not phases:
+            continue
+        wanted = _words(obj, HOOK_DELETE, _ARGO_DELETE, _HELM_DELETE) or ()
+        cleanup = frozenset(_CLEANUPS[name] for name in wanted if name in _CLEANUPS)
+        hooks.append(Hook(phases, wave_of(obj, ref_of(obj), keys=_WEIGHT), cleanup, obj))
+    return members, hooks
+
+
+def groups(hooks: Sequence[Hook], phase: Phase) -> list[list[Hook]]:
+    """A phase's hooks by weight, lowest first."""
+    by_weight: dict[int, list[Hook]] = {}
+    for hook in hooks:
+        if phase in hook.phases:
+            by_weight.setdefault(hook.weight, []).append(hook)
+    return [by_weight[weight] for weight in sorted(by_weight)]
+
+
+def under_way(live: Manifest) -> bool:
+    """Whether an earlier run does work: it is not cut off then. One that never started is no reason to wait."""
+    status = live.get("status")
+    if not isinstance(status, dict):
+        return False
+    if live.get("kind") == "Pod":
+        return status.get("phase") == "Running"
+    return bool(status.get("active")) and bool(status.get("ready"))
+
+
+def _words(obj: Manifest, *keys: str) -> set[str] | None:
+    """The comma-separated words of the first of these annotations that is there."""
+    found = annotations_of(obj)
+    for key in keys:
+        if key in found:
+            return {word.strip() for word in str(found[key]).split(",") if word.strip()}
+    return None

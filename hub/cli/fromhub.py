@@ -1,0 +1,76 @@
+"""An Application of a hub, rendered here once more: for commands that tell how it came to be.
+
+It renders what its revisions name now, with the cluster as the hub knows it, in a confined worker: its templates are
+other people's. Repositories are read from where the Application says, with the hub's credentials for them, where
+the person may read those; `--repo URL=DIR` reads one from a folder instead.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.contract.names import LABEL_CREDENTIALS
+from hub.cli.connect import connected
+from hub.cli.files import Document
+from hub.cli.kinds import APPS, CLUSTERS
+from hub.cli.names import parse, resolve
+from hub.cli.render import RenderedApp
+from hub.fleet.tools import find_programs
+from hub.operator import paths, views
+from hub.render.inputs import Inputs
+from hub.render.pool import WorkerPool
+from hub.sources.charts import ChartRepositories
+from hub.sources.credentials import GitCredentials
+from hub.sources.directory import DirectorySource
+from hub.sources.dispatch import Sources
+from hub.sources.git import GitSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+    from hub.core.model import ClusterView
+    from hub.sources.port import Source
+
+
+async def rendered_from_hub(
+    name: str, *, namespace: str, kubeconfig: Path | None, folders: Mapping[str, Path]
+) -> RenderedApp:
+    """The Application of that name with all its stages."""
+    async with connected(kubeconfig) as client:
+        found = await resolve(client, parse(name, namespace=namespace, kinds=(APPS,)))
+        document = Document("the hub", found.obj)
+        cluster = await _cluster(client, str(found.obj["spec"]["cluster"]))
+        secrets = (await client.list(paths.SECRETS, label_selector=LABEL_CREDENTIALS)).items
+    with tempfile.TemporaryDirectory(prefix="axle-") as scratch:
+        source = _source(Path(scratch), secrets, folders)
+        try:
+            return await _rendered(document, cluster, source)
+        finally:
+            await source.close()
+
+
+async def _rendered(document: Document, cluster: ClusterView, source: Source) -> RenderedApp:
+    spec = views.application_spec(document.obj)
+    commits = {origin: await source.resolve(*origin) for origin in spec.origins()}
+    inputs = await Inputs(source).of(document.key, spec, cluster=cluster, commits=commits)
+    request = await inputs.request(stages=True)
+    async with WorkerPool(programs=find_programs()) as pool:
+        return RenderedApp(document, spec.cluster, request, await pool.render(request))
+
+
+async def _cluster(client: RestClient, name: str) -> ClusterView:
+    return views.cluster_view(await client.get(CLUSTERS.path("", name)), stale=False)
+
+
+def _source(scratch: Path, secrets: list[Manifest], folders: Mapping[str, Path]) -> Source:
+    credentials = GitCredentials.of(secrets).match
+    return Sources(
+        git=GitSource(scratch / "git", credentials=credentials),
+        charts=ChartRepositories(scratch / "charts", credentials=credentials),
+        folders=DirectorySource(folders),
+        mapped=folders,
+    )

@@ -1,0 +1,193 @@
+"""The two sides that a plan compares: files as they lie or as they were, and what a hub has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from agent.contract.bundle import decode
+from agent.contract.errors import AxletreeError
+from agent.contract.names import API_VERSION, APPLYSET_PART_OF
+from agent.contract.sealing import new_keypair
+from hub.api.application import ApplicationSpec
+from hub.api.applicationset import ApplicationSetSpec
+from hub.api.project import ProjectSpec
+from hub.cli.files import InvalidFile, checked
+from hub.core.children import validate_set
+from hub.core.preview import Side
+from hub.fleet.tools import find_programs
+from hub.operator import views
+from hub.operator.policy import apply_policy
+from hub.render.expansion import expand_set
+from hub.render.renderer import Renderer
+from hub.render.runner import InlineRunner
+from hub.sources.directory import DirectorySource
+from hub.store.disk import DiskStore
+from hub.store.index import RenderIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from agent.contract.manifest import Manifest
+    from hub.cli.files import Document
+    from hub.cli.snapshot import Snapshot
+    from hub.core.model import AppKey, Fleet
+
+_AT_ONCE = 16
+
+
+@dataclass(slots=True)
+class Kitchen:
+    """Renders Applications for a look: bundles go to a folder that is thrown away, secrets to a key of its own."""
+
+    folder: Path
+    fleet: Fleet
+    _store: DiskStore = field(init=False)
+    _index: RenderIndex = field(init=False)
+    _private: bytes = field(init=False)
+    _public: bytes = field(init=False)
+    _digest_key: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._store = DiskStore(self.folder / "bundles")
+        self._index = RenderIndex(self.folder / "index.sqlite")
+        self._private, self._public = new_keypair()
+        self._digest_key = os.urandom(32)
+
+    def close(self) -> None:
+        self._index.close()
+
+    async def render(
+        self, apps: Mapping[AppKey, Manifest], repositories: Mapping[str, Path]
+    ) -> tuple[dict[AppKey, Sequence[Manifest]], dict[AppKey, str]]:
+        """What each renders to, and the problems of those that do not. A repository that is not there is one."""
+        source = DirectorySource(repositories)
+        renderer = Renderer(
+            source=source,
+            pool=InlineRunner(find_programs()),
+            store=self._store,
+            index=self._index,
+            digest_key=self._digest_key,
+        )
+        slots = asyncio.Semaphore(_AT_ONCE)
+        objects: dict[AppKey, Sequence[Manifest]] = {}
+        problems: dict[AppKey, str] = {}
+
+        async def one(key: AppKey, obj: Manifest) -> None:
+            async with slots:
+                try:
+                    objects[key] = await self._objects(key, obj, renderer, source)
+                except AxletreeError as error:
+                    problems[key] = f"{error.reason}: {error}"
+
+        await asyncio.gather(*(one(key, obj) for key, obj in sorted(apps.items())))
+        return objects, problems
+
+    async def _objects(
+        self, key: AppKey, obj: Manifest, renderer: Renderer, source: DirectorySource
+    ) -> Sequence[Manifest]:
+        spec = ApplicationSpec.model_validate(obj["spec"])
+        project = self.fleet.projects.get(key.partition("/")[0])
+        cluster = self.fleet.clusters.get(spec.cluster)
+        if cluster is None:
+            raise InvalidFile(f"there is no Cluster {spec.cluster}")
+        rendered = await renderer.render(
+            key,
+            spec,
+            cluster=cluster,
+            commits={origin: await source.resolve(*origin) for origin in spec.origins()},
+            policy=apply_policy(
+                spec, project=project or ProjectSpec(trusted=True), cluster=cluster, fleet=self.fleet
+            ),
+            project=project,
+            fleet=self.fleet,
+            sealing_key=self._public,
+        )
+        data = self._store.get(rendered.blob) or b""
+        return decode(data, blob=rendered.blob, private_key=self._private).objects
+
+
+async def side_of_files(
+    documents: Sequence[Document], *, kitchen: Kitchen, repositories: Mapping[str, Path]
+) -> Side:
+    """The sets among the documents expanded, with the Applications beside them, all rendered."""
+    source, runner = DirectorySource(repositories), InlineRunner()
+    apps: dict[AppKey, Manifest] = {}
+    sets: dict[str, ApplicationSetSpec] = {}
+    for document in documents:
+        if document.kind == "Application":
+            checked(ApplicationSpec, document)
+            apps[document.key] = {
+                **document.obj,
+                "metadata": {**document.obj["metadata"], "namespace": document.namespace},
+            }
+        elif document.kind == "ApplicationSet":
+            sets[document.key] = validate_set(document.spec, set_key=document.key)
+            expansion = await expand_set(
+                document.namespace,
+                document.name,
+                document.spec,
+                fleet=kitchen.fleet,
+                source=source,
+                runner=runner,
+            )
+            apps |= {f"{document.namespace}/{child.name}": child.manifest for child in expansion.children}
+    objects, problems = await kitchen.render(apps, repositories)
+    return Side(apps, sets, objects, problems)
+
+
+async def side_of_hub(
+    hub: Snapshot, like: Side, *, kitchen: Kitchen, repositories: Mapping[str, Mapping[str, Path]]
+) -> Side:
+    """What the hub has of the sets and Applications that `like` speaks of, rendered as it was released.
+
+    `repositories` are folders by commit. What is of a commit that is not there is compared by its spec alone.
+    """
+    namespaces = {key.partition("/")[0] for key in (*like.apps, *like.sets)}
+    meant = {key for key, obj in hub.sets.items() if key in like.sets or _of_a_root(obj, namespaces)}
+    apps = {
+        key: _plain(obj)
+        for key, obj in hub.apps.items()
+        if (views.owner_of(obj) or key) in meant
+        or (views.owner_of(obj) is None and (key in like.apps or _of_a_root(obj, namespaces)))
+    }
+    objects: dict[AppKey, Sequence[Manifest]] = {}
+    for commit, folders in repositories.items():
+        there = {
+            key: obj
+            for key, obj in apps.items()
+            if ((hub.apps[key].get("status") or {}).get("sync") or {}).get("revision") == commit
+        }
+        found, _ = await kitchen.render(there, folders)
+        objects |= found
+    return Side(
+        apps,
+        {key: ApplicationSetSpec.model_validate(hub.sets[key]["spec"]) for key in meant},
+        objects,
+        plans={key: (hub.sets[key].get("status") or {}).get("plan") or {} for key in meant},
+    )
+
+
+def with_projects(fleet: Fleet, namespaces: set[str]) -> Fleet:
+    """Where no file speaks of Projects at all, nothing is held for want of one."""
+    if fleet.projects:
+        return fleet
+    return replace(fleet, projects={name: ProjectSpec(trusted=True) for name in namespaces})
+
+
+def _of_a_root(obj: Manifest, namespaces: set[str]) -> bool:
+    metadata = obj["metadata"]
+    return metadata["namespace"] in namespaces and APPLYSET_PART_OF in (metadata.get("labels") or {})
+
+
+def _plain(obj: Manifest) -> Manifest:
+    """As an expansion makes it: without what the API server and agents add."""
+    metadata = obj["metadata"]
+    labels = {
+        key: value for key, value in (metadata.get("labels") or {}).items() if not key.startswith("applyset.")
+    }
+    kept = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
+    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": kept, "spec": obj["spec"]}

@@ -1,0 +1,125 @@
+"""`axle why`: what an app waits for, and on to what a person should look at."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.contract.errors import ApiError
+from agent.contract.names import LABEL_SET
+from hub.cli.chain import MAX_LINKS, Link, link_of
+from hub.cli.connect import NOT_FOUND, KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.failure import plainly
+from hub.cli.kinds import APPS, field, key_of
+from hub.cli.kinds import why as summary
+from hub.cli.names import Reference, parse, resolve
+from hub.cli.output import Format, FormatOption, out, print_value
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+app = typer.Typer()
+
+NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
+
+
+@app.command()
+def why(
+    name: NameArgument,
+    namespace: NamespaceOption = "",
+    fmt: FormatOption = Format.TABLE,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Print the chain from an app to the root cause of its wait; of a set, from its worst children."""
+    with plainly():
+        reference = parse(name, namespace=namespace)
+    chains = run(lambda: _chains(reference, kubeconfig))
+    if fmt is Format.TABLE:
+        for chain in chains:
+            _print(chain)
+    elif fmt is Format.NAME:
+        for root in dict.fromkeys(chain[-1].app for chain in chains):
+            print(root)
+    else:
+        found = [_json(chain) for chain in chains]
+        print_value(found[0] if reference.kinds == (APPS,) and found else found, fmt)
+
+
+async def _chains(reference: Reference, kubeconfig: Path | None) -> list[list[Link]]:
+    async with connected(kubeconfig) as client:
+        found = await resolve(client, reference)
+        now = datetime.now(UTC)
+        if found.kind is APPS:
+            return [await _chain(client, found.obj, now)]
+        return await _of_set(client, found.obj, now)
+
+
+async def _of_set(client: RestClient, obj: Manifest, now: datetime) -> list[list[Link]]:
+    """What the set says of itself, then the chains of its children that are not well, one for each root."""
+    metadata = obj["metadata"]
+    listing = await client.list(
+        APPS.path(metadata["namespace"]),
+        label_selector=f"{LABEL_SET}={metadata['name']}",
+    )
+    said = summary(obj)
+    own = Link(
+        key_of(obj),
+        f"set {key_of(obj)}",
+        f"is {field(obj, 'status', 'health', 'state') or 'not planned yet'}" + (f": {said}" if said else ""),
+    )
+    chains, roots = [[own]], set()
+    for child in sorted(listing.items, key=key_of):
+        if _well(child):
+            continue
+        chain = await _chain(client, child, now)
+        root = chain[-1].app
+        if root not in roots:
+            roots.add(root)
+            chains.append(chain)
+    return chains
+
+
+def _well(obj: Manifest) -> bool:
+    sync, health = field(obj, "status", "sync", "state"), field(obj, "status", "health", "state")
+    return (sync, health) == ("Synced", "Healthy") and not field(obj, "status", "deletion")
+
+
+async def _chain(client: RestClient, obj: Manifest, now: datetime) -> list[Link]:
+    """Follow the first wait of each that another Application can end; a cycle ends at its first member."""
+    links = [link_of(obj, now)]
+    seen = {links[0].app}
+    while len(links) < MAX_LINKS:
+        key = next((wait.next for wait in links[-1].waits if wait.next), "")
+        if not key or key in seen:
+            break
+        seen.add(key)
+        namespace, _, name = key.partition("/")
+        try:
+            further = await client.get(APPS.path(namespace, name))
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+            break
+        links.append(link_of(further, now))
+    return links
+
+
+def _print(chain: list[Link]) -> None:
+    for depth, link in enumerate(chain):
+        indent = "  " * depth
+        out.print(f"{indent}{link.title} {link.state}")
+        for wait in link.waits:
+            rule = "" if wait.rule == "Dependency" else f"{wait.rule}: "
+            out.print(f"{indent}  waits: {rule}{wait.message}")
+
+
+def _json(chain: list[Link]) -> dict[str, Any]:
+    first = chain[0]
+    roots = [wait.root for wait in first.waits if wait.root]
+    root = roots[0] if roots else f"{chain[-1].title} {chain[-1].state}"
+    return {"app": first.app, "root": root, "chain": [link.to_json() for link in chain]}

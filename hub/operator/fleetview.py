@@ -1,0 +1,112 @@
+"""The fleet as the core sees it, kept as its parts move: an event costs what it touches, not the whole fleet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.contract.names import HUB_NAMESPACE
+from hub.api.project import PROJECT_NAME, ProjectSpec
+from hub.core.model import ClusterSetView, ClusterView, Fleet
+from hub.gateway.liveness import AgentLease, is_silent, lease_name
+from hub.operator import views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from agent.contract.manifest import Manifest
+    from hub.operator.caches import Caches
+
+_SWEEP = timedelta(seconds=1)
+"""Between two looks at every cluster's silence: that one grows with no event at all."""
+
+
+class _Known(NamedTuple):
+    obj: Manifest
+    lease_obj: Manifest | None
+    lease: AgentLease | None
+    view: ClusterView
+
+
+class FleetView:
+    """`since` is when the reader started, `stale_after` in seconds: see `hub.gateway.liveness.is_silent`."""
+
+    def __init__(
+        self, caches: Caches, *, now: Callable[[], datetime], stale_after: float, since: datetime
+    ) -> None:
+        self._caches = caches
+        self._now = now
+        self._stale_after = stale_after
+        self._since = since
+        self._known: dict[str, _Known] = {}
+        self._dirty: set[str] = set()
+        self._rest_moved = True
+        self._swept: datetime | None = None
+        self._fleet = Fleet()
+        caches.clusters.subscribe(self._cluster_moved)
+        caches.leases.subscribe(self._lease_moved)
+        caches.cluster_sets.subscribe(self._rest)
+        caches.projects.subscribe(self._rest)
+
+    def fleet(self) -> Fleet:
+        """This moment's. The same object for as long as nothing in it differs."""
+        now = self._now()
+        if self._swept is None or now - self._swept >= _SWEEP:
+            self._swept = now
+            self._dirty.update(self._caches.clusters, self._known)
+        moved = {name for name in self._dirty if self._look(name, now)}
+        self._dirty.clear()
+        if moved:
+            views_now = {name: known.view for name, known in self._known.items()}
+            self._fleet = replace(self._fleet, clusters=views_now)
+        if self._rest_moved:
+            self._rest_moved = False
+            self._fleet = replace(self._fleet, cluster_sets=self._sets(), projects=self._projects())
+        return self._fleet
+
+    def _look(self, name: str, now: datetime) -> bool:
+        """Bring one cluster's view up to date; gives whether it differs."""
+        obj = self._caches.clusters.get(name)
+        before = self._known.get(name)
+        if obj is None:
+            return self._known.pop(name, None) is not None
+        lease_obj = self._caches.leases.get(f"{HUB_NAMESPACE}/{lease_name(name)}")
+        if before is not None and before.lease_obj is lease_obj:
+            lease = before.lease
+        else:
+            lease = AgentLease.read(lease_obj) if lease_obj is not None else None
+        known = before is not None and before.obj is obj
+        view = before.view if before is not None and known else views.cluster_view(obj, stale=False)
+        stale = view.joined and is_silent(lease, now, self._stale_after, since=self._since)
+        if view.stale != stale:
+            view = replace(view, stale=stale)
+        self._known[name] = _Known(obj, lease_obj, lease, view)
+        return before is None or before.view != view
+
+    def _sets(self) -> dict[str, ClusterSetView]:
+        found = (views.cluster_set_view(obj) for obj in self._caches.cluster_sets.values())
+        return {view.name: view for view in found}
+
+    def _projects(self) -> dict[str, ProjectSpec]:
+        return {
+            obj["metadata"]["namespace"]: ProjectSpec.model_validate(obj.get("spec") or {})
+            for obj in self._caches.projects.values()
+            if obj["metadata"]["name"] == PROJECT_NAME
+        }
+
+    # -- events
+
+    def _cluster_moved(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is not None:
+            self._dirty.add(obj["metadata"]["name"])
+
+    def _lease_moved(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is not None:
+            self._dirty.add(AgentLease.cluster_of(obj))
+
+    def _rest(self, _old: Manifest | None, _new: Manifest | None) -> None:
+        self._rest_moved = True

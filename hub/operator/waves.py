@@ -1,0 +1,251 @@
+"""The waves of every set between steps: judged again where a child moved, a person answered or time passed.
+
+What must outlive a restart is in each set's `status.rollout`, which is written after the fact: all of it can only
+hold children back longer when it is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.contract.names import ANNOTATION_APPROVE_WAVE, ANNOTATION_PAUSED
+from hub.api.applicationset import ApplicationSetSpec
+from hub.api.rollout import Rollout, RolloutStatus, WaveStatus
+from hub.core.gates import WaveGate, inversions, paused_set
+from hub.core.phases import Places
+from hub.core.pins import BY_WAVE, last_good, pin_value, rolled_back
+from hub.core.waves import Judgement, judge, waves_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent.contract.manifest import Manifest
+    from hub.core.graph import AppGraph
+    from hub.core.model import AppKey, AppNode, Blocker, Fleet, SetKey
+    from hub.operator.context import HubContext
+
+SOONEST = 0.05
+_EVERYTHING = -1
+
+
+@dataclass(slots=True)
+class _Kept:
+    """One set with waves."""
+
+    generation: int = _EVERYTHING
+    rollout: Rollout = field(default_factory=Rollout)
+    stale: str = "Wait"
+    records: dict[str, WaveStatus] = field(default_factory=dict)
+    gate: WaveGate | None = None
+    states: list[str] = field(default_factory=list)
+    status: RolloutStatus | None = None
+    inverted: Mapping[AppKey, str] = field(default_factory=dict)
+    shape: Mapping[AppKey, int] | None = None
+    """The children's waves when they were last held against the graph; None: they have to be again."""
+    places: Places = field(default_factory=lambda: Places(()))
+    timer: asyncio.TimerHandle | None = None
+
+
+class Waves:
+    """`on_due` is called when a set has to be judged again; `on_status` with a set whose rollout says something new."""
+
+    def __init__(
+        self,
+        hub: HubContext,
+        graph: AppGraph,
+        *,
+        on_due: Callable[[], None],
+        on_status: Callable[[SetKey], None],
+    ) -> None:
+        self._hub = hub
+        self._graph = graph
+        self._on_due = on_due
+        self._on_status = on_status
+        self._kept: dict[SetKey, _Kept] = {}
+        self._paused: set[SetKey] = set()
+        self._dirty: set[SetKey] = set()
+        self._reshaped: set[AppKey] = set()
+        self.pins: dict[AppKey, str] = {}
+        """Pins that are to be written."""
+
+    # -- what moved
+
+    def moved(self, before: AppNode | None, after: AppNode | None) -> None:
+        """A child changed: its set is judged again."""
+        for node in (before, after):
+            if node is not None and node.owner is not None:
+                self._dirty.add(node.owner)
+        if after is not None and (before is None or _shape(before) != _shape(after)):
+            self._reshaped.add(after.key)
+
+    def cluster_moved(self, name: str) -> None:
+        """Its labels choose waves, and its liveness counts in them."""
+        for key in self._graph.on_cluster(name):
+            node = self._graph.get(key)
+            if node is not None and node.owner is not None:
+                self._dirty.add(node.owner)
+
+    def set_moved(self, key: SetKey) -> None:
+        """Its spec or a person's answer changed."""
+        self._dirty.add(key)
+        self._on_due()
+
+    # -- what is asked
+
+    @property
+    def gates(self) -> tuple[Callable[[AppNode], Blocker | None], ...]:
+        return (self._gate,)
+
+    def taken(self, node: AppNode) -> None:
+        """The child was let go."""
+        kept = self._kept.get(node.owner or "")
+        if kept is not None and kept.gate is not None:
+            kept.gate.take(node)
+
+    def status(self, key: SetKey) -> Manifest | None:
+        """`status.rollout` of a set; None for one without waves."""
+        kept = self._kept.get(key)
+        if kept is None or kept.status is None:
+            return None
+        return kept.status.to_json()
+
+    def judge(self, fleet: Fleet) -> set[AppKey]:
+        """Judge every set that moved. Returns the children whose gate changed by that."""
+        if self._reshaped:
+            owners = (self._graph.get(key) for key in self._graph.reverse_closure(self._reshaped))
+            reshaped = {node.owner for node in owners if node is not None and node.owner in self._kept}
+            for key in reshaped:
+                self._kept[key or ""].shape = None
+            self._dirty |= {key for key in reshaped if key}
+            self._reshaped.clear()
+        dirty, self._dirty = self._dirty, set()
+        affected: set[AppKey] = set()
+        for key in sorted(dirty):
+            affected |= self._judge(key, fleet)
+        return affected
+
+    # -- the inside
+
+    def _gate(self, node: AppNode) -> Blocker | None:
+        owner = node.owner
+        if owner is None:
+            return None
+        kept = self._kept.get(owner)
+        if kept is not None and kept.gate is not None:
+            return kept.gate(node)
+        return paused_set(owner) if owner in self._paused else None
+
+    def _judge(self, key: SetKey, fleet: Fleet) -> set[AppKey]:
+        obj = self._hub.caches.sets.get(key)
+        was = key in self._paused
+        notes = (obj["metadata"].get("annotations") or {}) if obj is not None else {}
+        paused = notes.get(ANNOTATION_PAUSED) == "true"
+        (self._paused.add if paused else self._paused.discard)(key)
+        kept = self._fitting(key, obj)
+        if kept is None:
+            return self._waiting(key) if was != paused else set()
+        members = [node for each in self._graph.of_set(key) if (node := self._graph.get(each)) is not None]
+        judged = judge(
+            kept.rollout,
+            members,
+            records=kept.records,
+            fleet=fleet,
+            now=self._hub.now(),
+            stale=kept.stale,
+            places=kept.places,
+            approvals=[each for each in notes.get(ANNOTATION_APPROVE_WAVE, "").split(",") if each],
+        )
+        self._straighten(kept, judged)
+        before = (kept.gate.states if kept.gate is not None else [], kept.inverted)
+        kept.records = {wave.status.name: wave.status for wave in judged.waves}
+        kept.gate = WaveGate(key, judged, inverted=kept.inverted, paused=paused)
+        for node in rolled_back(kept.rollout, judged, members):
+            self._take_back(node)
+        self._tell(key, kept, judged, paused=paused)
+        self._schedule(key, kept, judged)
+        return self._waiting(key) if (kept.gate.states, kept.inverted) != before else set()
+
+    def _take_back(self, node: AppNode) -> None:
+        """Note a pin at its last good release, which the next step writes; where there is none it stays."""
+        obj = self._hub.caches.applications.get(node.key)
+        good = last_good(obj, instead_of=node.target) if obj is not None else None
+        if good is not None:
+            self.pins[node.key] = pin_value(good["digest"], instead_of=node.target, by=BY_WAVE)
+
+    def _fitting(self, key: SetKey, obj: Manifest | None) -> _Kept | None:
+        """What is kept of the set, read anew where its spec changed; None for one without waves."""
+        kept = self._kept.get(key)
+        generation = int(obj["metadata"].get("generation", 0)) if obj is not None else 0
+        if kept is None or kept.generation != generation:
+            rollout, stale = _rules(obj)
+            if not rollout.waves:
+                gone = self._kept.pop(key, None)
+                if gone is not None and gone.timer is not None:
+                    gone.timer.cancel()
+                return None
+            if kept is None:
+                kept = self._kept[key] = _Kept(records=_recorded(obj))
+            kept.generation, kept.rollout, kept.stale, kept.shape = generation, rollout, stale, None
+            kept.places = Places(rollout.waves)
+        return kept
+
+    def _straighten(self, kept: _Kept, judged: Judgement) -> None:
+        """Look for waves that contradict edges, where either may have changed."""
+        if kept.shape != judged.wave_of:
+            names = [wave.name for wave in waves_of(kept.rollout)]
+            kept.inverted = inversions(self._graph, judged.wave_of, names)
+            kept.shape = judged.wave_of
+
+    def _tell(self, key: SetKey, kept: _Kept, judged: Judgement, *, paused: bool) -> None:
+        stops = next((wave.reason for wave in judged.waves if wave.reason), "")
+        status = RolloutStatus(
+            state="Paused" if paused else judged.state,
+            message=stops,
+            waves=[wave.status for wave in judged.waves],
+            warnings=list(judged.warnings) + sorted(set(kept.inverted.values()))[:4],
+        )
+        if status != kept.status:
+            kept.status = status
+            self._on_status(key)
+
+    def _schedule(self, key: SetKey, kept: _Kept, judged: Judgement) -> None:
+        if kept.timer is not None:
+            kept.timer.cancel()
+            kept.timer = None
+        if judged.look_again is not None:
+            delay = max(SOONEST, (judged.look_again - self._hub.now()).total_seconds() + SOONEST)
+            kept.timer = asyncio.get_running_loop().call_later(delay, self.set_moved, key)
+
+    def _waiting(self, key: SetKey) -> set[AppKey]:
+        """The set's children that are not where they are to be."""
+        return {
+            each
+            for each in self._graph.of_set(key)
+            if (node := self._graph.get(each)) is not None and node.released != node.target
+        }
+
+
+def _rules(obj: Manifest | None) -> tuple[Rollout, str]:
+    if obj is None:
+        return Rollout(), "Wait"
+    try:
+        spec = ApplicationSetSpec.model_validate(obj["spec"])
+    except ValueError:
+        return Rollout(), "Wait"
+    return spec.rollout, spec.health.stale
+
+
+def _recorded(obj: Manifest | None) -> dict[str, WaveStatus]:
+    """What an earlier process kept."""
+    raw = ((obj or {}).get("status") or {}).get("rollout") or {}
+    try:
+        waves = RolloutStatus.model_validate(raw).waves
+    except ValueError:
+        return {}  # written by another version: begun anew, which holds children back at most
+    return {wave.name: wave for wave in waves}
+
+
+def _shape(node: AppNode) -> tuple[object, ...]:
+    return node.cluster, node.owner, node.labels, node.depends_on

@@ -1,0 +1,298 @@
+"""From an Application's sources to what a worker renders, with an identity that fixes the outcome.
+
+The identity is made of tree ids and options, and costs no reading where the same commit, or the same tree, was
+seen before; files are read only for a rendering that has to be made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hub.render.chart import DEFAULT_KUBE_VERSION, ChartSource, ValuesLayer
+from hub.render.closure import closure
+from hub.render.content import packed
+from hub.render.kustomize import NAMES, KustomizeTree
+from hub.render.pipeline import RenderRequest
+from hub.render.plain import ManifestError, PlainSource, selected
+from hub.render.valuefiles import Place, ValueFile, is_values_only, located, value_maps
+from hub.sources.directory import LOCAL
+from hub.sources.errors import SourceTooLarge
+from hub.sources.flight import Flights
+from hub.sources.port import MAX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from hub.api.application import ApplicationSpec
+    from hub.api.source import Source as SourceSpec
+    from hub.core.model import ClusterView
+    from hub.render.closure import Closure
+    from hub.render.pipeline import AnySource
+    from hub.sources.port import Source
+
+_CHART_FILE = "Chart.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`identity` is JSON that changes with whatever decides the outcome; `read` gives what to render."""
+
+    identity: Any
+    read: Callable[[], Awaitable[AnySource]]
+    templated: bool = False
+    """Whether templates in it see the variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppInputs:
+    """All of one app's inputs."""
+
+    sources: tuple[Input, ...]
+    overlay: Input | None
+    spec: ApplicationSpec
+    variables: Mapping[str, Any]
+
+    def identity(self) -> Any:
+        templated = any(one.templated for one in self.sources)
+        return {
+            "sources": [one.identity for one in self.sources],
+            "variables": self.variables if templated else None,
+            "overlay": self.overlay.identity if self.overlay else None,
+            "patches": [one.to_json() for one in self.spec.patches],
+            "common": self.spec.common.to_json(),
+        }
+
+    async def request(self, *, stages: bool = False) -> RenderRequest:
+        """Everything read. Raises `ManifestError` and the errors of `hub.sources`."""
+        sources = await asyncio.gather(*(one.read() for one in self.sources))
+        overlay = await self.overlay.read() if self.overlay else None
+        return RenderRequest(
+            tuple(sources),
+            self.variables,
+            overlay if isinstance(overlay, KustomizeTree) else None,
+            tuple(one.to_json() for one in self.spec.patches),
+            self.spec.common.to_json(),
+            stages=stages,
+        )
+
+
+class Inputs:
+    """Reads through one source, and remembers what trees hold."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._trees: Flights[str] = Flights()
+        self._files: Flights[Mapping[str, bytes]] = Flights(keep=64)
+        self._tools: Flights[str] = Flights(keep=20_000)
+        self._numbers = itertools.count()
+        self._closures: Flights[Closure] = Flights(keep=64)
+        self._folders: Flights[dict[str, str]] = Flights(keep=20_000)
+
+    async def of(
+        self,
+        app_key: str,
+        spec: ApplicationSpec,
+        *,
+        cluster: ClusterView,
+        commits: Mapping[tuple[str, str], str],
+    ) -> AppInputs:
+        """The inputs of one app on one cluster. Raises `ManifestError` and the errors of `hub.sources`."""
+        rendered = [one for one in spec.sources if not is_values_only(one)]
+        sources = await asyncio.gather(
+            *(self._input(one, spec, app_key, cluster, commits) for one in rendered)
+        )
+        overlay = None
+        if spec.overlay is not None:
+            place = Place.of(spec.overlay, commits)
+            overlay = await self._kustomize(place, {})
+        return AppInputs(tuple(sources), overlay, spec, variables_of(app_key, spec, cluster))
+
+    async def _input(
+        self,
+        source: SourceSpec,
+        spec: ApplicationSpec,
+        app_key: str,
+        cluster: ClusterView,
+        commits: Mapping[tuple[str, str], str],
+    ) -> Input:
+        place = Place.of(source, commits)
+        tree = await self._tree(place)
+        tool = await self._tool(source, place, tree)
+        if tool == "helm":
+            return await self._helm(
+                source, place, tree, spec=spec, app_key=app_key, cluster=cluster, commits=commits
+            )
+        if tool == "kustomize":
+            return await self._kustomize(place, source.kustomize.to_json() if source.kustomize else {})
+        return self._plain(source, place, tree)
+
+    async def _tool(self, source: SourceSpec, place: Place, tree: str) -> str:
+        if source.helm is not None or source.chart:
+            return "helm"
+        if source.kustomize is not None:
+            return "kustomize"
+        if source.jinja.enabled or source.directory.include or source.directory.recurse:
+            return "plain"
+
+        async def look() -> str:
+            files = await self._read(place, tree)
+            if _CHART_FILE in files:
+                return "helm"
+            return "kustomize" if any(name in files for name in NAMES) else "plain"
+
+        return await self._tools.run(f"{place.url} {tree}", look)
+
+    def _plain(self, source: SourceSpec, place: Place, tree: str) -> Input:
+        options = source.directory
+
+        async def read() -> AnySource:
+            files = await self._read(place, tree)
+            texts = selected(
+                files,
+                where=place.where,
+                recurse=options.recurse,
+                include=options.include,
+                exclude=options.exclude,
+            )
+            return PlainSource(place.where, texts, jinja=source.jinja.enabled, values=source.jinja.values)
+
+        jinja = source.jinja.values if source.jinja.enabled else None
+        identity = ["plain", tree, source.path, options.to_json(), jinja]
+        return Input(identity, read, templated=source.jinja.enabled)
+
+    async def _helm(
+        self,
+        source: SourceSpec,
+        place: Place,
+        tree: str,
+        *,
+        spec: ApplicationSpec,
+        app_key: str,
+        cluster: ClusterView,
+        commits: Mapping[tuple[str, str], str],
+    ) -> Input:
+        helm = source.helm
+        files: list[ValueFile] = []
+        for name in helm.value_files if helm else ():
+            file = await self._value_file(name, source, place, spec, commits)
+            files += [file] if file else []
+        maps = value_maps(source, cluster, where=place.where)
+        release = (helm.release_name if helm else "") or app_key.partition("/")[2]
+        kube = (helm.kube_version if helm else "") or cluster.kubernetes_version or DEFAULT_KUBE_VERSION
+        kube = kube.removeprefix("v").partition("+")[0]
+        apis = tuple(sorted({*cluster.api_versions, *(helm.api_versions if helm else ())}))
+        skip_crds = helm.skip_crds if helm else False
+        identity: list[Any] = ["helm", tree, [one.identity for one in files], [one.to_wire() for one in maps]]
+        identity += [release, spec.namespace, kube, apis, skip_crds]
+
+        async def read() -> AnySource:
+            content = await self._read(place, tree)
+            texts = [ValuesLayer(one.name, text=await self._text(one)) for one in files]
+            return ChartSource(
+                place.where,
+                f"{place.url} {tree}",
+                packed(content),
+                release,
+                spec.namespace,
+                layers=(*texts, *maps),
+                kube_version=kube,
+                api_versions=apis,
+                skip_crds=skip_crds,
+            )
+
+        return Input(identity, read)
+
+    async def _value_file(
+        self,
+        name: str,
+        source: SourceSpec,
+        place: Place,
+        spec: ApplicationSpec,
+        commits: Mapping[tuple[str, str], str],
+    ) -> ValueFile | None:
+        """Where a values file is; None for one that may be missing, and is."""
+        at = located(name, place, spec, commits)
+        tree = await self._source.tree_id(at.url, at.commit, at.path)
+        if tree is not None:
+            return ValueFile(name, tree, at)
+        if source.helm is not None and source.helm.ignore_missing_value_files:
+            return None
+        raise ManifestError("there is no such values file", where=at.where, file=name, reason="PathNotFound")
+
+    async def _text(self, file: ValueFile) -> str:
+        at = file.place
+        data = (await self._source.read(at.url, at.commit, [at.path]))[at.path]
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ManifestError("it is not UTF-8 text", where=at.where, file=file.name) from error
+
+    async def _kustomize(self, place: Place, options: Mapping[str, Any]) -> Input:
+        extra = tuple(options.get("components") or ())
+
+        async def folder(path: str) -> Mapping[str, bytes]:
+            below = Place(place.url, place.commit, path)
+            return await self._read(below, await self._tree(below))
+
+        async def find() -> Closure:
+            return await closure(place.path, folder, where=place.where, extra=extra)
+
+        key = f"{place.url} {place.commit} {place.path} {extra}"
+        if place.commit == LOCAL:  # a folder, which changes under that name
+            key = f"{key} {next(self._numbers)}"
+
+        async def ids() -> dict[str, str]:
+            found = await self._closures.run(key, find)
+            return {
+                path: await self._tree(Place(place.url, place.commit, path)) for path in sorted(found.folders)
+            }
+
+        folders = await self._folders.run(key, ids)
+
+        async def read() -> AnySource:
+            found = await self._closures.run(key, find)
+            files = {
+                posixpath.join(path, name): data
+                for path, content in found.folders.items()
+                for name, data in content.items()
+            }
+            if (size := sum(map(len, files.values()))) > MAX_BYTES:
+                raise SourceTooLarge(f"{place.where}: {size} bytes of files; one app may read {MAX_BYTES}")
+            given = {name: value for name, value in options.items() if value}
+            return KustomizeTree(place.where, packed(files), place.path, given, tuple(found.steps))
+
+        return Input(["kustomize", folders, place.path, options], read)
+
+    async def _tree(self, place: Place) -> str:
+        async def ask() -> str:
+            tree = await self._source.tree_id(place.url, place.commit, place.path)
+            if tree is None:
+                raise ManifestError("nothing is there", where=place.where, reason="PathNotFound")
+            return tree
+
+        return await self._trees.run(f"{place.url} {place.commit} {place.path}", ask)
+
+    async def _read(self, place: Place, tree: str) -> Mapping[str, bytes]:
+        """The files at a place, read once for the many clusters that they are rendered for."""
+
+        async def read() -> Mapping[str, bytes]:
+            return await self._source.files(place.url, place.commit, place.path)
+
+        return await self._files.run(f"{place.url} {tree} {place.path}", read)
+
+
+def variables_of(app_key: str, spec: ApplicationSpec, cluster: ClusterView) -> dict[str, Any]:
+    """What manifests' templates see. `app.namespace` is where it goes, `app.project` its hub namespace."""
+    project, _, name = app_key.partition("/")
+    return {
+        "cluster": {
+            "name": cluster.name,
+            "labels": dict(cluster.labels),
+            "values": dict(cluster.values),
+        },
+        "app": {"name": name, "namespace": spec.namespace, "project": project},
+    }

@@ -1,0 +1,53 @@
+"""Chart archives from elsewhere, opened in memory: files only, inside their folder, up to a bound. Pure."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import tarfile
+import zlib
+
+from hub.sources.errors import ChartInvalid, SourceTooLarge
+
+MAX_FILES = 20_000
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def files_of(data: bytes, *, limit_bytes: int, where: str) -> dict[str, bytes]:
+    """Every file by its path below the chart's folder. Raises `ChartInvalid`, `SourceTooLarge`.
+
+    Links, devices and paths that climb are refused, not left out: nobody packs them by accident.
+    """
+    plain = _unzipped(data, limit_bytes=limit_bytes, where=where)
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
+            for entry in tar:
+                if entry.isdir():
+                    continue
+                path = posixpath.normpath(entry.name.replace("\\", "/"))
+                if not entry.isreg() or path.startswith(("/", "../")) or path == "..":
+                    raise ChartInvalid(f"{where}: its archive holds a link, or a path outside it")
+                if len(found) >= MAX_FILES:
+                    raise SourceTooLarge(f"{where}: more than {MAX_FILES} files")
+                content = tar.extractfile(entry)
+                inner = path.partition("/")[2]
+                if inner and content is not None:
+                    found[inner] = content.read()
+    except tarfile.TarError as error:
+        raise ChartInvalid(f"{where}: its archive is no tar: {error}") from error
+    if "Chart.yaml" not in found:
+        raise ChartInvalid(f"{where}: its archive holds no Chart.yaml")
+    return found
+
+
+def _unzipped(data: bytes, *, limit_bytes: int, where: str) -> bytes:
+    """Bounded before it is unpacked: headers of a tar take some of the room, hence twice the bound."""
+    inflate = zlib.decompressobj(_GZIP)
+    try:
+        plain = inflate.decompress(data, 2 * limit_bytes)
+    except zlib.error as error:
+        raise ChartInvalid(f"{where}: its archive is no gzip: {error}") from error
+    if inflate.unconsumed_tail:
+        raise SourceTooLarge(f"{where}: it unpacks to more than {2 * limit_bytes} bytes")
+    return plain

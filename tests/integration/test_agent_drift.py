@@ -1,0 +1,78 @@
+"""What is said of drift: who changed what, how long ago, and whether it is a fight."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.contract.bundle import DriftPolicy
+from agent.contract.health import DriftMode, SyncState
+from tests.integration.agent_rig import AgentRig, agent_on, config_map
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hub.fleet.controlplane import ControlPlane
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+async def rig(api_server: ControlPlane) -> AsyncIterator[AgentRig]:
+    async with agent_on(api_server) as rig:
+        yield rig
+
+
+async def test_a11_what_is_changed_again_and_again_is_a_fight_and_is_still_corrected(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", color="blue"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    path = rig.path("configmaps", "web")
+    for number in range(6):
+        change = {"data": {"color": f"red-{number}"}}
+        await rig.client.merge_patch(path, change, field_manager="their-controller")
+        await rig.live_when(path, lambda obj: obj is not None and obj["data"]["color"] == "blue")
+    said = await rig.when("web", check=lambda said: said.message.startswith("DriftFight: "))
+    assert said.sync is SyncState.SYNCED
+    assert said.drift[0].fighting
+    assert "their-controller" in said.message
+
+
+async def test_drift_that_is_told_has_both_values_who_and_when_and_becomes_an_alert(rig: AgentRig) -> None:
+    policy = DriftPolicy(mode=DriftMode.ALERT, alert_after=2)
+    await rig.deploy("web", config_map("web", color="blue"), drift=policy)
+    await rig.when("web", sync=SyncState.SYNCED)
+    path = rig.path("configmaps", "web")
+    await rig.client.merge_patch(path, {"data": {"color": "red"}}, field_manager="a-person")
+    said = await rig.when("web", sync=SyncState.OUT_OF_SYNC)
+    (entry,) = said.drift
+    assert [(each.path, each.wanted, each.live) for each in entry.changes] == [
+        (".data.color", '"blue"', '"red"')
+    ]
+    assert entry.manager == "a-person"
+    assert entry.at
+    assert not entry.corrected
+    await rig.when("web", check=lambda said: said.message.startswith("DriftAlert: "))
+    await rig.client.merge_patch(path, {"data": {"color": "blue"}}, field_manager="a-person")
+    said = await rig.when("web", sync=SyncState.SYNCED)
+    assert said.message == ""
+
+
+async def test_s9_drift_of_a_secret_tells_no_value(rig: AgentRig) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db"},
+        "stringData": {"a": "hunter2"},
+    }
+    await rig.deploy("db", secret, drift=DriftPolicy(mode=DriftMode.ALERT))
+    await rig.when("db", sync=SyncState.SYNCED)
+    changed = base64.b64encode(b"hunter3").decode()
+    await rig.client.merge_patch(rig.path("secrets", "db"), {"data": {"a": changed}})
+    said = await rig.when("db", sync=SyncState.OUT_OF_SYNC)
+    text = said.model_dump_json()
+    assert ".data.a" in text
+    assert "hunter" not in text
+    assert changed not in text
+    assert base64.b64encode(b"hunter2").decode() not in text

@@ -1,0 +1,194 @@
+"""`axle plan` on files: a real Git checkout of the sample, and what one commit of it would do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hub.cli.main import app
+from hub.fleet.sample import PLACEHOLDER, SAMPLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+CLUSTERS = """
+apiVersion: axletree.dev/v1alpha1
+kind: Cluster
+metadata: {name: eu1, labels: {env: prod, ring: "0"}}
+spec: {values: {ingressDomain: eu1.example.com, replicas: 2}}
+---
+apiVersion: axletree.dev/v1alpha1
+kind: Cluster
+metadata: {name: us1, labels: {env: prod, ring: "1"}}
+spec: {values: {ingressDomain: us1.example.com, replicas: 2}}
+"""
+WAVES = """
+  rollout:
+    waves:
+      - {name: canary, selector: {matchLabels: {ring: "0"}}, soak: 10m}
+      - {name: fleet, approval: Manual}
+"""
+SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {password: %s, user: me}\n"
+
+
+class Checkout:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "fleet"
+        shutil.copytree(SAMPLE, self.folder)
+        self.clusters = folder / "clusters.yaml"
+        self.clusters.write_text(CLUSTERS)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit("first")
+
+    def git(self, *arguments: str) -> None:
+        who = {f"GIT_{role}_{what}": "t@t" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        subprocess.run(
+            ["git", *arguments],
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], **who},
+            check=True,
+            capture_output=True,
+        )
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "-m", message)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        text = (self.folder / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def plan(self, *arguments: str) -> Result:
+        where = ["--dir", str(self.folder / "root"), "--clusters", str(self.clusters)]
+        return CliRunner().invoke(
+            app, ["plan", *where, "--repo", f"{PLACEHOLDER}={self.folder}", "--from", "HEAD", *arguments]
+        )
+
+    def found(self, *arguments: str) -> dict[str, Any]:
+        result = self.plan(*arguments, "-o", "json")
+        assert result.exit_code in (0, 1), result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def image_of(checkout: Checkout) -> tuple[str, str]:
+    for path in sorted((checkout.folder / "shop" / "backend").rglob("*.yaml")):
+        for line in path.read_text().splitlines():
+            if "image:" in line:
+                return path.relative_to(checkout.folder).as_posix(), line.split("image:")[1].split(",")[
+                    0
+                ].strip(" }")
+    raise AssertionError
+
+
+def test_nothing_changed_is_said_and_exits_with_zero(checkout: Checkout) -> None:
+    result = checkout.plan()
+    assert (result.exit_code, "0 added, 0 changed, 0 removed" in result.stdout) == (0, True), result.output
+
+
+def test_a_changed_image_shows_its_diff_on_every_cluster(checkout: Checkout) -> None:
+    file, image = image_of(checkout)
+    checkout.replace(file, image, "registry.invalid/backend:broken")
+    found = checkout.found()
+    assert [(each["app"], each["action"]) for each in found["changes"]] == [
+        ("shop/backend-eu1", "Changed"),
+        ("shop/backend-us1", "Changed"),
+    ]
+    (change,) = found["changes"][0]["objects"]
+    assert change["object"].startswith("apps/Deployment")
+    assert any(line.startswith("+") and "registry.invalid/backend:broken" in line for line in change["diff"])
+    assert any(line.startswith("-") and image in line for line in change["diff"])
+    assert found["order"] == [{"apps": ["shop/backend-eu1", "shop/backend-us1"]}]
+    table = checkout.plan()
+    assert table.exit_code == 1
+    assert "~ shop/backend-eu1  eu1" in table.stdout
+    assert table.stdout.count("registry.invalid/backend:broken") == 1
+    assert "as shop/backend-eu1" in table.stdout
+
+
+def test_the_order_is_that_of_waves_and_edges(checkout: Checkout) -> None:
+    set_file = "root/shop.yaml"
+    text = (checkout.folder / set_file).read_text().rstrip("\n")
+    checkout.write(set_file, text + WAVES)
+    checkout.commit("waves")
+    for app_name in ("database", "backend"):
+        checkout.write(
+            f"shop/{app_name}/more.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n"
+        )
+    found = checkout.found()
+    assert found["order"] == [
+        {"apps": ["shop/database-eu1"]},
+        {"apps": ["shop/backend-eu1"]},
+        {
+            "apps": ["shop/database-us1"],
+            "after": ["soak of wave canary of shop/shop", "approval of wave fleet of shop/shop"],
+        },
+        {"apps": ["shop/backend-us1"]},
+    ]
+    assert {each["app"]: each["wave"] for each in found["changes"]}["shop/backend-us1"] == "fleet"
+    assert found["changes"][0]["after"] == ["shop/database-eu1"]
+
+
+def test_i5_secret_values_are_masked(checkout: Checkout) -> None:
+    checkout.write("shop/backend/key.yaml", SECRET % "hunter2")
+    checkout.commit("a secret")
+    checkout.write("shop/backend/key.yaml", SECRET % "correct-horse")
+    result = checkout.plan()
+    assert result.exit_code == 1
+    assert "hunter2" not in result.output
+    assert "correct-horse" not in result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["-", "password:", "(secret,", "before)"] in lines
+    assert ["+", "password:", "(secret,", "after)"] in lines
+    assert ["user:", "(secret)"] in lines
+
+
+def test_what_goes_is_named_with_the_rule_that_would_hold_it(checkout: Checkout) -> None:
+    shutil.rmtree(checkout.folder / "shop" / "frontend")
+    shutil.rmtree(checkout.folder / "shop" / "backend")
+    found = checkout.found()
+    gone = [each["app"] for each in found["changes"] if each["action"] == "Removed"]
+    assert gone == ["shop/backend-eu1", "shop/backend-us1", "shop/frontend-eu1", "shop/frontend-us1"]
+    assert {each["rule"] for each in found["held"]} == {"Budget"}
+    assert [each["app"] for each in found["held"]] == gone
+
+
+def test_a_child_that_cannot_be_rendered_holds_what_needs_it(checkout: Checkout) -> None:
+    checkout.write("shop/database/broken.yaml", "kind: [")
+    checkout.write("shop/backend/more.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n")
+    found = checkout.found()
+    database = found["changes"][2]
+    assert (database["app"], "broken.yaml" in database["problem"]) == ("shop/database-eu1", True)
+    held = {each["app"]: each for each in found["held"]}
+    assert held["shop/backend-eu1"]["rule"] == "Dependency"
+    assert "database@eu1" in held["shop/backend-eu1"]["message"]
+
+
+def test_two_commits_are_compared_whatever_lies_in_the_folder(checkout: Checkout) -> None:
+    checkout.write("shop/extra/it.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: it}\n")
+    checkout.commit("extra")
+    checkout.write("shop/extra/it.yaml", "kind: [")
+    found = checkout.found("--from", "HEAD~1", "--to", "HEAD")
+    added = {each["app"]: each["action"] for each in found["changes"]}
+    assert added == {"shop/extra-eu1": "Added", "shop/extra-us1": "Added"}
+    assert checkout.plan("--from", "no-such-branch").exit_code == 2
+    assert checkout.plan("--from", "--upload-pack=x").exit_code == 2

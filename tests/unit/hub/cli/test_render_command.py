@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.kube.yaml import load_all
+from hub.cli.main import app
+
+FEATURES = Path(__file__).parents[1] / "render" / "charts" / "features"
+REPO = "https://git.example.com/shop/apps"
+CONFIG = "https://git.example.com/shop/config"
+APP = f"""
+apiVersion: axletree.dev/v1alpha1
+kind: Cluster
+metadata: {{name: eu1}}
+spec: {{values: {{shop: {{labels: {{region: eu}}}}}}}}
+---
+apiVersion: axletree.dev/v1alpha1
+kind: Application
+metadata: {{name: web, namespace: shop}}
+spec:
+  cluster: eu1
+  namespace: shop-web
+  sources:
+    - repoURL: {REPO}
+      path: features
+      helm:
+        releaseName: front
+        valueFiles: [values-prod.yaml, $config/eu1.yaml, nope.yaml]
+        ignoreMissingValueFiles: true
+        values: {{ports: [8080]}}
+        clusterValues: shop
+        parameters: [{{name: image.tag, value: "3"}}]
+    - {{repoURL: {CONFIG}, ref: config}}
+  common: {{labels: {{team: web}}}}
+"""
+ARGO = f"""
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {{name: web, namespace: argocd}}
+spec:
+  project: shop
+  destination: {{name: eu1, namespace: shop-web}}
+  sources:
+    - repoURL: {REPO}
+      targetRevision: main
+      path: features
+      helm:
+        releaseName: front
+        valueFiles: [values-prod.yaml, $config/eu1.yaml]
+        values: |
+          ports: [8080]
+        parameters: [{{name: image.tag, value: "3"}}]
+    - {{repoURL: {CONFIG}, targetRevision: main, ref: config}}
+"""
+runner = CliRunner()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    shutil.copytree(FEATURES, tmp_path / "apps" / "features")
+    (tmp_path / "apps" / "features" / "values-prod.yaml").write_text("replicas: 3\nlabels: {env: prod}\n")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "eu1.yaml").write_text("# of eu1\nreplicas: 6\n")
+    (tmp_path / "app.yaml").write_text(APP)
+    (tmp_path / "argo.yaml").write_text(ARGO)
+    repos = ["--repo", f"{REPO}={tmp_path / 'apps'}", "--repo", f"{CONFIG}={tmp_path / 'config'}"]
+    return ["-f", str(tmp_path / "app.yaml"), *repos]
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_render_prints_manifests(files: list[str]) -> None:
+    found = {f"{one['kind']}/{one['metadata']['name']}": one for one in load_all(run("render", *files))}
+    deployment = found["Deployment/front-features"]
+    assert deployment["spec"]["replicas"] == 6
+    assert deployment["metadata"]["labels"]["env"] == "prod"
+    assert deployment["metadata"]["labels"]["region"] == "eu"
+    assert deployment["metadata"]["labels"]["team"] == "web"
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"].endswith(":3")
+    assert container["ports"] == [{"containerPort": 8080}]
+    listed = json.loads(run("render", *files, "-o", "json"))
+    assert listed["kind"] == "List"
+    assert "deployment/front-features" in run("render", *files, "-o", "name")
+
+
+def test_an_argo_cd_application_is_taken_as_it_is(files: list[str]) -> None:
+    argo = ["-f", files[1].replace("app.yaml", "argo.yaml"), *files[2:]]
+    theirs = {one["metadata"]["name"]: one for one in load_all(runner.invoke(app, ["render", *argo]).stdout)}
+    ours = {one["metadata"]["name"]: one for one in load_all(run("render", *files))}
+    assert theirs.keys() == ours.keys()
+    for name, one in ours.items():
+        for label in ("team", "region"):
+            one["metadata"].get("labels", {}).pop(label, None)
+        if not one["metadata"].get("labels", True):
+            del one["metadata"]["labels"]
+        assert theirs[name] == one
+
+
+def test_stages_and_their_differences(files: list[str]) -> None:
+    stages = [line for line in run("render", *files, "--stages").splitlines() if line.startswith("# shop/")]
+    assert [line.partition(", ")[2] for line in stages] == [
+        "chart defaults",
+        "values-prod.yaml",
+        "$config/eu1.yaml",
+        "helm.values",
+        "cluster eu1: values.shop",
+        "helm.parameters",
+        "common",
+    ]
+    difference = run("render", *files, "--diff", "2", "$config/eu1.yaml", code=1)
+    assert "-  replicas: 3" in difference
+    assert "+  replicas: 6" in difference
+    assert run("render", *files, "--diff", "3", "3") == ""
+    assert "is none of these" in run("render", *files, "--diff", "3", "nope", code=2)
+
+
+def test_explain_tells_each_layer_with_file_and_line(files: list[str]) -> None:
+    text = run("explain", "web", "deployment/front-features", ".spec.replicas", *files, "-o", "json")
+    assert json.loads(text) == [
+        {"stage": "chart defaults", "field": ".spec.replicas", "after": 2, "at": "values.yaml:1"},
+        {
+            "stage": "values-prod.yaml",
+            "field": ".spec.replicas",
+            "before": 2,
+            "after": 3,
+            "at": "values-prod.yaml:1",
+        },
+        {
+            "stage": "$config/eu1.yaml",
+            "field": ".spec.replicas",
+            "before": 3,
+            "after": 6,
+            "at": "$config/eu1.yaml:2",
+        },
+    ]
+    assert ".spec.replicas: 3 -> 6" in run("explain", "shop/web", "Deployment/front-features", *files)
+
+
+def test_i5_explain_says_no_secret_value(files: list[str]) -> None:
+    text = run("explain", "web", "secret/front-secret", *files)
+    assert "(secret)" in text
+    assert "none\n" not in text.replace("(none)", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("web", "deployment/nope"), "there is no deployment/nope"),
+        (("web", "deployment/front-features", ".spec.nope"), "no layer has it"),
+        (("web", "nonsense"), "write KIND/NAME"),
+        (("web", "deployment/front-features", "a[["), "is no path of a field"),
+        (("other", "deployment/front-features"), "there is no Application other"),
+    ],
+)
+def test_explain_says_what_is_wrong(files: list[str], arguments: tuple[str, ...], message: str) -> None:
+    assert message in run("explain", *arguments, *files, code=2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("$config/eu1.yaml", "$other/eu1.yaml", "UnknownRef"),
+        ("$config/eu1.yaml", "$config/../eu1.yaml", "PathRefused"),
+        ("values-prod.yaml,", "../../up.yaml,", "PathRefused"),
+        ("ignoreMissingValueFiles: true", "ignoreMissingValueFiles: false", "PathNotFound"),
+        ("clusterValues: shop", "clusterValues: shop.labels.region", "InvalidClusterValues"),
+        ("name: image.tag", "name: 'image..tag'", "InvalidParameter"),
+    ],
+)
+def test_s6_values_stay_in_their_repository(files: list[str], old: str, new: str, message: str) -> None:
+    path = Path(files[1])
+    path.write_text(path.read_text().replace(old, new))
+    assert message in run("render", *files, code=2)
+
+
+def test_s6_a_values_file_may_not_be_a_link_outside(files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("replicas: 9\n")
+    (tmp_path / "config" / "eu1.yaml").unlink()
+    (tmp_path / "config" / "eu1.yaml").symlink_to(tmp_path / "secret.yaml")
+    assert "SymlinkEscape" in run("render", *files, code=2)
+
+
+def test_a_chart_of_a_repository_is_read_from_a_folder(tmp_path: Path) -> None:
+    shutil.copytree(FEATURES, tmp_path / "chart")
+    address = "https://charts.example.com/stable"
+    path = tmp_path / "app.yaml"
+    path.write_text(
+        "apiVersion: axletree.dev/v1alpha1\nkind: Application\nmetadata: {name: web, namespace: shop}\nspec:\n"
+        f"  cluster: eu1\n  sources: [{{repoURL: {address}, chart: features, revision: ^1.0}}]\n"
+    )
+    text = run("render", "-f", str(path), "--repo", f"{address}#features={tmp_path / 'chart'}", "-o", "name")
+    assert "deployment/web-features" in text.splitlines()
+    assert "map it with --repo URL=DIR" in run("render", "-f", str(path), code=2)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+from agent.contract.names import HUB_NAMESPACE
+from hub.gateway.liveness import ANNOTATION_CLUSTER, ANNOTATION_CONNECTED, lease_name
+from hub.operator.fleetview import FleetView
+from hub.operator.objects import Objects
+
+_START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = _START
+        self.version = 0
+        self.caches = SimpleNamespace(
+            clusters=Objects(), leases=Objects(), cluster_sets=Objects(), projects=Objects()
+        )
+        self.view = FleetView(
+            cast("Any", self.caches),
+            now=lambda: self.now,
+            stale_after=30.0,
+            since=_START - timedelta(hours=1),
+        )
+
+    def _metadata(self, name: str, **more: Any) -> dict[str, Any]:
+        self.version += 1
+        return {"name": name, "uid": name, "resourceVersion": str(self.version), **more}
+
+    def cluster(self, name: str, **labels: str) -> None:
+        metadata = self._metadata(name, labels=labels)
+        obj = {"metadata": metadata, "spec": {"accepted": True}, "status": {"sealingKey": "k"}}
+        self.caches.clusters.observe(None, obj)
+
+    def heard(self, name: str) -> None:
+        notes = {ANNOTATION_CLUSTER: name, ANNOTATION_CONNECTED: "true"}
+        metadata = self._metadata(lease_name(name), namespace=HUB_NAMESPACE, annotations=notes)
+        self.caches.leases.observe(
+            None, {"metadata": metadata, "spec": {"renewTime": self.now.isoformat().replace("+00:00", "Z")}}
+        )
+
+
+def test_what_does_not_differ_is_the_same_object() -> None:
+    world = World()
+    world.cluster("eu1", env="prod")
+    world.heard("eu1")
+    first = world.view.fleet()
+    assert (first.clusters["eu1"].labels, first.clusters["eu1"].stale) == ({"env": "prod"}, False)
+    world.now += timedelta(seconds=5)
+    world.heard("eu1")
+    assert world.view.fleet() is first
+    world.cluster("eu1", env="prod")
+    assert world.view.fleet() is first
+
+
+def test_a_changed_an_added_and_a_removed_cluster_are_seen_at_once() -> None:
+    world = World()
+    world.cluster("eu1", env="prod")
+    before = world.view.fleet()
+    world.cluster("eu1", env="dev")
+    world.cluster("eu2")
+    assert world.view.fleet().clusters["eu1"].labels == {"env": "dev"}
+    assert sorted(world.view.fleet().clusters) == ["eu1", "eu2"]
+    world.caches.clusters.observe(world.caches.clusters.get("eu1"), None)
+    assert sorted(world.view.fleet().clusters) == ["eu2"]
+    assert before.clusters["eu1"].labels == {"env": "prod"}, "who holds one sees one moment"
+
+
+def test_silence_makes_stale_without_any_event() -> None:
+    world = World()
+    world.cluster("eu1")
+    world.heard("eu1")
+    assert not world.view.fleet().clusters["eu1"].stale
+    world.now += timedelta(minutes=10)
+    assert world.view.fleet().clusters["eu1"].stale
+    world.heard("eu1")
+    assert not world.view.fleet().clusters["eu1"].stale

@@ -1,0 +1,126 @@
+"""A Helm repository and an OCI registry of one process, on a real socket."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from hub.sources.registry import CHART_LAYER, MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def chart_archive(name: str, version: str, more: Mapping[str, bytes] | None = None) -> bytes:
+    raw = io.BytesIO()
+    files = {"Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: {version}\n".encode(), **(more or {})}
+    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+        for path, data in files.items():
+            entry = tarfile.TarInfo(f"{name}/{path}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return raw.getvalue()
+
+
+@dataclass(slots=True)
+class ChartServer:
+    archives: dict[str, bytes] = field(default_factory=dict)
+    """By `<name>-<version>.tgz`, and their digests by the same name, where the index is to say another."""
+    digests: dict[str, str] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+    password: str = ""
+    token: str = ""
+    """What OCI calls must bear; the token service gives it."""
+    redirect: str = ""
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    """(path, Authorization) of every call."""
+    server: TestServer | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        self.server = TestServer(app)
+        await self.server.start_server()
+
+    async def stop(self) -> None:
+        assert self.server is not None
+        await self.server.close()
+
+    @property
+    def url(self) -> str:
+        assert self.server is not None
+        return f"http://127.0.0.1:{self.server.port}"
+
+    @property
+    def oci(self) -> str:
+        return self.url.replace("http://", "oci://")
+
+    def add(self, name: str, version: str, more: Mapping[str, bytes] | None = None) -> str:
+        data = chart_archive(name, version, more)
+        self.archives[f"{name}-{version}.tgz"] = data
+        return hashlib.sha256(data).hexdigest()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        given = request.headers.get("Authorization", "")
+        self.seen.append((request.path, given))
+        if request.path.startswith("/v2/") or request.path == "/token":
+            return self._registry(request, given)
+        if self.password and not given.startswith("Basic "):
+            return web.Response(status=401)
+        if request.path.endswith("/index.yaml"):
+            return self._index(request)
+        name = request.path.rpartition("/")[2]
+        if self.redirect:
+            return web.Response(status=302, headers={"Location": f"{self.redirect}/{name}"})
+        if name not in self.archives:
+            return web.Response(status=404)
+        return web.Response(body=self.archives[name])
+
+    def _index(self, request: web.Request) -> web.Response:
+        entries: dict[str, list[dict[str, object]]] = {}
+        for file, data in self.archives.items():
+            name, _, version = file.removesuffix(".tgz").partition("-")
+            digest = self.digests.get(file, hashlib.sha256(data).hexdigest())
+            url = self.urls.get(file, f"charts/{file}")
+            entries.setdefault(name, []).append({"version": version, "urls": [url], "digest": digest})
+        body = json.dumps({"apiVersion": "v1", "entries": entries})
+        etag = f'"{hashlib.sha256(body.encode()).hexdigest()}"'
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304)
+        return web.Response(text=body, headers={"ETag": etag})
+
+    def _registry(self, request: web.Request, given: str) -> web.Response:  # noqa: PLR0911 - a table of routes
+        if request.path == "/token":
+            if self.password and not given.startswith("Basic "):
+                return web.Response(status=401)
+            return web.json_response({"token": self.token})
+        if self.token and given != f"Bearer {self.token}":
+            challenge = f'Bearer realm="{self.url}/token",service="here"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        path = request.path.removeprefix("/v2/")
+        name = path.split("/")[1]
+        files = {file: data for file, data in self.archives.items() if file.startswith(f"{name}-")}
+        if path.endswith("/tags/list"):
+            tags = [file.removeprefix(f"{name}-").removesuffix(".tgz").replace("+", "_") for file in files]
+            return web.json_response({"name": name, "tags": sorted(tags)})
+        last = path.rpartition("/")[2]
+        if "/manifests/" in path:
+            data = files.get(f"{name}-{last.replace('_', '+')}.tgz")
+            if data is None:
+                return web.Response(status=404)
+            digest = self.digests.get(last, hashlib.sha256(data).hexdigest())
+            layer = {"mediaType": CHART_LAYER, "digest": f"sha256:{digest}", "size": len(data)}
+            manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer]}
+            return web.json_response(manifest, content_type=MANIFEST)
+        wanted = last.removeprefix("sha256:")
+        for data in files.values():
+            if hashlib.sha256(data).hexdigest() == wanted or wanted in self.digests.values():
+                return web.Response(body=data)
+        return web.Response(status=404)
