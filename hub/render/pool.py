@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _BATCH = 64
 _BATCH_BYTES = 8 * 1024 * 1024
 _WAITING = 4096
+_SCRATCH = "axletree-worker-"
 _READ_AHEAD = 1024 * 1024
 _ROOT = str(Path(hub.__file__).parent.parent)
 
@@ -113,6 +114,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start the workers in the background; calls made meanwhile wait for them."""
         if not self._tasks:
+            _sweep()
             self._tasks = [asyncio.create_task(self._run(_Slot())) for _ in range(self._size)]
 
     async def close(self) -> None:
@@ -207,9 +209,10 @@ class WorkerPool:
             job.future.set_exception(error)
 
     async def _ensure(self, slot: _Slot) -> asyncio.subprocess.Process:
-        if slot.process is None or slot.process.returncode is not None:
+        gone = not os.path.isdir(slot.scratch)  # noqa: PTH112, ASYNC240 - as cleaners of /tmp do, after weeks
+        if slot.process is None or slot.process.returncode is not None or gone:
             await self._stop(slot)
-            slot.scratch = tempfile.mkdtemp(prefix="axletree-worker-")
+            slot.scratch = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
             slot.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
@@ -236,10 +239,21 @@ class WorkerPool:
                 os.killpg(process.pid, signal.SIGKILL)  # with the program that it may be running
             if process.stdin is not None:
                 process.stdin.close()
-            await process.wait()
         scratch, slot.scratch = slot.scratch, ""
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
+        if process is not None:
+            await process.wait()
+
+
+def _sweep() -> None:
+    """Remove the scratch folders of hubs that were killed before they could."""
+    if sys.platform != "linux":
+        return
+    for path in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        owner = path.name.removeprefix(_SCRATCH).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 async def _answer(process: asyncio.subprocess.Process) -> dict[str, Any]:

@@ -182,3 +182,20 @@ async def test_closing_ends_open_calls() -> None:
 async def test_input_is_bounded(pool: WorkerPool) -> None:
     with pytest.raises(RenderFailed, match="larger than"):
         await pool.render(manifests("x", "a" * (64 * 1024 * 1024)))
+
+
+async def test_scratch_folders_go_with_their_workers_and_their_hubs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = tmp_path / "axletree-worker-999999999-x"
+    dead.mkdir()
+    (dead / "file").write_text("left")
+    async with WorkerPool() as pool:
+        await pool.render(manifests("a"))
+        (own,) = os.listdir(tmp_path)  # noqa: PTH208 - a look
+        assert own.startswith(f"axletree-worker-{os.getpid()}-")
+        (tmp_path / own).rmdir()
+        await pool.render(manifests("b"))
+        assert os.listdir(tmp_path) != [own]  # noqa: PTH208
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
