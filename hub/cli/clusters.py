@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +18,9 @@ from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, CLUSTERS, field, key_of
 from hub.cli.names import parse, resolve
 from hub.cli.output import err, out
-from hub.cli.verdict import seconds_of
+from hub.cli.verdict import InvalidDuration, seconds_of
 from hub.cli.watching import following
+from hub.core.labels import is_label_key, is_label_value
 from hub.gateway import paths
 from hub.gateway.identity import SECRET_NAME, HubIdentity
 from hub.gateway.tokens import create_token
@@ -41,8 +43,15 @@ app.add_typer(cluster_app, name="cluster")
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="A cluster's name.")]
 
 
+_CLUSTER_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,61}[a-z0-9])?")
+
+
 class InvalidLabel(AxletreeError):
     reason = "InvalidLabel"
+
+
+class InvalidClusterName(AxletreeError):
+    reason = "InvalidClusterName"
 
 
 @token_app.callback()
@@ -71,6 +80,12 @@ def create(
     with plainly():
         labels = _labels(label or ())
         life = timedelta(seconds=seconds_of(ttl))
+        if not _CLUSTER_NAME.fullmatch(name):
+            raise InvalidClusterName(
+                f"{name!a}: at most 63 of a-z, 0-9, - and ., with a letter or digit at both ends"
+            )
+        if life <= timedelta():
+            raise InvalidDuration(f"--ttl {ttl}: nobody could use that token")
 
     async def work() -> str:
         async with connected(kubeconfig) as client:
@@ -204,5 +219,7 @@ def _labels(pairs: list[str] | tuple[str, ...]) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise InvalidLabel(f"{pair!r} is no label: say KEY=VALUE")
+        if not (is_label_key(key) and is_label_value(value)):
+            raise InvalidLabel(f"{pair!r} is nothing that Kubernetes takes as a label")
         labels[key] = value
     return labels

@@ -28,6 +28,7 @@ from hub.core.expansion import (
     UnknownCluster,
     revision_key,
 )
+from hub.core.labels import is_label_key, is_label_value
 from hub.core.params import MAX_NAME, Params, nearest, overlay, params_text, scalar_text, with_itself
 from hub.core.patch import PatchError, strategic_merge
 from hub.core.templating import TemplateEngine, TemplateFailure
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_LABEL_WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_LABEL_VALUE = re.compile(rf"(?:{_LABEL_WORD})?")
-_LABEL_KEY = re.compile(rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_WORD}")
 _METADATA = ("name", "namespace", "labels", "annotations")
 _MAX_LABEL = 63
 
@@ -182,9 +180,9 @@ def _texts(metadata: Mapping[str, Any], key: str) -> dict[str, str]:
 
 def _labels(labels: dict[str, str]) -> dict[str, str]:
     for key, value in labels.items():
-        if not _LABEL_KEY.fullmatch(key):
+        if not is_label_key(key):
             raise InvalidChild(f'"{key[:80]}" is no key of a label', path="metadata.labels")
-        if not _LABEL_VALUE.fullmatch(value):
+        if not is_label_value(value):
             raise InvalidChild(f'"{value[:80]}" is no value of a label', path=f"metadata.labels.{key}")
     return labels
 

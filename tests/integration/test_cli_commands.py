@@ -313,3 +313,8 @@ def test_status_without_a_hub_says_so_and_says_no(world: World) -> None:
 def test_an_api_server_without_axletree_is_told_apart(before_axletree: Result) -> None:
     assert before_axletree.exit_code == 2
     assert "has no Axletree" in before_axletree.stderr
+
+
+@pytest.mark.parametrize("wrong", [["Ü"], ["x" * 64], ["eu1", "--label", "a b=c"], ["eu1", "--ttl", "0s"]])
+def test_a_token_that_nobody_could_use_is_not_made(world: World, wrong: list[str]) -> None:
+    assert world.axle("token", "create", *wrong).exit_code == 2
