@@ -47,6 +47,9 @@ class AppGraph:
         self._cluster_labels: dict[str, Mapping[str, str]] = {}
         self._index = AnchorIndex()
         self._watches: dict[AppKey, list[Watch]] = {}
+        """As the node's dependencies stand."""
+        self._shared: dict[tuple[object, ...], Watch] = {}
+        self._dependents: dict[Watch, set[AppKey]] = {}
         self._by_cluster_labels: set[Watch] = set()
         self._meant: dict[Watch, set[AppKey]] = {}
         self._resolved: dict[AppKey, tuple[ResolvedEdge, ...]] = {}
@@ -132,7 +135,8 @@ class AppGraph:
         for watch in self._index.watching(node):
             if key in self._meant[watch]:
                 self._meant[watch].discard(key)
-                self._resolved.pop(watch.dependent, None)
+                for dependent in self._dependents[watch]:
+                    self._resolved.pop(dependent, None)
         self._index.remove_node(node)
         self._drop_watches(key)
         component = self._components.get(key, frozenset())
@@ -158,8 +162,11 @@ class AppGraph:
         """The node's dependencies, in the order in which they are declared."""
         found = self._resolved.get(key)
         if found is None:
-            found = tuple(self._resolve(watch) for watch in self._watches.get(key, ()))
-            self._resolved[key] = found
+            node = self._nodes.get(key)
+            if node is None:
+                return ()
+            pairs = zip(node.depends_on, self._watches[key], strict=True)
+            found = self._resolved[key] = tuple(self._resolve(*pair) for pair in pairs)
         return found
 
     def same_cycle(self, one: AppKey, other: AppKey) -> bool:
@@ -233,29 +240,21 @@ class AppGraph:
         now = watch.accepts(node, self._labels_of(node.cluster))
         if now == (node.key in meant):
             return set()
-        self._resolved.pop(watch.dependent, None)
-        if now:
-            meant.add(node.key)
-            changed = self._link(node.key, watch.dependent)
-        else:
-            meant.discard(node.key)
-            changed = self._unlink(node.key, watch.dependent)
-        return changed | {watch.dependent}
+        (meant.add if now else meant.discard)(node.key)
+        changed: set[AppKey] = set()
+        for dependent in self._dependents[watch]:
+            self._resolved.pop(dependent, None)
+            changed |= (self._link if now else self._unlink)(node.key, dependent)
+            changed.add(dependent)
+        return changed
 
     def _rewatch(self, node: AppNode) -> set[AppKey]:
         before = set(self._graph.predecessors(node.key))
         self._drop_watches(node.key)
-        watches = [watch_of(node, index) for index in range(len(node.depends_on))]
+        watches = [self._filed(watch_of(node, each)) for each in node.depends_on]
         self._watches[node.key] = watches
         for watch in watches:
-            self._index.add_watch(watch)
-            if watch.cluster_selector is not None:
-                self._by_cluster_labels.add(watch)
-            self._meant[watch] = {
-                key
-                for key in self._index.candidates(watch)
-                if watch.accepts(other := self._nodes[key], self._labels_of(other.cluster))
-            }
+            self._dependents[watch].add(node.key)
         after = set().union(*(self._meant[watch] for watch in watches))
         changed: set[AppKey] = set()
         for key in before - after:
@@ -264,20 +263,41 @@ class AppGraph:
             changed |= self._link(key, node.key)
         return changed
 
+    def _filed(self, watch: Watch) -> Watch:
+        """The one that means the same, filed now where none was."""
+        meaning = watch.meaning
+        known = self._shared.get(meaning)
+        if known is not None:
+            return known
+        self._shared[meaning] = watch
+        self._dependents[watch] = set()
+        self._index.add_watch(watch)
+        if watch.cluster_selector is not None:
+            self._by_cluster_labels.add(watch)
+        self._meant[watch] = {
+            key
+            for key in self._index.candidates(watch)
+            if watch.accepts(other := self._nodes[key], self._labels_of(other.cluster))
+        }
+        return watch
+
     def _drop_watches(self, key: AppKey) -> None:
         self._resolved.pop(key, None)
-        for watch in self._watches.pop(key, ()):
-            self._index.remove_watch(watch)
-            self._by_cluster_labels.discard(watch)
-            del self._meant[watch]
+        for watch in dict.fromkeys(self._watches.pop(key, ())):
+            dependents = self._dependents[watch]
+            dependents.discard(key)
+            if not dependents:
+                self._index.remove_watch(watch)
+                self._by_cluster_labels.discard(watch)
+                del self._shared[watch.meaning], self._dependents[watch], self._meant[watch]
 
-    def _resolve(self, watch: Watch) -> ResolvedEdge:
+    def _resolve(self, dependency: Dependency, watch: Watch) -> ResolvedEdge:
         meant = self._meant[watch]
         missing: tuple[str, ...] = ()
-        if watch.dependency.clusters.names:
+        if dependency.clusters.names:
             there = {self._nodes[key].cluster for key in meant if not self._nodes[key].deleting}
-            missing = tuple(sorted(set(watch.dependency.clusters.names) - there))
-        return ResolvedEdge(watch.dependency, tuple(sorted(meant)), missing, watch.problem)
+            missing = tuple(sorted(set(dependency.clusters.names) - there))
+        return ResolvedEdge(dependency, tuple(sorted(meant)), missing, watch.problem)
 
     def _relabelled(self, cluster: str) -> set[AppKey]:
         changed: set[AppKey] = set()

@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.kube.selectors import Operator, Selector, SelectorError, parse_selector
-from hub.api.application import Dependency, Scope
+from hub.api.application import Scope
 from hub.api.model import LabelSelector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from hub.api.application import Dependency
     from hub.core.model import AppKey, AppNode
 
 Anchor = tuple[str, ...]
@@ -28,11 +29,8 @@ _ANY = "*"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Watch:
-    """One dependency of one node, ready to match. Compared by identity: each is filed once."""
+    """What a dependency means, ready to match; nodes whose dependencies mean the same share one. By identity."""
 
-    dependent: AppKey
-    index: int
-    dependency: Dependency
     namespace: str
     key: AppKey | None
     owner: str | None
@@ -42,6 +40,19 @@ class Watch:
     cluster_selector: Selector | None
     problem: str = ""
     """Why it can mean nothing at all (a selector that does not read)."""
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """Equal for all that mean the same."""
+        return (
+            self.namespace,
+            self.key,
+            self.owner,
+            self.selector,
+            self.clusters,
+            self.cluster_selector,
+            self.problem,
+        )
 
     def accepts(self, node: AppNode, cluster_labels: Mapping[str, str]) -> bool:
         """Whether `node`, on a cluster with these labels, is one of those meant."""
@@ -58,9 +69,8 @@ class Watch:
         return self.selector is not None and self.selector.matches(node.labels)
 
 
-def watch_of(node: AppNode, index: int) -> Watch:
-    """The node's dependency at `index`, compiled."""
-    dependency = node.depends_on[index]
+def watch_of(node: AppNode, dependency: Dependency) -> Watch:
+    """One of the node's dependencies, compiled."""
     namespace = dependency.namespace or node.namespace
     where = dependency.clusters
     clusters: frozenset[str] | None = None
@@ -76,9 +86,6 @@ def watch_of(node: AppNode, index: int) -> Watch:
     except SelectorError as error:
         problem = str(error)
     return Watch(
-        dependent=node.key,
-        index=index,
-        dependency=dependency,
         namespace=namespace,
         key=f"{namespace}/{dependency.name}" if dependency.name else None,
         owner=f"{namespace}/{dependency.application_set}" if dependency.application_set else None,

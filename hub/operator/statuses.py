@@ -121,11 +121,10 @@ class Statuses:
         obj = self._hub.caches.applications.get(key)
         if obj is None:
             return False
-        if views.application_spec(obj).deletion.policy is DeletionPolicy.ORPHAN:
-            return True
         owner = self._hub.caches.sets.get(views.owner_of(obj) or "")
-        policy = ((owner or {}).get("spec") or {}).get("deletion") or {}
-        return bool(policy.get("policy") == DeletionPolicy.ORPHAN.value)
+        # As they stand, not through their models: every step asks this of all apps on the clusters that it touches.
+        rules = ((each or {}).get("spec", {}).get("deletion") or {} for each in (obj, owner))
+        return any(rule.get("policy") == DeletionPolicy.ORPHAN.value for rule in rules)
 
 
 def _history(

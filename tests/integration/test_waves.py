@@ -203,7 +203,11 @@ async def test_a_failed_wave_takes_its_children_back_until_a_new_commit(shop: Fl
 
         await shop.until("the canary is back at its last good release", back)
         assert await ring.value(ring.canary) == "2"
-        assert "was rolled back" in (await ring.rollout()).message
+
+        async def told() -> bool:
+            return "was rolled back" in (await ring.rollout()).message
+
+        await shop.until("the set says so", told)
         assert await ring.value(ring.other) == ""
 
         await ring.push("4")
