@@ -23,6 +23,7 @@ from agent.contract.health import SyncState
 from agent.contract.names import agent_manager, applyset_id
 from agent.link.backoff import Backoff
 from agent.sync.app import App, Change
+from agent.sync.keeper import Keeper
 from agent.sync.pods import PodInspector
 from agent.sync.queue import WorkQueue
 from agent.sync.rounds import Outcome, Rounds
@@ -47,7 +48,6 @@ _SLOW_ROUND = 1.0
 """Seconds after which a round is told to be under way: most end before, and cost one report instead of two."""
 _SECOND_LOOK = 0.5
 _CRASH_PAUSE = 30.0
-_FLUSH_AFTER = 5.0
 _DOCUMENT_AFTER = 20.0
 _LAST_WRITES = 5.0
 
@@ -79,8 +79,7 @@ class Engine:
         self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
         self._namespaces: set[str] = set()
         self._rulebook = RuleBook()
-        self._unflushed: dict[str, None] = {}
-        self._flushing = asyncio.Event()
+        self._keeper = Keeper(store, identity)
         self._looks: dict[tuple[str, ApiResource], asyncio.TimerHandle] = {}
         self.watches = WatchSet(
             client,
@@ -92,14 +91,13 @@ class Engine:
         self._rounds = Rounds(
             client=client,
             mapper=mapper,
-            store=store,
+            keeper=self._keeper,
             watches=self.watches,
             identity=identity,
             waits_for=self._waits_for,
             elsewhere=self._elsewhere,
             arriving=self._arriving,
             claim=self._own,
-            flush_soon=self._flush_soon,
         )
 
     @property
@@ -160,7 +158,7 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.watches.run(), name="watches")
                 group.create_task(self._keep_document(), name="keep assignment")
-                group.create_task(self._flush(), name="keep inventories")
+                group.create_task(self._keeper.run(), name="keep inventories")
                 for number in range(self._concurrency):
                     group.create_task(self._work(), name=f"worker {number}")
         finally:
@@ -170,12 +168,10 @@ class Engine:
             await self._pods.close()
             self._rulebook.close()
             with contextlib.suppress(AxletreeError, TimeoutError):
+                await self._keeper.finish(seconds=_LAST_WRITES)
                 async with asyncio.timeout(_LAST_WRITES):
-                    await self._flush_once()
                     if self.held is not None and self.held.order != self._kept:
                         await self._store.save_assignment(self.held)
-            if self._rounds.tasks:
-                await asyncio.wait(self._rounds.tasks, timeout=_LAST_WRITES)
 
     def _follow(self) -> None:
         """Bring the apps in line with the held document."""
@@ -341,34 +337,6 @@ class Engine:
             for app in self.apps.values():
                 if app.tombstone is not None and not app.deleted:
                     self._queue.add(app.key)
-
-    def _flush_soon(self, app: App) -> None:
-        self._unflushed[app.key] = None
-        self._flushing.set()
-
-    async def _flush(self) -> None:
-        """Write the inventories that may wait, some time after the rush that they came in."""
-        backoff = Backoff(base=_FLUSH_AFTER, cap=30.0)
-        while True:
-            await self._flushing.wait()
-            await asyncio.sleep(_FLUSH_AFTER * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
-            self._flushing.clear()
-            try:
-                await self._flush_once()
-            except AxletreeError as error:
-                logger.warning("inventories are not kept: %s", error)
-                await asyncio.sleep(backoff.next())
-                self._flushing.set()
-                continue
-            backoff.reset()
-
-    async def _flush_once(self) -> None:
-        while self._unflushed:
-            key = next(iter(self._unflushed))
-            app = self.apps.get(key)
-            if app is not None:
-                await self._rounds.flush(app)
-            self._unflushed.pop(key, None)
 
     def _on_change(self, applyset: str, ref: ObjectRef, old: Manifest, new: Manifest | None) -> None:
         app = self._by_applyset.get(applyset)

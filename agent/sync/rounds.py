@@ -13,24 +13,22 @@ from typing import TYPE_CHECKING
 
 from agent.apply.errors import HookFailed
 from agent.apply.hooks import split
-from agent.apply.inventory import to_secret
 from agent.contract.bundle import ApplyPolicy, decode
 from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
 from agent.contract.health import DriftMode, SyncState
-from agent.contract.names import AGENT_NAMESPACE, inventory_name
 from agent.link.state import SavedApp
 from agent.sync.alarms import alert, fight, since
 from agent.sync.app import Change, claims_of
 from agent.sync.fight import FORGET
+from agent.sync.keeper import finished
 from agent.sync.phases import HOOK_SECONDS, Phases, Run
 from agent.sync.recover import recover_inventory
 from agent.sync.status import drift_entry
-from agent.sync.words import arriving_text, covered, failures, unconfirmed
+from agent.sync.words import arriving_text, failures, unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent.apply.inventory import Inventory
     from agent.apply.result import ApplyResult, Drift
     from agent.contract.bundle import Bundle
     from agent.contract.manifest import ObjectRef
@@ -39,8 +37,8 @@ if TYPE_CHECKING:
     from agent.kube.discovery import ApiResource, RestMapper
     from agent.link.bundles import BundleFetcher
     from agent.link.identity import Identity
-    from agent.link.state import StateStore
     from agent.sync.app import App
+    from agent.sync.keeper import Keeper
     from agent.sync.watch import WatchSet
 
 logger = logging.getLogger(__name__)
@@ -93,7 +91,7 @@ class Rounds:
 
     client: RestClient
     mapper: RestMapper
-    store: StateStore
+    keeper: Keeper
     watches: WatchSet
     identity: Identity
     waits_for: Callable[[App], tuple[str, ...]]
@@ -104,14 +102,11 @@ class Rounds:
     """Other apps of which nobody knows yet what they want: until then, nothing is pruned."""
     claim: Callable[[App], None]
     """Have an app's claims known to the others."""
-    flush_soon: Callable[[App], None]
-    """Have an app's inventory written within seconds."""
     fetcher: BundleFetcher | None = None
     phases: Phases = field(init=False)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.phases = Phases(self.client, self.mapper, self._save)
+        self.phases = Phases(self.client, self.mapper, self.keeper.save)
 
     async def settle(self, app: App) -> Outcome:
         """Bring one app to what is assigned, or keep it at what it has while that is not to be had."""
@@ -126,11 +121,11 @@ class Rounds:
                 return self._failed(app, problem) if problem else Outcome()
             if not app.saved.passed:
                 waiting = self.waits_for(app)
-                await _finished(saving)
+                await finished(saving)
                 if waiting:
                     return self._failed(app, Blocked(waiting))
                 app.saved = replace(app.saved, passed=True)
-                saving = self._save(app, app.saved)
+                saving = self.keeper.save(app, app.saved)
             outcome = await self._bring(app, app.bundle, saving)
             await self._confirm(app, saving)
         except AxletreeError as error:
@@ -168,10 +163,7 @@ class Rounds:
             if bundle is not None and not await self.phases.clean(app, bundle):
                 app.message = "what its hooks left is not gone yet"
                 return Outcome(HOOK_SECONDS)
-            name = inventory_name(self.identity.hub_id, self.identity.cluster, app.key)
-            async with app.writing:
-                await self.store.drop_app(app.key, inventory=name)
-                app.deleted = True
+            await self.keeper.drop(app)
         except AxletreeError as error:
             outcome = self._failed(app, error)
             app.sync = SyncState.DELETING
@@ -208,7 +200,7 @@ class Rounds:
         """
         assigned, held = app.assigned, app.saved
         if assigned is None or (held is not None and held.assigned == assigned):
-            return None if app.kept is held or held is None else self._save(app, held)
+            return None if app.kept is held or held is None else self.keeper.save(app, held)
         if held is not None and held.assigned.blob == assigned.blob and app.bundle is not None:
             same = held.assigned.digest == assigned.digest
             passed, applied = same and held.passed, same and held.applied
@@ -217,7 +209,7 @@ class Rounds:
                 assigned, held.data, passed=passed, applied=applied, order=app.order, hooks=hooks
             )
             app.adopt(saved, app.bundle)
-            return self._save(app, saved)
+            return self.keeper.save(app, saved)
         waiting = self.waits_for(app)
         saved, bundle = await self._fetch(app, assigned)
         if waiting and held is not None:
@@ -225,9 +217,9 @@ class Rounds:
         saved = replace(saved, passed=not waiting)
         drops = bool(app.inventory.entries.keys() - claims_of(bundle))
         app.adopt(saved, bundle)
-        saving = self._save(app, saved)
+        saving = self.keeper.save(app, saved)
         if drops:
-            await _finished(saving)  # before anything is pruned by it
+            await finished(saving)  # before anything is pruned by it
         return saving
 
     async def _fetch(self, app: App, assigned: AssignedApp) -> tuple[SavedApp, Bundle]:
@@ -238,7 +230,7 @@ class Rounds:
             raise HubAway(f"the bundle of release {assigned.release} is needed, and the hub is away")
         ahead = app.applier.look_ahead(app.bundle.policy) if app.bundle is not None else None
         if ahead is not None:
-            self._track(ahead)
+            self.keeper.track(ahead)
         data = await self.fetcher.fetch(assigned.blob)
         saved = SavedApp(assigned, data, passed=False, order=app.order)
         app.coming = saved, self.decoded(saved)
@@ -258,7 +250,7 @@ class Rounds:
         fresh = not app.settled
         app.gated = False
         if fresh and bundle.hooks:
-            await _finished(saving)  # what hooks add to it must not be overtaken
+            await finished(saving)  # what hooks add to it must not be overtaken
             held = await self._phase(app, bundle, self.phases.before)
             if held is not None:
                 return held
@@ -271,7 +263,7 @@ class Rounds:
             bundle.objects,
             policy,
             inventory=app.inventory,
-            save=lambda inventory: self._save_inventory(app, inventory, saving),
+            save=lambda inventory: self.keeper.save_inventory(app, inventory, saving),
             deadline=deadline,
             view=lambda ref: self.watches.look(app.applyset, ref),
             elsewhere=self.elsewhere(app),
@@ -392,10 +384,10 @@ class Rounds:
 
     async def _confirm(self, app: App, saving: asyncio.Task[None] | None) -> None:
         """Say Synced only of what is kept: a killed agent would otherwise go back on its word."""
-        await _finished(saving)
+        await finished(saving)
         if app.saved is not None and app.settled and not app.corrects and not app.saved.applied:
             app.saved = replace(app.saved, applied=True)
-            await _finished(self._save(app, app.saved))
+            await finished(self.keeper.save(app, app.saved))
 
     async def _hooks_before_removal(self, app: App) -> str:
         """PreDelete hooks; gives what is waited for."""
@@ -410,7 +402,7 @@ class Rounds:
         return await app.applier.delete_all(
             app.inventory,
             policy,
-            save=lambda inventory: self._save_inventory(app, inventory, None),
+            save=lambda inventory: self.keeper.save_inventory(app, inventory, None),
             deadline=asyncio.get_running_loop().time() + ROUND_SECONDS,
             elsewhere=self.elsewhere(app),
         )
@@ -421,7 +413,7 @@ class Rounds:
         for ref, live in app.live.items():
             inventory = app.applier.observe(inventory, live, ref)
         if inventory is not app.inventory:
-            await self._save_inventory(app, inventory, None)
+            await self.keeper.save_inventory(app, inventory, None)
 
     async def _recover(self, app: App) -> None:
         """Make an inventory that does not read anew, from what carries our label and is ours."""
@@ -433,54 +425,6 @@ class Rounds:
             self.client, self.mapper, applyset=app.applyset, manager=app.manager, kinds=kinds
         )
         app.inventory_lost = False
-
-    async def _save_inventory(
-        self, app: App, inventory: Inventory, saving: asyncio.Task[None] | None
-    ) -> None:
-        """The round's port. What may come to exist is written first, together with the release that it is for.
-
-        What a kept inventory covers (uids that became known, objects that are gone) may wait: it is no less safe
-        without, and a new app's way to Healthy is a write shorter.
-        """
-        if app.inventory_kept is not None and covered(inventory, app.inventory_kept):
-            app.remember(inventory)
-            self.flush_soon(app)
-            return
-        await self.flush(app, inventory)
-        await _finished(saving)
-
-    async def flush(self, app: App, inventory: Inventory | None = None) -> None:
-        """Write an inventory, the app's newest unless given. Not that of an app that is gone."""
-        async with app.writing:
-            target = app.inventory if inventory is None else inventory
-            if app.deleted or target == app.inventory_kept:
-                return
-            name = inventory_name(self.identity.hub_id, self.identity.cluster, app.key)
-            secret = to_secret(target, name=name, namespace=AGENT_NAMESPACE, applyset=app.applyset, labels={})
-            await self.store.save_inventory(app.key, secret)
-            app.inventory_kept = target
-            if inventory is not None:
-                app.remember(inventory)
-
-    def _save(self, app: App, saved: SavedApp) -> asyncio.Task[None]:
-        """Begin the write that keeps a release. It is retried by the next round if it fails."""
-
-        async def write() -> None:
-            await self.store.save_app(saved)
-            app.kept = saved
-
-        task = asyncio.create_task(write(), name=f"save {app.key}")
-        self._track(task)
-        return task
-
-    def _track(self, task: asyncio.Task[None]) -> None:
-        self.tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # taken here; who waits for it raises it as well
 
     def _failed(self, app: App, error: AxletreeError) -> Outcome:
         """Report and come back; how soon depends on whether time alone may help."""
@@ -494,9 +438,3 @@ class Rounds:
         retry_after = error.retry_after if isinstance(error, TransientError | ApiError) else None
         pause = app.backoff.next(retry_after=retry_after)
         return Outcome(pause if transient else max(pause, _TERMINAL_SECONDS))
-
-
-async def _finished(saving: asyncio.Task[None] | None) -> None:
-    """Wait for a write that has begun; it goes on even if the round is cancelled."""
-    if saving is not None:
-        await asyncio.shield(saving)

@@ -234,9 +234,9 @@ async def test_only_what_changed_gets_another_id(author: Author, source: Source)
 
 
 async def test_what_a_link_leads_to_belongs_to_the_id(author: Author, source: Source) -> None:
-    before = await author.commit({"apps/web/base.yaml": "-> ../../shared/base.yaml", "shared/base.yaml": "1"})
+    before = await author.commit({"apps/web/base.yaml": "-> ../../common/base.yaml", "common/base.yaml": "1"})
     unrelated = await author.commit({"README": "r"})
-    after = await author.commit({"shared/base.yaml": "2"})
+    after = await author.commit({"common/base.yaml": "2"})
     await source.resolve(author.remote, "main")
     ids = [await source.tree_id(author.remote, commit, "apps/web") for commit in (before, unrelated, after)]
     assert ids[0] == ids[1] != ids[2]

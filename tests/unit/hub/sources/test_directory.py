@@ -83,11 +83,11 @@ async def test_links_inside_are_followed(tmp_path: Path) -> None:
         tmp_path,
         {
             "app/own.yaml": "own",
-            "app/file.yaml": "-> ../shared/base.yaml",
-            "app/dir": "-> ../shared/deep",
+            "app/file.yaml": "-> ../common/base.yaml",
+            "app/dir": "-> ../common/deep",
             "app/chain": "-> file.yaml",
-            "shared/base.yaml": "base",
-            "shared/deep/d.yaml": "-> ../base.yaml",
+            "common/base.yaml": "base",
+            "common/deep/d.yaml": "-> ../base.yaml",
             "alias": "-> app",
         },
     )
