@@ -100,13 +100,13 @@ class AnchorIndex:
     """Nodes and watches by anchor."""
 
     def __init__(self) -> None:
-        self._nodes: dict[Anchor, set[AppKey]] = {}
-        self._watches: dict[Anchor, set[Watch]] = {}
+        self._nodes: dict[Anchor, AppKey | set[AppKey]] = {}
+        self._watches: dict[Anchor, Watch | set[Watch]] = {}
         self._filed: dict[Watch, tuple[Anchor, ...]] = {}
 
     def add_node(self, node: AppNode) -> None:
         for anchor in _anchors(node):
-            self._nodes.setdefault(anchor, set()).add(node.key)
+            _put(self._nodes, anchor, node.key)
 
     def remove_node(self, node: AppNode) -> None:
         for anchor in _anchors(node):
@@ -116,7 +116,7 @@ class AnchorIndex:
         anchors = self._anchors_of(watch)
         self._filed[watch] = anchors
         for anchor in anchors:
-            self._watches.setdefault(anchor, set()).add(watch)
+            _put(self._watches, anchor, watch)
 
     def remove_watch(self, watch: Watch) -> None:
         for anchor in self._filed.pop(watch):
@@ -125,23 +125,23 @@ class AnchorIndex:
     def candidates(self, watch: Watch) -> Iterator[AppKey]:
         """Nodes that a filed watch may mean; `accepts` decides. May repeat."""
         for anchor in self._filed[watch]:
-            yield from self._nodes.get(anchor, ())
+            yield from _all(self._nodes, anchor)
 
     def watching(self, node: AppNode) -> set[Watch]:
         """The watches that may mean this node; `accepts` decides."""
         found: set[Watch] = set()
         for anchor in _anchors(node):
-            found |= self._watches.get(anchor, set())
+            found |= _all(self._watches, anchor)
         return found
 
     def in_namespace(self, namespace: str) -> frozenset[AppKey]:
-        return frozenset(self._nodes.get((_ANY, "namespace", namespace), ()))
+        return frozenset(_all(self._nodes, (_ANY, "namespace", namespace)))
 
     def in_set(self, owner: str) -> frozenset[AppKey]:
-        return frozenset(self._nodes.get((_ANY, "set", owner), ()))
+        return frozenset(_all(self._nodes, (_ANY, "set", owner)))
 
     def on_cluster(self, cluster: str) -> frozenset[AppKey]:
-        return frozenset(self._nodes.get(("cluster", cluster), ()))
+        return frozenset(_all(self._nodes, ("cluster", cluster)))
 
     def _anchors_of(self, watch: Watch) -> tuple[Anchor, ...]:
         """The narrowest anchors that cover everything it can mean."""
@@ -165,7 +165,7 @@ class AnchorIndex:
         ]
         if not options:
             return [("namespace", watch.namespace)]
-        return min(options, key=lambda terms: sum(len(self._nodes.get((_ANY, *t), ())) for t in terms))
+        return min(options, key=lambda terms: sum(len(_all(self._nodes, (_ANY, *t))) for t in terms))
 
 
 def _anchors(node: AppNode) -> Iterator[Anchor]:
@@ -179,12 +179,30 @@ def _anchors(node: AppNode) -> Iterator[Anchor]:
             yield (cluster, "label", node.namespace, key, value)
 
 
-def _discard(index: dict[Anchor, set[T]], anchor: Anchor, value: T) -> None:
+def _put(index: dict[Anchor, T | set[T]], anchor: Anchor, value: T) -> None:
+    """Most anchors have one entry, and a set around it would be most of the index."""
     found = index.get(anchor)
-    if found is not None:
+    if found is None:
+        index[anchor] = value
+    elif isinstance(found, set):
+        found.add(value)
+    elif found != value:
+        index[anchor] = {found, value}
+
+
+def _all(index: dict[Anchor, T | set[T]], anchor: Anchor) -> set[T]:
+    found = index.get(anchor)
+    if found is None:
+        return set()
+    return found if isinstance(found, set) else {found}
+
+
+def _discard(index: dict[Anchor, T | set[T]], anchor: Anchor, value: T) -> None:
+    found = index.get(anchor)
+    if isinstance(found, set):
         found.discard(value)
-        if not found:
-            del index[anchor]
+    if not found or found == value:
+        index.pop(anchor, None)
 
 
 def _parse(selector: LabelSelector | None) -> Selector | None:

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 from agent.contract.health import HealthState
 from hub.api.rollout import LAST_WAVE, Approval, OnFailure, Wave, WaveState, WaveStatus
 from hub.core.graph import title
-from hub.core.phases import Phase, Places, changed_by
-from hub.core.pins import BY_WAVE
+from hub.core.members import Members
+from hub.core.phases import Phase
 from hub.core.plan import parse_duration, share_of, stamp
 from hub.core.rollout import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from hub.api.rollout import Rollout
+    from hub.core.members import WaveMembers
     from hub.core.model import AppKey, AppNode, Fleet
 
 MAX_FAILURES = 64
@@ -86,48 +87,47 @@ def waves_of(rollout: Rollout) -> tuple[Wave, ...]:
 
 def judge(
     rollout: Rollout,
-    members: Iterable[AppNode],
+    members: Members | Iterable[AppNode],
     *,
     records: Mapping[str, WaveStatus],
     fleet: Fleet,
     now: datetime,
     stale: str = "Wait",
     approvals: Collection[str] = (),
-    places: Places | None = None,
 ) -> Judgement:
     """What each wave has come to.
 
     `records` is what was kept of each wave; `stale` the set's policy for clusters that are not heard;
-    `approvals` what people answered: see `approval_of`; `places` of the same rollout, from an earlier judgement.
+    `approvals` what people answered: see `approval_of`. Whoever judges again and again keeps `Members`.
     """
     waves = waves_of(rollout)
-    inside: list[list[AppNode]] = [[] for _ in waves]
-    wave_of: dict[AppKey, int] = {}
-    places = places or Places(rollout.waves)
-    for node in sorted(members, key=lambda node: node.key):
-        if node.deleting:
-            continue
-        index = places.of(node.cluster, fleet.clusters.get(node.cluster))
-        wave_of[node.key] = index
-        inside[index].append(node)
-    places.forget_all_but(wave_of)
+    if not isinstance(members, Members):
+        nodes, members = members, members_of(rollout, stale=stale)
+        members.keep(nodes, fleet, now)
     views: list[WaveView] = []
     ahead: WaveView | None = None
-    for wave, nodes in zip(waves, inside, strict=True):
-        if wave.name == LAST_WAVE and not nodes:
+    for index, (wave, inside) in enumerate(zip(waves, members.waves, strict=True)):
+        if wave.name == LAST_WAVE and not inside.nodes:
             continue
-        record = _record(records.get(wave.name), wave, nodes, approvals)
-        scene = _Scene(wave, rollout.on_failure, record, nodes, fleet, now, stale, places)
+        record = _record(records.get(wave.name), wave, inside, approvals)
+        scene = _Scene(wave, rollout.on_failure, record, inside, now)
+        scene.look(members, index)
         view = scene.closed(ahead) if ahead is not None else scene.view()
         views.append(view)
         if ahead is None and view.status.state is not WaveState.DONE:
             ahead = view
     moments = [view.expires for view in views if view.expires is not None]
     warnings: tuple[str, ...] = ()
-    if rollout.waves and inside[-1]:
-        some = ", ".join(title(node) for node in inside[-1][:_NAMED])
-        warnings = (f"{len(inside[-1])} children are in no wave, and go last: {some}",)
-    return Judgement(tuple(views), wave_of, min(moments, default=None), warnings)
+    rest = members.waves[-1]
+    if rollout.waves and rest.nodes:
+        some = ", ".join(title(node) for node in rest.first())
+        warnings = (f"{len(rest.nodes)} children are in no wave, and go last: {some}",)
+    return Judgement(tuple(views), members.wave_of, min(moments, default=None), warnings)
+
+
+def members_of(rollout: Rollout, *, stale: str) -> Members:
+    """None yet, for this rollout's waves."""
+    return Members(rollout, last=waves_of(rollout)[-1], stale=stale)
 
 
 def approval_of(status: WaveStatus) -> str:
@@ -137,13 +137,13 @@ def approval_of(status: WaveStatus) -> str:
 
 
 def _record(
-    last: WaveStatus | None, wave: Wave, nodes: Sequence[AppNode], approvals: Collection[str]
+    last: WaveStatus | None, wave: Wave, inside: WaveMembers, approvals: Collection[str]
 ) -> WaveStatus:
     """What is kept of the wave, begun anew where a plan changed its children; with what people answered.
 
     One that was Done because it had no children yet has seen nothing.
     """
-    plan = changed_by(nodes)
+    plan = inside.changed_by
     empty = last is not None and last.state is WaveState.DONE and not last.counts
     if last is None or empty or plan > last.plan:
         last = WaveStatus(name=wave.name, plan=plan)
@@ -166,32 +166,37 @@ class _Scene:
     wave: Wave
     on_failure: OnFailure
     record: WaveStatus
-    nodes: Sequence[AppNode]
-    fleet: Fleet
+    inside: WaveMembers
     now: datetime
-    stale: str
-    places: Places
-    phases: dict[AppKey, Phase] = field(default_factory=dict)
     counts: Counter[Phase] = field(default_factory=Counter)
+    failed: list[AppKey] = field(default_factory=list)
+    moving: list[AppNode] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        timeout = parse_duration(self.wave.timeout)
-        for node in self.nodes:
-            phase = self.places.phase(node, self.fleet, timeout=timeout, now=self.now, stale=self.stale)
-            self.phases[node.key] = phase
+    def look(self, members: Members, index: int) -> None:
+        """Count the phases as they are at this moment."""
+        self.counts.update(self.inside.final)
+        failed = list(self.inside.failed)
+        for key, cluster in self.inside.open.items():
+            node = self.inside.nodes[key]
+            phase = members.phase(index, node, cluster, self.now)
             self.counts[phase] += 1
+            if phase is Phase.FAILED:
+                failed.append(key)
+            elif phase is Phase.IN_FLIGHT:
+                self.moving.append(node)
+        self.failed = sorted(failed)
 
     def closed(self, ahead: WaveView) -> WaveView:
         """While an earlier wave is not Done. What was Done stays so, and takes who comes late."""
-        if self.record.state is WaveState.DONE and self.nodes:
+        if self.record.state is WaveState.DONE and self.inside.nodes:
             return self._view(WaveState.DONE)
         return self._view(WaveState.WAITING, reason=ahead.reason)
 
     def view(self) -> WaveView:
         """While every earlier wave is Done."""
         name, over = self.wave.name, self._over()
-        back = sum(node.pinned == BY_WAVE for node in self.nodes)
-        if not self.nodes or (self.record.state is WaveState.DONE and not back):
+        back = self.inside.back
+        if not self.inside.nodes or (self.record.state is WaveState.DONE and not back):
             return self._view(WaveState.DONE)
         if back:
             reason = (
@@ -224,13 +229,14 @@ class _Scene:
     def _over(self) -> str:
         """The failures in words where they are more than the budget and what was forgiven."""
         spent = self.counts[Phase.FAILED]
-        budget = share_of(self.wave.failure_budget, len(self.nodes)) + self.record.forgiven
+        budget = share_of(self.wave.failure_budget, len(self.inside.nodes)) + self.record.forgiven
         if spent <= budget:
             return ""
-        failed = [node for node in self.nodes if self.phases[node.key] is Phase.FAILED]
-        named = "; ".join(self._failure(node) for node in failed[:_NAMED])
+        named = "; ".join(self._failure(self.inside.nodes[key]) for key in self.failed[:_NAMED])
         more = f"; and {spent - _NAMED} more" if spent > _NAMED else ""
-        return f"{spent} of its {len(self.nodes)} children failed, its budget is {budget}: {named}{more}"
+        return (
+            f"{spent} of its {len(self.inside.nodes)} children failed, its budget is {budget}: {named}{more}"
+        )
 
     def _failure(self, node: AppNode) -> str:
         words = describe(node)
@@ -241,11 +247,7 @@ class _Scene:
     def _deadline(self) -> datetime | None:
         """When the first child that is under way will have taken too long."""
         timeout = parse_duration(self.wave.timeout)
-        moments = [
-            node.released_at + timeout
-            for node in self.nodes
-            if node.released_at is not None and self.phases[node.key] is Phase.IN_FLIGHT
-        ]
+        moments = [node.released_at + timeout for node in self.moving if node.released_at is not None]
         return min(moments, default=None)
 
     def _view(
@@ -257,18 +259,17 @@ class _Scene:
         soak_until: str = "",
         again: datetime | None = None,
     ) -> WaveView:
-        failed = [key for key, phase in self.phases.items() if phase is Phase.FAILED]
         status = self.record.model_copy(
             update={
                 "state": state,
                 "message": reason,
                 "started_at": self.record.started_at if started_at is None else started_at,
                 "soak_until": soak_until,
-                "failures": failed[:MAX_FAILURES],
+                "failures": self.failed[:MAX_FAILURES],
                 "counts": {phase.value: count for phase, count in sorted(self.counts.items()) if count},
             }
         )
-        size = len(self.nodes)
+        size = len(self.inside.nodes)
         limit = self.wave.max_concurrent
         slots = size if limit is None else max(1, share_of(limit, size))
         return WaveView(status, size, self.counts[Phase.IN_FLIGHT], slots, reason, again)

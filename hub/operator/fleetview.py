@@ -45,10 +45,15 @@ class FleetView:
         self._rest_moved = True
         self._swept: datetime | None = None
         self._fleet = Fleet()
+        self._callbacks: list[Callable[[str], None]] = []
         caches.clusters.subscribe(self._cluster_moved)
         caches.leases.subscribe(self._lease_moved)
         caches.cluster_sets.subscribe(self._rest)
         caches.projects.subscribe(self._rest)
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Called with each cluster that differs, whichever way it came, before the fleet that says so is given."""
+        self._callbacks.append(callback)
 
     def fleet(self) -> Fleet:
         """This moment's. The same object for as long as nothing in it differs."""
@@ -59,8 +64,16 @@ class FleetView:
         moved = {name for name in self._dirty if self._look(name, now)}
         self._dirty.clear()
         if moved:
-            views_now = {name: known.view for name, known in self._known.items()}
-            self._fleet = replace(self._fleet, clusters=views_now)
+            clusters = dict(self._fleet.clusters)
+            for name in moved:
+                known = self._known.get(name)
+                if known is None:
+                    clusters.pop(name, None)
+                else:
+                    clusters[name] = known.view
+                for callback in self._callbacks:
+                    callback(name)
+            self._fleet = replace(self._fleet, clusters=clusters)
         if self._rest_moved:
             self._rest_moved = False
             self._fleet = replace(self._fleet, cluster_sets=self._sets(), projects=self._projects())

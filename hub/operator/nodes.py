@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
+from agent.contract.canonical import canonical_json
 from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_SYNC, HUB_CLUSTER, applyset_id
-from hub.api.application import SyncMode
+from hub.api.application import Dependency, SyncMode
 from hub.core.model import AppNode
 from hub.operator import views
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from hub.operator.context import HubContext
     from hub.operator.state import Target
 
+_DEPENDENCIES = TypeAdapter(list[Dependency])
 _WAITS = ("Join:",)
 """Problems that are a wait, not a failure: the release rule has its own words for them."""
 
@@ -77,7 +82,7 @@ class Nodes:
             labels=obj["metadata"].get("labels") or {},
             owner=owner,
             part_of=self.root_of(obj),
-            depends_on=tuple(spec.depends_on),
+            depends_on=_dependencies(canonical_json(obj["spec"].get("dependsOn") or [])),
             mode=_mode(spec, obj, target),
             plan=target.plan if target is not None else 0,
             target=target.digest if target is not None else "",
@@ -102,6 +107,12 @@ class Nodes:
     def root_of(self, obj: Manifest) -> str | None:
         """The root Application whose manifests include this object, by the agent's own label."""
         return self._roots.get(views.part_of_label(obj))
+
+
+@lru_cache(maxsize=4096)
+def _dependencies(raw: bytes) -> tuple[Dependency, ...]:
+    """Children of one set mostly carry equal ones: each distinct list is kept once."""
+    return tuple(_DEPENDENCIES.validate_json(raw))
 
 
 def _mode(spec: ApplicationSpec, obj: Manifest, target: Target | None) -> SyncMode:

@@ -14,15 +14,15 @@ from agent.contract.names import ANNOTATION_APPROVE_WAVE, ANNOTATION_PAUSED
 from hub.api.applicationset import ApplicationSetSpec
 from hub.api.rollout import Rollout, RolloutStatus, WaveStatus
 from hub.core.gates import WaveGate, inversions, paused_set
-from hub.core.phases import Places
 from hub.core.pins import BY_WAVE, last_good, pin_value, rolled_back
-from hub.core.waves import Judgement, judge, waves_of
+from hub.core.waves import Judgement, judge, members_of, waves_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agent.contract.manifest import Manifest
     from hub.core.graph import AppGraph
+    from hub.core.members import Members
     from hub.core.model import AppKey, AppNode, Blocker, Fleet, SetKey
     from hub.operator.context import HubContext
 
@@ -42,9 +42,10 @@ class _Kept:
     states: list[str] = field(default_factory=list)
     status: RolloutStatus | None = None
     inverted: Mapping[AppKey, str] = field(default_factory=dict)
-    shape: Mapping[AppKey, int] | None = None
-    """The children's waves when they were last held against the graph; None: they have to be again."""
-    places: Places = field(default_factory=lambda: Places(()))
+    members: Members | None = None
+    """None: every child has to be looked at."""
+    shape: int | None = None
+    """That of the members when their waves were last held against the graph; None: they have to be again."""
     timer: asyncio.TimerHandle | None = None
 
 
@@ -65,10 +66,12 @@ class Waves:
         self._on_status = on_status
         self._kept: dict[SetKey, _Kept] = {}
         self._paused: set[SetKey] = set()
-        self._dirty: set[SetKey] = set()
+        self._dirty: dict[SetKey, set[AppKey]] = {}
+        """Sets that are to be judged, with their children that moved."""
         self._reshaped: set[AppKey] = set()
         self.pins: dict[AppKey, str] = {}
         """Pins that are to be written."""
+        hub.fleet_view.subscribe(self.cluster_moved)
 
     # -- what moved
 
@@ -76,7 +79,7 @@ class Waves:
         """A child changed: its set is judged again."""
         for node in (before, after):
             if node is not None and node.owner is not None:
-                self._dirty.add(node.owner)
+                self._touch(node.owner).add(node.key)
         if after is not None and (before is None or _shape(before) != _shape(after)):
             self._reshaped.add(after.key)
 
@@ -85,11 +88,11 @@ class Waves:
         for key in self._graph.on_cluster(name):
             node = self._graph.get(key)
             if node is not None and node.owner is not None:
-                self._dirty.add(node.owner)
+                self._touch(node.owner).add(key)
 
     def set_moved(self, key: SetKey) -> None:
         """Its spec or a person's answer changed."""
-        self._dirty.add(key)
+        self._touch(key)
         self._on_due()
 
     # -- what is asked
@@ -118,15 +121,18 @@ class Waves:
             reshaped = {node.owner for node in owners if node is not None and node.owner in self._kept}
             for key in reshaped:
                 self._kept[key or ""].shape = None
-            self._dirty |= {key for key in reshaped if key}
+                self._touch(key or "")
             self._reshaped.clear()
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = self._dirty, {}
         affected: set[AppKey] = set()
-        for key in sorted(dirty):
-            affected |= self._judge(key, fleet)
+        for key, touched in sorted(dirty.items()):
+            affected |= self._judge(key, touched, fleet)
         return affected
 
     # -- the inside
+
+    def _touch(self, key: SetKey) -> set[AppKey]:
+        return self._dirty.setdefault(key, set())
 
     def _gate(self, node: AppNode) -> Blocker | None:
         owner = node.owner
@@ -137,7 +143,7 @@ class Waves:
             return kept.gate(node)
         return paused_set(owner) if owner in self._paused else None
 
-    def _judge(self, key: SetKey, fleet: Fleet) -> set[AppKey]:
+    def _judge(self, key: SetKey, touched: set[AppKey], fleet: Fleet) -> set[AppKey]:
         obj = self._hub.caches.sets.get(key)
         was = key in self._paused
         notes = (obj["metadata"].get("annotations") or {}) if obj is not None else {}
@@ -146,7 +152,7 @@ class Waves:
         kept = self._fitting(key, obj)
         if kept is None:
             return self._waiting(key) if was != paused else set()
-        members = [node for each in self._graph.of_set(key) if (node := self._graph.get(each)) is not None]
+        members = self._members(key, kept, touched, fleet)
         judged = judge(
             kept.rollout,
             members,
@@ -154,10 +160,9 @@ class Waves:
             fleet=fleet,
             now=self._hub.now(),
             stale=kept.stale,
-            places=kept.places,
             approvals=[each for each in notes.get(ANNOTATION_APPROVE_WAVE, "").split(",") if each],
         )
-        self._straighten(kept, judged)
+        self._straighten(kept, judged, members.shape)
         before = (kept.gate.states if kept.gate is not None else [], kept.inverted)
         kept.records = {wave.status.name: wave.status for wave in judged.waves}
         kept.gate = WaveGate(key, judged, inverted=kept.inverted, paused=paused)
@@ -188,15 +193,30 @@ class Waves:
             if kept is None:
                 kept = self._kept[key] = _Kept(records=_recorded(obj))
             kept.generation, kept.rollout, kept.stale, kept.shape = generation, rollout, stale, None
-            kept.places = Places(rollout.waves)
+            kept.members = None
         return kept
 
-    def _straighten(self, kept: _Kept, judged: Judgement) -> None:
+    def _members(self, key: SetKey, kept: _Kept, touched: set[AppKey], fleet: Fleet) -> Members:
+        """The set's children as they are now: those that moved, or all where nothing is known of them."""
+        now = self._hub.now()
+        members = kept.members
+        if members is None:
+            members = kept.members = members_of(kept.rollout, stale=kept.stale)
+            touched = set(self._graph.of_set(key))
+        for each in touched:
+            node = self._graph.get(each)
+            if node is None or node.owner != key:
+                members.drop(each)
+            else:
+                members.put(node, fleet, now)
+        return members
+
+    def _straighten(self, kept: _Kept, judged: Judgement, shape: int) -> None:
         """Look for waves that contradict edges, where either may have changed."""
-        if kept.shape != judged.wave_of:
+        if kept.shape != shape:
             names = [wave.name for wave in waves_of(kept.rollout)]
             kept.inverted = inversions(self._graph, judged.wave_of, names)
-            kept.shape = judged.wave_of
+            kept.shape = shape
 
     def _tell(self, key: SetKey, kept: _Kept, judged: Judgement, *, paused: bool) -> None:
         stops = next((wave.reason for wave in judged.waves if wave.reason), "")

@@ -35,6 +35,8 @@ class Sample:
     """What the API servers answered meanwhile."""
     load: float = 0.0
     note: str = ""
+    failure: str = ""
+    """Why the whole run fails: a missed target is none, a small event that costs more in a larger fleet is."""
 
 
 @dataclass(slots=True)
@@ -107,6 +109,16 @@ RENDER_ONE = Row("render-one", "a commit that touches 1 of 1,000 paths: renderin
 RENDER_BUNDLE = Row(
     "render-bundle", "bundle of 5,000 objects (5 MB): canonical form, digest, compression", "ms", 150.0, ""
 )
+ENGINE_EXPAND = Row("engine-expand", "10,000 children on 1,000 clusters: expansion from cold", "s", 4.0, "")
+ENGINE_GRAPH = Row("engine-graph", "the same: the graph, every edge, the order", "s", 1.0, "")
+ENGINE_PLAN = Row("engine-plan", "the same: everything from cold to the last decision", "s", 5.0, "")
+ENGINE_LABEL = Row(
+    "engine-label", "one cluster's label changes: graph, waves, gates, statuses", "ms", 50.0, ""
+)
+ENGINE_RELABEL = Row("engine-relabel", "the same with the plan pass that it asks for", "ms", 50.0, "")
+ENGINE_REPORT = Row("engine-report", "one report, and all that follows from it", "ms", 2.0, "")
+ENGINE_RELEASE = Row("engine-release", "one release decision", "ms", 1.0, "")
+ENGINE_MEMORY = Row("engine-memory", "the core's state, a child", "KB", 5.0, "")
 
 ROWS = (
     W50_EXIST,
@@ -126,4 +138,12 @@ ROWS = (
     RENDER_KUSTOMIZE,
     RENDER_ONE,
     RENDER_BUNDLE,
+    ENGINE_EXPAND,
+    ENGINE_GRAPH,
+    ENGINE_PLAN,
+    ENGINE_LABEL,
+    ENGINE_RELABEL,
+    ENGINE_REPORT,
+    ENGINE_RELEASE,
+    ENGINE_MEMORY,
 )

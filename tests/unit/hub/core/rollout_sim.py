@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.health import HealthState, SyncState
 from hub.api.project import ProjectSpec
@@ -12,10 +12,12 @@ from hub.api.rollout import Rollout, WaveStatus
 from hub.core.gates import WaveGate, inversions
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, ClusterView, Fleet, Observed
-from hub.core.phases import Places
 from hub.core.pins import BY_WAVE, rolled_back
 from hub.core.rollout import blockers, decide
-from hub.core.waves import Judgement, approval_of, judge, waves_of
+from hub.core.waves import Judgement, approval_of, judge, members_of, waves_of
+
+if TYPE_CHECKING:
+    from hub.core.members import Members
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 OWNER = "shop/shop"
@@ -37,12 +39,12 @@ class Sim:
     judged: Judgement = field(default_factory=lambda: Judgement(()))
     good: dict[str, list[str]] = field(default_factory=dict)
     """The releases of each child that were well."""
-    places: Places = field(init=False)
+    members: Members = field(init=False)
     let_go: list[str] = field(default_factory=list)
     """Children in the order in which they were released, since the last `clear`."""
 
     def __post_init__(self) -> None:
-        self.places = Places(self.rollout.waves)
+        self.members = members_of(self.rollout, stale=self.stale_policy)
 
     # -- the world
 
@@ -112,20 +114,25 @@ class Sim:
                 )
 
     def gate(self) -> WaveGate:
-        self.judged = judge(
+        self.members.keep(self.graph, self.fleet, self.now)
+        self.judged = self._judge(self.members)
+        afresh = self._judge(list(self.graph))
+        assert self.judged == afresh, "what was kept of the members is not what they are"
+        self.records = {wave.status.name: wave.status for wave in self.judged.waves}
+        names = [wave.name for wave in waves_of(self.rollout)]
+        inverted = inversions(self.graph, self.judged.wave_of, names)
+        return WaveGate(OWNER, self.judged, inverted=inverted, paused=self.paused)
+
+    def _judge(self, members: Members | list[AppNode]) -> Judgement:
+        return judge(
             self.rollout,
-            list(self.graph),
+            members,
             records=self.records,
             fleet=self.fleet,
             now=self.now,
             stale=self.stale_policy,
             approvals=self.approvals,
-            places=self.places,
         )
-        self.records = {wave.status.name: wave.status for wave in self.judged.waves}
-        names = [wave.name for wave in waves_of(self.rollout)]
-        inverted = inversions(self.graph, self.judged.wave_of, names)
-        return WaveGate(OWNER, self.judged, inverted=inverted, paused=self.paused)
 
     def take_back(self) -> None:
         """As the operator pins, and plans again."""

@@ -89,7 +89,7 @@ class Watched(Sim):
         for each in self.graph:
             phase = phase_of(
                 each,
-                self.fleet,
+                self.fleet.clusters.get(each.cluster),
                 timeout=parse_duration(waves[0].timeout),
                 now=self.now,
                 stale=self.stale_policy,
