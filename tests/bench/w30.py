@@ -126,7 +126,7 @@ async def _made(bed: Bed, turn: int) -> Sample:
 
 
 async def _changed(bed: Bed, turn: int, apps: Iterable[str], seed: str) -> Sample:
-    """The clock starts when the hub has its answer from Git."""
+    """The clock starts when the hub has the answer from Git that its plan is made from; it may ask again later."""
     view = bed.view
     changed = [f"w30-r{turn}-{app}" for app in apps]
     before = {app["metadata"]["name"]: target_of(app) for name in changed for app in view.children(name)}
@@ -151,12 +151,14 @@ async def _changed(bed: Bed, turn: int, apps: Iterable[str], seed: str) -> Sampl
         await refresh(bed, changed[0])
         work.mark(Step.ANSWERED, changed[0])
         done = await goal.wait(seconds=WAIT, settle=SETTLE)
-    served = work.times(Step.GIT_SERVED, until=done)
+    targets = work.times(Step.TARGET, until=done)
+    served = work.times(Step.GIT_SERVED, until=min(targets, default=done))
     if not served:
         raise BenchFailed("the hub did not ask Git")
-    fetched = served[-1] - work.start
+    start = served[-1]
+    fetched = start - work.start
     return await work.sample(
-        done, start=served[-1], note=f"from Git's answer on, {fetched:.3f} s after the refresh"
+        done, start=start, note=f"from Git's answer on, {fetched:.3f} s after the refresh"
     )
 
 
