@@ -23,6 +23,7 @@ from agent.kube.discovery import RestMapper
 from agent.link.assignment import AssignmentPoll
 from agent.link.backoff import Backoff
 from agent.link.bundles import BundleFetcher
+from agent.link.capabilities import Capabilities
 from agent.link.identity import IdentityStore, new_identity, unjoined
 from agent.link.join import Facts, join, renew
 from agent.link.reports import Reporter
@@ -76,6 +77,7 @@ class Agent:
         self._boot = os.urandom(8).hex()
         self._task: asyncio.Task[None] | None = None
         self._spoke = Spoke("", "")
+        self._capabilities = Capabilities()
 
     async def run(self) -> None:
         """Serve. Raises `TerminalError` for what cannot go on, such as an identity of another cluster."""
@@ -109,7 +111,11 @@ class Agent:
             store = StateStore(
                 secrets, hub_id=identity.hub_id, cluster=self.cluster, cluster_uid=self._spoke.uid
             )
-            reporter = Reporter(envelope=self._envelope, heartbeat=self.config.heartbeat_seconds)
+            reporter = Reporter(
+                envelope=self._envelope,
+                heartbeat=self.config.heartbeat_seconds,
+                delivered=lambda batch, resend: self._capabilities.delivered(batch, resend=resend),
+            )
             engine = Engine(
                 client,
                 RestMapper(client),
@@ -132,6 +138,9 @@ class Agent:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(engine.run(), name="engine")
+                    group.create_task(
+                        self._capabilities.run(client, changed=reporter.announce), name="capabilities"
+                    )
                     group.create_task(self._link(identities, identity, engine, reporter), name="link")
             except BaseExceptionGroup as failures:
                 raise failures.exceptions[0] from failures
@@ -258,6 +267,7 @@ class Agent:
             seq=seq,
             agent_version=self._version,
             kubernetes_version=self._spoke.kubernetes_version,
+            api_versions=self._capabilities.untold,
             boot=self._boot,
             orphans=self.engine.orphans if self.engine else [],
         )

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from agent.contract.health import HealthState, SyncState
 from agent.contract.model import WireModel
+from agent.contract.output import MAX_OUTPUTS, OutputReport
 
 SIGNATURE_HEADER = "Axletree-Signature"
 """`keyid=<id>, ed25519=<base64 of the signature over the exact response bytes>`"""
@@ -46,9 +47,35 @@ class JoinResponse(WireModel):
 
     certificate: str
     ca: str
+    """PEM of the CAs to trust, one or, while one is replaced, two."""
     hub_id: str
     signing_keys: dict[str, str]
     """key id -> base64 of an Ed25519 public key; two while one is rotated."""
+    keys: int = 0
+    """The generation of `ca` and `signing_keys`: see `KeysDocument`."""
+
+
+class KeysDocument(WireModel):
+    """What an agent trusts from now on: signed by a key of the generation before, so that trust is only handed on."""
+
+    hub_id: str
+    generation: int
+    ca: str
+    """PEM, one or two certificates."""
+    signing_keys: dict[str, str]
+
+
+class SignedKeys(WireModel):
+    """`document` is the text that was signed, `signature` the value as in `SIGNATURE_HEADER`."""
+
+    document: Annotated[str, StringConstraints(max_length=32 * 1024)]
+    signature: Annotated[str, StringConstraints(max_length=256)]
+
+
+class KeysAnswer(WireModel):
+    """Every generation after the one that was asked for, in order."""
+
+    chain: list[SignedKeys] = Field(default_factory=list, max_length=64)
 
 
 class AssignedApp(WireModel):
@@ -140,6 +167,8 @@ class AppReport(WireModel):
     """A tombstone carried out: everything of the inventory is gone."""
     held: Message = ""
     """Why the agent refuses to prune (`EmptyBundle`, ...), until approved."""
+    outputs: list[OutputReport] | None = Field(default=None, max_length=MAX_OUTPUTS)
+    """Its outputs as they are at `digest`; none while it is not Healthy there, which says nothing about them."""
 
 
 class ReportBatch(WireModel):
@@ -150,11 +179,25 @@ class ReportBatch(WireModel):
     seq: int = 0
     agent_version: str = ""
     kubernetes_version: str = ""
+    api_versions: list[Annotated[str, StringConstraints(max_length=256)]] | None = Field(
+        default=None, max_length=2048
+    )
+    """`group/version` and `group/version/Kind` that its API server serves; None: as it said before."""
     boot: str = ""
     """A nonce of this agent process, with `count` the order of its batches."""
     count: int = 0
     reports: list[AppReport] = Field(default_factory=list, max_length=5000)
     orphans: list[AppKey] = Field(default_factory=list, max_length=5000)
+    keys: int = 0
+    """The generation of the hub's keys that the agent trusts."""
+
+
+class Standing(StrEnum):
+    """How the hub sees the agent that asks, beside its apps."""
+
+    FINE = ""
+    CLONED = "Cloned"
+    """Another agent speaks with the same identity: neither deletes anything until a person has decided."""
 
 
 class ReportAnswer(WireModel):
@@ -162,9 +205,26 @@ class ReportAnswer(WireModel):
     seq: int
     resend: bool = False
     """The gateway lost what it knew (a restart): send every app's latest state again."""
+    keys: int = 0
+    """The generation of the hub's keys: an agent with a lower one reads what comes after it."""
+    renew_within: int | None = None
+    """Seconds within which a new certificate is to be asked for, at a moment of the agent's own choice."""
+    standing: Standing = Standing.FINE
 
 
 class RenewRequest(WireModel):
     csr: Annotated[str, StringConstraints(max_length=8192)]
     counter: int = 0
     """How often this identity was renewed; a second agent with the same key is noticed by it."""
+    sealing_key: Annotated[str, StringConstraints(max_length=64)] = ""
+    """base64 of a new X25519 public key; it takes over with the certificate. Empty: the old one stays."""
+
+
+class ReturnRequest(WireModel):
+    """What a hub that was made anew from its identity alone has to know of an agent that it had."""
+
+    sealing_key: Annotated[str, StringConstraints(max_length=64)]
+    cluster_uid: Annotated[str, StringConstraints(max_length=64)] = ""
+    agent_version: Annotated[str, StringConstraints(max_length=64)] = ""
+    kubernetes_version: Annotated[str, StringConstraints(max_length=64)] = ""
+    renewals: int = 0

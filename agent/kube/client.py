@@ -114,6 +114,7 @@ class RestClient:
         body: Any = None,
         content_type: str = "application/json",
         impersonate: str | None = None,
+        accept: str = "",
         timeout: float | None = None,  # noqa: ASYNC109 - a request's own limit, handed to aiohttp
     ) -> Manifest:
         """One exchange, with the answer's object. `path` is already escaped; `body` is JSON or ready bytes.
@@ -132,6 +133,8 @@ class RestClient:
             server_hostname=self.config.server_hostname,
         )
         typed = {"Content-Type": content_type} if data is not None else {}
+        if accept:
+            typed["Accept"] = accept
         answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)
         if answer.status == _UNAUTHORIZED and self._renewed():
             answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)

@@ -56,11 +56,19 @@ class Pace:
 class Reporter:
     """The latest report of each app, and a loop that brings them to the hub.
 
-    `envelope` gives the batch without reports as it should be now (order held, versions, boot, orphans).
+    `envelope` gives the batch without reports as it should be now (order held, versions, boot, orphans);
+    `delivered` is called with the one that has arrived, and whether the hub wants everything again.
     """
 
-    def __init__(self, *, envelope: Callable[[], ReportBatch], heartbeat: float) -> None:
+    def __init__(
+        self,
+        *,
+        envelope: Callable[[], ReportBatch],
+        heartbeat: float,
+        delivered: Callable[[ReportBatch, bool], None] = lambda _batch, _resend: None,
+    ) -> None:
         self._envelope = envelope
+        self._delivered = delivered
         self._heartbeat = heartbeat
         self._latest: dict[str, AppReport] = {}
         self._dirty: dict[str, None] = {}
@@ -131,7 +139,8 @@ class Reporter:
     async def _send(self, session: HubSession) -> None:
         await asyncio.sleep(0)  # what becomes ready in the same turn of the loop goes along
         self._announce = False
-        batch, taken = self._batch()
+        envelope = self._envelope()
+        batch, taken = self._batch(envelope)
         self._wake.clear()
         try:
             answer = await session.exchange("POST", PATH, body=batch, limit=_ANSWER_BYTES)
@@ -144,6 +153,7 @@ class Reporter:
             if isinstance(error, ValidationError):
                 raise HubUnreachable("the reports: an answer that does not read") from error
             raise
+        self._delivered(envelope, said.resend)
         if said.resend:
             fresh = [app for app in self._latest if app not in taken]
             self._dirty.update(dict.fromkeys(fresh))
@@ -152,13 +162,11 @@ class Reporter:
             if fresh:
                 self._announce = True
 
-    def _batch(self) -> tuple[bytes, list[str]]:
+    def _batch(self, envelope: ReportBatch) -> tuple[bytes, list[str]]:
         """The next batch as bytes, and the apps in it: those whose pace allows it, up to the bounds."""
         now = asyncio.get_running_loop().time()
         self._count += 1
-        head = json.dumps(
-            self._envelope().model_copy(update={"count": self._count}).wire(), separators=(",", ":")
-        )
+        head = json.dumps(envelope.model_copy(update={"count": self._count}).wire(), separators=(",", ":"))
         pieces: list[str] = []
         taken: list[str] = []
         size = len(head)

@@ -28,6 +28,10 @@ class ClusterSpec(ApiModel):
 class AgentInfo(ApiModel):
     version: Text = ""
     kubernetes_version: Text = ""
+    api_versions: list[Annotated[str, StringConstraints(max_length=256)]] = Field(
+        default_factory=list, max_length=2048
+    )
+    """`group/version` and `group/version/Kind` that its API server serves: charts are rendered by it."""
     cluster_uid: Text = ""
     epoch: int = 0
     seq: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import deque
 from dataclasses import dataclass, field
@@ -172,11 +173,17 @@ class Intake:
 
     def _note_agent(self, cluster: str, session: Session, batch: ReportBatch) -> None:
         """Versions go to the Cluster when they change, with the position held at that moment."""
-        agent = {"version": batch.agent_version[:64], "kubernetesVersion": batch.kubernetes_version[:64]}
+        agent: dict[str, Any] = {
+            "version": batch.agent_version[:64],
+            "kubernetesVersion": batch.kubernetes_version[:64],
+        }
+        served = session.agent.get("apiVersions") if batch.api_versions is None else batch.api_versions
+        if served is not None:
+            agent["apiVersions"] = served
         if agent == session.agent or not batch.agent_version or not self._agents.room(1):
             return
         session.agent = agent
-        content = "|".join(agent.values()).encode()
+        content = json.dumps(agent).encode()
         state = agent | {"epoch": batch.epoch, "seq": batch.seq}
         self._agents.submit(cluster, state, content=content, source=batch.boot, order=batch.count)
 

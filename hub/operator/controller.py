@@ -255,10 +255,12 @@ def _refresh_of(obj: Manifest) -> str:
 
 
 def _asked_of(obj: Manifest) -> tuple[object, ...]:
-    """What a person changes; of a Cluster also whether it has joined."""
+    """What a person changes; of a Cluster also whether it has joined, and what it serves."""
     metadata, status = obj["metadata"], obj.get("status") or {}
     names = ("generation", "annotations", "labels", "deletionTimestamp")
-    return (*(metadata.get(name) for name in names), status.get("sealingKey"))
+    agent = status.get("agent") or {}
+    told = (agent.get("kubernetesVersion"), agent.get("apiVersions"))
+    return (*(metadata.get(name) for name in names), status.get("sealingKey"), *told)
 
 
 def _pin_of(obj: Manifest) -> str:

@@ -29,6 +29,7 @@ def cluster_view(obj: Manifest, *, stale: bool) -> ClusterView:
         stale=stale,
         removing="deletionTimestamp" in metadata,
         kubernetes_version=str((status.get("agent") or {}).get("kubernetesVersion", "")),
+        api_versions=tuple((status.get("agent") or {}).get("apiVersions") or ()),
     )
 
 
