@@ -25,6 +25,10 @@ class Action(StrEnum):
 
 CONFIRM = "ConfirmDelete"
 """Reason of a skipped deletion that a person has to confirm."""
+MOVED = "Moved"
+"""Reason of a skipped object that another app wants: it is that app's, or will be."""
+TAKEN = "OwnedByAnotherApp"
+"""Reason of a failed object that another app of this agent owns."""
 COMPLETED = "Completed"
 """Reason of a skipped Job that completed for this content and is gone by its TTL: count it as Healthy."""
 

@@ -1,0 +1,99 @@
+"""Taking an app away by its inventory: only what a kept decision names, and never with rights of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import AxletreeError
+from agent.contract.health import SyncState
+from agent.sync.outcome import (
+    CONFIRM_SECONDS,
+    PENDING_SECONDS,
+    ROUND_SECONDS,
+    Outcome,
+    PolicyUnknown,
+    failed,
+)
+from agent.sync.phases import HOOK_SECONDS
+from agent.sync.words import arriving_text, failures, unconfirmed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from agent.apply.result import ApplyResult
+    from agent.contract.bundle import ApplyPolicy, Bundle
+    from agent.link.state import SavedApp
+    from agent.sync.app import App
+    from agent.sync.claims import Claims
+    from agent.sync.keeper import Keeper
+    from agent.sync.phases import Phases
+
+
+@dataclass(slots=True)
+class Remover:
+    """Carries out tombstones."""
+
+    keeper: Keeper
+    claims: Claims
+    phases: Phases
+    decoded: Callable[[SavedApp], Bundle]
+    recover: Callable[[App], Awaitable[None]]
+    """Make a lost inventory anew."""
+
+    async def remove(self, app: App) -> Outcome:  # noqa: PLR0911 - guards
+        """Take an app away by its inventory, or forget it where the decision was to orphan its objects."""
+        assert app.tombstone is not None  # noqa: S101 - the caller looked
+        app.sync, app.message = SyncState.DELETING, ""
+        try:
+            if app.inventory_lost:
+                await self.recover(app)
+            others = self.claims.arriving(app) if app.inventory.entries else ()
+            if others:
+                app.message = arriving_text(others)
+                return Outcome(PENDING_SECONDS)
+            if app.inventory.entries and not app.tombstone.orphan:
+                waiting = await self._hooks_before_removal(app)
+                if waiting:
+                    app.message = waiting
+                    return Outcome(HOOK_SECONDS)
+                result = await self._take_away(app)
+                app.inventory = result.inventory
+                if result.inventory.entries:
+                    app.held = unconfirmed(result)
+                    left = len(result.inventory.entries)
+                    app.message = failures(result) or app.held or f"{left} objects are not gone yet"
+                    if app.held and not result.failed:
+                        return Outcome(CONFIRM_SECONDS)
+                    quick = not result.failed
+                    pause = app.backoff.next(retry_after=result.retry_after)
+                    return Outcome(min(pause, 5.0) + PENDING_SECONDS if quick else pause)
+            bundle = None if app.tombstone.orphan else app.bundle
+            if bundle is not None and not await self.phases.clean(app, bundle):
+                app.message = "what its hooks left is not gone yet"
+                return Outcome(HOOK_SECONDS)
+            await self.keeper.drop(app)
+        except AxletreeError as error:
+            outcome = failed(app, error)
+            app.sync = SyncState.DELETING
+            return outcome
+        return Outcome(gone=True)
+
+    async def _hooks_before_removal(self, app: App) -> str:
+        """PreDelete hooks; gives what is waited for."""
+        if app.bundle is None and app.saved is not None:
+            app.bundle = self.decoded(app.saved)
+        return "" if app.bundle is None else await self.phases.before_removal(app, app.bundle)
+
+    async def _take_away(self, app: App) -> ApplyResult:
+        if app.bundle is None:
+            raise PolicyUnknown("its bundle is not there, so that nobody knows as whom to delete its objects")
+        policy: ApplyPolicy = app.bundle.policy
+        return await app.applier.delete_all(
+            app.inventory,
+            policy,
+            save=lambda inventory: self.keeper.save_inventory(app, inventory, None),
+            deadline=asyncio.get_running_loop().time() + ROUND_SECONDS,
+            elsewhere=self.claims.elsewhere(app),
+        )
