@@ -51,7 +51,9 @@ def explain_(
     kubeconfig: KubeconfigOption = None,
     clusters: ClustersOption = None,
     repo: RepoOption = None,
-    fmt: Annotated[Format, typer.Option("--output", "-o", help="table, yaml or json.")] = Format.TABLE,
+    fmt: Annotated[
+        Format, typer.Option("--output", "-o", help="table, yaml, json or name (of the layers).")
+    ] = Format.TABLE,
 ) -> None:
     """Print the layers that touched an object or one field of it, in order, with the value before and after.
 
@@ -68,6 +70,10 @@ def explain_(
         touches = _explained(found[0], what, field)
     if fmt in {Format.JSON, Format.YAML}:
         print_value([one.to_json() for one in touches], fmt)
+        return
+    if fmt is Format.NAME:
+        for layer in dict.fromkeys(one.stage for one in touches):
+            print(layer)
         return
     _print(found[0], what, touches)
 

@@ -13,7 +13,7 @@ from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.files import Document, InvalidFile, checked, fleet_of, read, repositories
 from hub.cli.offline import ClustersOption, FilesOption, RepoOption, children_of
-from hub.cli.output import Format, out, print_value
+from hub.cli.output import Format, name_of_app, out, print_value
 from hub.cli.snapshot import snapshot
 from hub.core.drawing import cycles, to_dot, to_json, to_mermaid, unmatched
 from hub.core.graph import AppGraph
@@ -91,6 +91,10 @@ def _of_files(files: Sequence[Path], clusters: Sequence[Path], repo: Sequence[st
         documents = read(files)
         fleet = fleet_of([*documents, *read(clusters)])
         folders = repositories(repo)
+        if not any(document.kind in {"Application", "ApplicationSet"} for document in documents):
+            raise InvalidFile(
+                f"there is neither Application nor ApplicationSet in {', '.join(map(str, files))}"
+            )
     sets = [document for document in documents if document.kind == "ApplicationSet"]
     children = run(lambda: children_of(sets, fleet, folders))
     with plainly():
@@ -115,7 +119,7 @@ def _print(built: AppGraph, fmt: GraphFormat) -> None:
             print_value(to_json(built), Format(fmt.value))
         case GraphFormat.NAME:
             for key in (key for level in built.order() for key in level):
-                print(key)
+                print(name_of_app(key))
         case GraphFormat.TABLE:
             _print_levels(built)
 

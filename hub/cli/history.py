@@ -11,7 +11,7 @@ from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
 from hub.cli.kinds import APPS, SHORT_ID, field
 from hub.cli.names import Reference, parse, resolve
-from hub.cli.output import Format, FormatOption, age, out, print_table, print_value
+from hub.cli.output import Format, FormatOption, age, name_of, out, print_table, print_value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,9 @@ def diff(
     if fmt is Format.TABLE:
         for line in _lines(found):
             out.print(line)
+    elif fmt is Format.NAME:
+        if found:
+            print(name_of(obj))
     else:
         print_value(found, fmt)
     if found:

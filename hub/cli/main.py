@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hub.cli.failure import plainly
+from hub.cli.output import hang_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "graph": ("hub.cli.graph", _FILES, "Draw the dependency graph of files or of a hub, or name its cycles."),
     "health": ("hub.cli.health", _FILES, "Print how healthy objects in files are, by rules of your own too."),
     "hub": ("hub.cli.hub", _RUN, "Run the hub."),
-    "agent": ("hub.cli.hub", _RUN, "Run agents."),
+    "agent": ("hub.cli.agent", _RUN, "Install an agent on a spoke; run agents."),
 }
 
 
@@ -65,6 +66,16 @@ class LazyGroup(TyperGroup):
             module = importlib.import_module(COMMANDS[name][0])
             self.add_command(typer.main.get_group(module.app).commands[name])
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As ever; but a reader that has gone away is no failure, which exit code 1 would say."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            hang_up()
 
 
 app = typer.Typer(

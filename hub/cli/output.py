@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from agent.contract.names import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +23,24 @@ if TYPE_CHECKING:
 _WIDE = 10_000
 """What is printed is as wide as it is: a pipe or a narrow terminal must not lose the end of a line."""
 
-out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False, width=_WIDE)
-err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+EXIT_PIPE = 141
+"""As of a program that SIGPIPE ended: nothing was wrong with the question, nor is the answer no."""
+
+
+def hang_up() -> NoReturn:
+    """End quietly: whoever read the output has enough of it (`axle graph | head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered must not fail again
+    raise SystemExit(EXIT_PIPE)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        hang_up()
+
+
+out = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False, width=_WIDE)
+err = _Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 STYLES = {
     "Healthy": "green",
@@ -114,6 +134,11 @@ def name_of(obj: Manifest) -> str:
     kind = f"{obj.get('kind', '').lower()}.{group}"
     namespace = metadata.get("namespace")
     return f"{kind}/{namespace}/{metadata['name']}" if namespace else f"{kind}/{metadata['name']}"
+
+
+def name_of_app(key: str) -> str:
+    """`application.axletree.dev/shop/web`, of `shop/web`."""
+    return f"application.{GROUP}/{key}"
 
 
 def age(timestamp: str | None, now: datetime | None = None) -> str:

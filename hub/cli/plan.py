@@ -14,7 +14,7 @@ from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
 from hub.cli.files import InvalidFile, fleet_of, read, repositories
 from hub.cli.offline import ClustersOption, RepoOption  # noqa: TC001 - typer reads them
-from hub.cli.output import Format, FormatOption, out, print_value
+from hub.cli.output import Format, FormatOption, name_of_app, out, print_value
 from hub.cli.sides import Kitchen, side_of_files, side_of_hub, with_projects
 from hub.cli.snapshot import snapshot
 from hub.core.objectdiff import ADDED, CHANGED, REMOVED
@@ -59,7 +59,7 @@ def plan(
         _print(found)
     elif fmt is Format.NAME:
         for change in found.changes:
-            print(change.app)
+            print(name_of_app(change.app))
     else:
         print_value(found.to_json(), fmt)
     if found.changes:

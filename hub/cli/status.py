@@ -17,7 +17,7 @@ from hub.cli.follow import worst
 from hub.cli.here import hub_stopped
 from hub.cli.kinds import APPS, CLUSTERS, SETS, health, sync
 from hub.cli.liveness import LEASES, HubLife, hub_life, unheard, with_liveness
-from hub.cli.output import STYLES, Format, FormatOption, age, out, print_table, print_value
+from hub.cli.output import STYLES, Format, FormatOption, age, name_of, out, print_table, print_value
 from hub.fleet import fleets, processes
 from hub.fleet.home import cluster_names, home, kubeconfig_of, provider_of
 from hub.fleet.services import Services
@@ -58,6 +58,9 @@ def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None
         state.clusters = unheard(state.clusters)
     if fmt is Format.TABLE:
         _print(root, state, parts, local=local)
+    elif fmt is Format.NAME:
+        for obj in (*state.clusters, *state.sets, *state.apps):
+            print(name_of(obj))
     else:
         print_value(_to_json(root, state, parts, local=local), fmt)
     if state.problem or not state.hub.running or "stopped" in parts.values():

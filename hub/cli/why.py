@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.contract.errors import ApiError
-from agent.contract.names import LABEL_SET
+from agent.contract.names import GROUP, LABEL_SET
 from hub.cli.chain import MAX_LINKS, Link, link_of
 from hub.cli.connect import NOT_FOUND, KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import plainly
 from hub.cli.kinds import APPS, field, key_of
 from hub.cli.kinds import why as summary
 from hub.cli.names import Reference, parse, resolve
-from hub.cli.output import Format, FormatOption, out, print_value
+from hub.cli.output import Format, FormatOption, name_of_app, out, print_value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agent.kube.client import RestClient
 
 app = typer.Typer()
+
+_SET = "set "
 
 NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
 
@@ -43,7 +45,7 @@ def why(
         for chain in chains:
             _print(chain)
     elif fmt is Format.NAME:
-        for root in dict.fromkeys(chain[-1].app for chain in chains):
+        for root in dict.fromkeys(_name(chain[-1]) for chain in chains):
             print(root)
     else:
         found = [_json(chain) for chain in chains]
@@ -69,7 +71,7 @@ async def _of_set(client: RestClient, obj: Manifest, now: datetime) -> list[list
     said = summary(obj)
     own = Link(
         key_of(obj),
-        f"set {key_of(obj)}",
+        f"{_SET}{key_of(obj)}",
         f"is {field(obj, 'status', 'health', 'state') or 'not planned yet'}" + (f": {said}" if said else ""),
     )
     chains, roots = [[own]], set()
@@ -82,6 +84,11 @@ async def _of_set(client: RestClient, obj: Manifest, now: datetime) -> list[list
             roots.add(root)
             chains.append(chain)
     return chains
+
+
+def _name(link: Link) -> str:
+    of_set = link.title.startswith(_SET)
+    return f"applicationset.{GROUP}/{link.app}" if of_set else name_of_app(link.app)
 
 
 def _well(obj: Manifest) -> bool:

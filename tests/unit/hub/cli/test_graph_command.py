@@ -105,3 +105,10 @@ def test_graph_tells_of_edges_that_mean_nothing(tmp_path: Path) -> None:
     result = runner.invoke(app, ["graph", "-f", str(path)])
     assert result.exit_code == 0
     assert "NoMatch: shop/a-eu1: spec.dependsOn[0]" in result.stderr
+
+
+def test_files_with_nothing_to_draw_are_no_graph(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("")
+    result = CliRunner().invoke(app, ["graph", "-f", str(tmp_path / "empty.yaml")])
+    assert result.exit_code == 2
+    assert "neither Application nor ApplicationSet" in result.stderr

@@ -99,7 +99,7 @@ def test_graph_reads_folders_and_leaves_out_what_is_not_ours(tmp_path: Path) -> 
     (tmp_path / "nested").mkdir()
     (tmp_path / "nested" / "app.yml").write_text(CYCLE.split("---", maxsplit=1)[0].replace("b-eu1", "nobody"))
     result = runner.invoke(app, ["graph", "-f", str(tmp_path), "-o", "name"])
-    assert (result.exit_code, result.stdout) == (0, "shop/a-eu1\n")
+    assert (result.exit_code, result.stdout) == (0, "application.axletree.dev/shop/a-eu1\n")
 
 
 @pytest.mark.parametrize("text", ["kind: [", "apiVersion: axletree.dev/v1alpha1\nkind: Cluster\n"])
