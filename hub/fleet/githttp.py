@@ -37,6 +37,7 @@ _CONFIG = (
     ("core.hooksPath", os.devnull),
     ("uploadpack.allowAnySHA1InWant", "true"),
 )
+_FILTER = "uploadpack.allowFilter"
 _ENVIRONMENT_KEPT = ("PATH", "LD_LIBRARY_PATH", "GIT_EXEC_PATH", "TMPDIR")
 
 
@@ -63,6 +64,10 @@ class GitServer:
         self._expected = (
             None if basic is None else "Basic " + base64.b64encode(":".join(basic).encode()).decode()
         )
+        self.filters = True
+        """Whether it takes partial clones."""
+        self.served = 0
+        """Requests so far."""
         self._runner: web.AppRunner | None = None
         self._slots = asyncio.Semaphore(MAX_BACKENDS)
 
@@ -100,6 +105,7 @@ class GitServer:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         """One run of the backend: the request's body into it, what it says out."""
+        self.served += 1
         process = await asyncio.create_subprocess_exec(
             "git",
             "http-backend",
@@ -127,7 +133,7 @@ class GitServer:
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_PROJECT_ROOT": str(self.root),
             "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_CONFIG_COUNT": str(len(_CONFIG)),
+            "GIT_CONFIG_COUNT": str(len(_CONFIG) + 1),
             "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
             "PATH_INFO": request.path,
             "QUERY_STRING": request.query_string,
@@ -138,7 +144,7 @@ class GitServer:
         }
         if request.content_length is not None:
             values["CONTENT_LENGTH"] = str(request.content_length)
-        for index, (key, value) in enumerate(_CONFIG):
+        for index, (key, value) in enumerate((*_CONFIG, (_FILTER, str(self.filters).lower()))):
             values[f"GIT_CONFIG_KEY_{index}"] = key
             values[f"GIT_CONFIG_VALUE_{index}"] = value
         return values

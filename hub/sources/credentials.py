@@ -1,6 +1,7 @@
 """Which credentials go to which repository. Pure: Secrets in, a lookup out.
 
-A Secret labelled `axletree.dev/credentials: git` holds `url`, `username` and `password`. It covers the
+A Secret labelled `axletree.dev/credentials: git` holds `url` and one of: `password` (a token, too) with a
+`username`; `bearerToken`; `sshPrivateKey` with `knownHosts`. Flux' names for these are read as well. It covers the
 addresses below its own: same scheme, host and port, and whole path segments; the longest prefix wins.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,24 +25,36 @@ LABEL = "axletree.dev/credentials"
 VALUE = "git"
 DEFAULT_USERNAME = "git"
 """Hosts that take a token as the password ignore the name, but refuse an empty one."""
+_SSH_KEY, _KNOWN_HOSTS = ("sshPrivateKey", "identity"), ("knownHosts", "known_hosts")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """HTTP basic credentials. Neither part is ever printed: a token is often given as the name."""
+    """What proves to a host who we are. No part is ever printed: a token is often given as the name.
 
-    username: str = field(repr=False)
-    password: str = field(repr=False)
+    With `bearer` that token is sent alone; `private_key` and `known_hosts` are for ssh addresses, as the texts of
+    such files.
+    """
+
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+    private_key: str = field(default="", repr=False)
+    known_hosts: str = field(default="", repr=False)
 
     def header(self) -> str:
         """The value of an `Authorization` header."""
+        if self.bearer:
+            return f"Bearer {self.bearer}"
         plain = f"{self.username}:{self.password}".encode()
         return "Basic " + base64.b64encode(plain).decode()
 
     def scrub(self, text: str) -> str:
-        """The text without either part, in any form that we send."""
-        encoded = self.header().removeprefix("Basic ")
-        for secret in (encoded, self.password, self.username if self.username != DEFAULT_USERNAME else ""):
+        """The text without any part, in any form that we send."""
+        encoded = self.header().partition(" ")[2] if self.password or self.bearer else ""
+        name = self.username if self.username != DEFAULT_USERNAME else ""
+        for secret in (encoded, self.password, name, *self.private_key.split("\n")):
             if secret:
                 text = text.replace(secret, "***")
         return text
@@ -98,15 +112,32 @@ class GitCredentials:
 def _entry(name: str, data: Manifest) -> _Entry:
     """One Secret's entry. ValueError where a part is missing or undecodable."""
     text = _text(data, "url").rstrip("/")
+    whole_host = text.count("/") == len("//") and "://" in text
+    url = RepoUrl.parse(f"{text}/any" if whole_host else text)
+    credentials = _ssh(data) if url.scheme == "ssh" else _http(data)
+    return _Entry((url.scheme, url.host, url.port), () if whole_host else url.segments, name, credentials)
+
+
+def _http(data: Manifest) -> Credentials:
+    if data.get("bearerToken"):
+        bearer = _text(data, "bearerToken")
+        if not _TOKEN.fullmatch(bearer):  # it becomes a line of a request
+            raise ValueError
+        return Credentials(bearer=bearer)
     password = _text(data, "password")
     username = _text(data, "username") if data.get("username") else DEFAULT_USERNAME
     if not password or ":" in username:
         raise ValueError
-    if text.count("/") == len("//"):
-        host = RepoUrl.parse(f"{text}/any")
-        return _Entry((host.scheme, host.host, host.port), (), name, Credentials(username, password))
-    url = RepoUrl.parse(text)
-    return _Entry((url.scheme, url.host, url.port), url.segments, name, Credentials(username, password))
+    return Credentials(username, password)
+
+
+def _ssh(data: Manifest) -> Credentials:
+    """A key, and the hosts' keys with it: without them there is nobody whom one could safely ask."""
+    key = _text(data, next((name for name in _SSH_KEY if name in data), _SSH_KEY[0]))
+    hosts = _text(data, next((name for name in _KNOWN_HOSTS if name in data), _KNOWN_HOSTS[0]))
+    if not key or not hosts:
+        raise ValueError
+    return Credentials(private_key=f"{key}\n", known_hosts=f"{hosts}\n")
 
 
 def _text(data: Manifest, key: str) -> str:

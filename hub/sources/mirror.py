@@ -1,13 +1,17 @@
 """One repository's bare mirror on disk: made, brought up to date, repaired. Blocking; no event loop here.
 
 A mirror is a cache, whole or not there: it is cloned beside its place and renamed into it, and one that Git
-cannot use any more is replaced by a new clone.
+cannot use any more is replaced by a new clone. A clone that grows too large is begun again without the files'
+contents (a partial clone, https://git-scm.com/docs/partial-clone); those are fetched when they are read, many at
+once. Small ones stay whole: every commit would cost another question.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -15,15 +19,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from git.cmd import Git
-from git.exc import UnsafeProtocolError
-
-from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable
+from hub.sources.errors import RepositoryUnreachable, SourceTooLarge
 from hub.sources.objects import GitObjects
+from hub.sources.remote import MirrorBroken, Remote
 from hub.sources.semver import Range, is_range
 from hub.sources.urls import RepoUrl, is_commit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from hub.sources.credentials import Credentials
     from hub.sources.process import GitRunner, Outcome
 
@@ -31,8 +35,11 @@ FETCH_SECONDS = 120.0
 CLONE_SECONDS = 600.0
 GC_SECONDS = 300.0
 GC_EVERY = 500
-"""Fetches between two clean-ups: each fetch may leave a pack, and finding an object looks into all of
-them."""
+"""Fetches between two clean-ups."""
+WHOLE_BYTES = 64 * 1024 * 1024
+"""A clone that is larger becomes a partial one."""
+MAX_PREFETCH = 512 * 1024 * 1024
+"""Contents that one question may bring, packed."""
 LEFTOVER_SECONDS = 2 * CLONE_SECONDS
 TEMP_PREFIX = "tmp-"
 
@@ -40,6 +47,7 @@ MAX_TAGS = 100_000
 NAME = re.compile(r"v?[0-9.]+\.[xX]", re.ASCII)
 """Ranges that people also give branches for names."""
 
+_PARTIAL = "axletree-partial"
 _HEAD_REF = "refs/axletree/HEAD"
 _BRANCHES = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _HEAD = f"+HEAD:{_HEAD_REF}"
@@ -52,41 +60,7 @@ _FETCH = (
     "--no-auto-maintenance",
     "--no-recurse-submodules",
 )
-_REMOTE_FAILURES = (
-    "unable to access",
-    "could not resolve",
-    "could not read",
-    "does not appear to be a git repository",
-    "remote error",
-    "remote end hung up",
-    "rpc failed",
-    "early eof",
-    "expected flush",
-    "invalid server response",
-    "protocol error",
-    "authentication failed",
-    "permission denied",
-    "host key verification failed",
-    "connection",
-    "couldn't find remote ref",
-    "not our ref",
-    "unadvertised object",
-)
-_DENIED = (
-    "authentication failed",
-    "could not read username",
-    "could not read password",
-    "permission denied",
-    "returned error: 401",
-    "returned error: 403",
-    "returned error: 404",
-    "' not found",
-)
 _log = logging.getLogger(__name__)
-
-
-class MirrorBroken(Exception):
-    """Git failed, and not for a reason that lies with the remote side."""
 
 
 class Mirror:
@@ -95,18 +69,28 @@ class Mirror:
     `fetch` and `clone` are for one thread at a time; the owner sees to that.
     """
 
-    def __init__(self, cache: Path, url: RepoUrl, runner: GitRunner) -> None:
+    def __init__(
+        self, cache: Path, url: RepoUrl, runner: GitRunner, *, whole_bytes: int = WHOLE_BYTES
+    ) -> None:
         name = hashlib.sha256(str(url).encode()).hexdigest()[:40]
         self.url = url
         self.path = cache / f"{name}.git"
         self.objects = GitObjects(self.path, runner)
         self._runner = runner
+        self._remote = Remote(url, runner, cache)
+        self._whole_bytes = whole_bytes
         self._headless = False
         self._fetches = 0
+        self.objects.partial = self.partial
 
     @property
     def exists(self) -> bool:
         return (self.path / "HEAD").is_file()
+
+    @property
+    def partial(self) -> bool:
+        """Whether contents of files are missing until they are asked for."""
+        return (self.path / _PARTIAL).exists()
 
     def find(self, revision: str) -> str | None:
         """The commit that a checked revision names in the mirror. A branch goes before a tag of its name.
@@ -150,36 +134,69 @@ class Mirror:
         remote side's answer means.
         """
         self._fetch_into(self.path, credentials, head=head or not self._headless, seconds=FETCH_SECONDS)
-        self._fetches += 1
-        if self._fetches % GC_EVERY == 0:
-            outcome = self._runner.run(["gc", "--auto", "--quiet"], git_dir=self.path, timeout=GC_SECONDS)
-            if outcome.status != 0:
-                _log.warning("cleaning the mirror of %s failed: %s", self.url, ascii(outcome.stderr[-300:]))
+        self._clean()
 
     def fetch_commit(self, commit: str, credentials: Credentials | None) -> bool:
         """Fetches one commit that no branch holds; whether the remote side gave it."""
         refspec = f"+{commit}:refs/axletree/commits/{commit}"
-        outcome = self._run([*_FETCH, "--", str(self.url), refspec], self.path, credentials, FETCH_SECONDS)
+        outcome = self._ask([*_FETCH, *self._from(self.path), refspec], self.path, credentials, FETCH_SECONDS)
         return outcome.status == 0
 
+    def fetch_blobs(self, oids: Sequence[str], credentials: Credentials | None) -> None:
+        """Brings contents that a partial mirror lacks, all with one question. Raises as `fetch`."""
+        grown = self._size(self.path) + MAX_PREFETCH
+        outcome = self._remote.run(
+            ["-c", "fetch.negotiationAlgorithm=noop", *_FETCH, "--stdin", "origin"],
+            self.path,
+            credentials,
+            seconds=FETCH_SECONDS,
+            config=self._config(self.path),
+            lines=oids,
+            stop_when=lambda: self._size(self.path) > grown,
+        )
+        if outcome.status != 0:
+            raise self._remote.failure(outcome, credentials, FETCH_SECONDS)
+        self._clean()
+
     def clone(self, credentials: Credentials | None) -> Path:
-        """A complete new mirror beside the place of this one: give it to `install`, or remove it."""
-        cache = self.path.parent
-        cache.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir=cache))
+        """A new mirror beside the place of this one: give it to `install`, or remove it."""
+        fresh = self._empty(partial=False)
         try:
-            outcome = self._runner.run(
-                ["init", "--bare", "--quiet", "--template="], git_dir=fresh, timeout=FETCH_SECONDS
-            )
-            if outcome.status != 0:
-                raise MirrorBroken(outcome.stderr[-300:])  # noqa: TRY301 - handled with the fetch's failures
-            self._fetch_into(fresh, credentials, head=True, seconds=CLONE_SECONDS)
+            try:
+                self._fetch_into(
+                    fresh,
+                    credentials,
+                    head=True,
+                    seconds=CLONE_SECONDS,
+                    stop_when=lambda: self._size(fresh) > self._whole_bytes,
+                )
+            except SourceTooLarge:
+                shutil.rmtree(fresh, ignore_errors=True)
+                fresh = self._empty(partial=True)
+                self._fetch_into(fresh, credentials, head=True, seconds=CLONE_SECONDS)
         except BaseException as error:
             shutil.rmtree(fresh, ignore_errors=True)
             if isinstance(error, MirrorBroken):
                 # nothing old is in it, so it is not the mirror
                 raise RepositoryUnreachable(f"{self.url}: {error}") from error
             raise
+        return fresh
+
+    def _empty(self, *, partial: bool) -> Path:
+        """A new repository with nothing in it."""
+        cache = self.path.parent
+        cache.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir=cache))
+        command = ["init", "--bare", "--quiet", "--template="]
+        try:
+            outcome = self._runner.run(command, git_dir=fresh, timeout=FETCH_SECONDS)
+            if outcome.status != 0:
+                raise RepositoryUnreachable(f"{self.url}: no mirror is made: {outcome.stderr[-300:]!a}")  # noqa: TRY301 - cleared away like any failure
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        if partial:
+            (fresh / _PARTIAL).touch()
         return fresh
 
     def install(self, fresh: Path) -> None:
@@ -192,57 +209,85 @@ class Mirror:
             shutil.rmtree(old, ignore_errors=True)
         else:
             fresh.rename(self.path)
+        self.objects.partial = self.partial
 
     def _fetch_into(
-        self, git_dir: Path, credentials: Credentials | None, *, head: bool, seconds: float
+        self,
+        git_dir: Path,
+        credentials: Credentials | None,
+        *,
+        head: bool,
+        seconds: float,
+        stop_when: Callable[[], bool] | None = None,
     ) -> None:
-        command = [*_FETCH, "--prune", "--", str(self.url), *_BRANCHES]
+        command = [*_FETCH, "--prune", *self._from(git_dir), *_BRANCHES]
         if head:
-            outcome = self._run([*command, _HEAD], git_dir, credentials, seconds)
+            outcome = self._ask([*command, _HEAD], git_dir, credentials, seconds, stop_when)
             if outcome.status == 0:
                 self._headless = False
                 return
-            if "couldn't find remote ref head" not in outcome.stderr.lower():
-                raise self._failure(outcome, credentials, seconds)
+            if outcome.stopped or "couldn't find remote ref head" not in outcome.stderr.lower():
+                raise self._remote.failure(outcome, credentials, seconds)
             # empty, or its HEAD names a branch that does not exist
             self._headless = True
-            self._run(["update-ref", "-d", _HEAD_REF], git_dir, None, seconds)
-        outcome = self._run(command, git_dir, credentials, seconds)
+            self._runner.run(["update-ref", "-d", _HEAD_REF], git_dir=git_dir, timeout=seconds)
+        outcome = self._ask(command, git_dir, credentials, seconds, stop_when)
         if outcome.status != 0:
-            raise self._failure(outcome, credentials, seconds)
+            raise self._remote.failure(outcome, credentials, seconds)
 
-    def _run(
-        self, args: list[str], git_dir: Path, credentials: Credentials | None, seconds: float
+    def _ask(
+        self,
+        command: Sequence[str],
+        git_dir: Path,
+        credentials: Credentials | None,
+        seconds: float,
+        stop_when: Callable[[], bool] | None = None,
     ) -> Outcome:
-        try:
-            Git.check_unsafe_protocols(str(self.url))  # a second lock: our own allow-list is the first
-        except UnsafeProtocolError as error:
-            raise RepositoryRefused(f"{self.url}: its protocol is refused") from error
-        config = []
-        if credentials is not None and self.url.scheme in {"http", "https"}:
-            config = [(f"http.{self.url}.extraHeader", f"Authorization: {credentials.header()}")]
-        return self._runner.run(args, git_dir=git_dir, timeout=seconds, config=config)
-
-    def _failure(self, outcome: Outcome, credentials: Credentials | None, seconds: float) -> Exception:
-        """What a failed fetch means, in words fit for a status: scrubbed, bounded, on one line."""
-        if outcome.timed_out:
-            return RepositoryUnreachable(f"{self.url}: no answer within {seconds:g} s")
-        if outcome.status < 0:
-            return RepositoryUnreachable(f"{self.url}: git was ended by signal {-outcome.status}")
-        text = credentials.scrub(outcome.stderr) if credentials is not None else outcome.stderr
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        said = next(
-            (line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else ""
+        return self._remote.run(
+            command,
+            git_dir,
+            credentials,
+            seconds=seconds,
+            config=self._config(git_dir),
+            stop_when=stop_when,
         )
-        said = ascii(said.partition(": ")[2] or said)[1:-1][:300] or f"git ended with status {outcome.status}"
-        lower = text.lower()
-        if "returned error: 30" in lower or "unable to update url base from redirection" in lower:
-            return RepositoryRefused(f"{self.url}: it redirects; use the address that it redirects to")
-        if any(mark in lower for mark in _DENIED):
-            return RepositoryDenied(f"{self.url}: {said}")
-        if any(mark in lower for mark in _REMOTE_FAILURES):
-            return RepositoryUnreachable(f"{self.url}: {said}")
-        return MirrorBroken(said)
+
+    def _from(self, git_dir: Path) -> tuple[str, ...]:
+        """Git filters only for a remote that has a name."""
+        return ("origin",) if (git_dir / _PARTIAL).exists() else ("--", str(self.url))
+
+    def _config(self, git_dir: Path) -> list[tuple[str, str]]:
+        """Who gives what is missing. Only commands that fetch are told: nothing else may begin to."""
+        if not (git_dir / _PARTIAL).exists():
+            return []
+        return [
+            ("remote.origin.url", str(self.url)),
+            ("remote.origin.promisor", "true"),
+            ("remote.origin.partialclonefilter", "blob:none"),
+        ]
+
+    def _clean(self) -> None:
+        """Now and then: each fetch may leave a pack, and finding an object looks into all of them."""
+        self._fetches += 1
+        if self._fetches % GC_EVERY == 0:
+            outcome = self._runner.run(
+                ["gc", "--auto", "--quiet"],
+                git_dir=self.path,
+                timeout=GC_SECONDS,
+                config=self._config(self.path),
+            )
+            if outcome.status != 0:
+                _log.warning("cleaning the mirror of %s failed: %s", self.url, ascii(outcome.stderr[-300:]))
+
+    @staticmethod
+    def _size(git_dir: Path) -> int:
+        """Bytes in packs, the one that just comes in included."""
+        total = 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(git_dir / "objects" / "pack") as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError):
+                    total += entry.stat().st_size
+        return total
 
 
 def remove_leftovers(cache: Path) -> None:

@@ -28,6 +28,8 @@ CACHED_ENTRIES = 20_000
 """Bound on cached tree entries a repository; about 6 MB."""
 CACHED_ROOTS = 256
 MAX_COMMIT = 1024 * 1024
+MAX_THERE = 200_000
+"""Contents known to be in a partial mirror; about 20 MB."""
 
 _KINDS = {
     b"40000": Kind.DIR,
@@ -42,10 +44,22 @@ class ObjectsBroken(Exception):
     """The mirror does not hold what it should: an object is missing or unreadable, or Git gave up."""
 
 
+class BlobsMissing(ObjectsBroken):
+    """A partial mirror lacks these contents: fetch them, and do the same again."""
+
+    def __init__(self, oids: Sequence[str]) -> None:
+        super().__init__(f"{len(oids)} blobs are missing, {oids[0]} for one")
+        self.oids = tuple(oids)
+
+
 class GitObjects(Objects):
-    """One mirror's objects. For one thread at a time (a lock makes sure); the process starts on first use."""
+    """One mirror's objects. For one thread at a time (a lock makes sure); the process starts on first use.
+
+    In a mirror that is `partial` contents are looked for all together before the first is read.
+    """
 
     def __init__(self, git_dir: Path, runner: GitRunner) -> None:
+        self.partial = False
         self._git_dir = git_dir
         self._runner = runner
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,6 +68,7 @@ class GitObjects(Objects):
         self._cached = 0
         self._roots: dict[str, str] = {}
         self._linked: dict[str, bool] = {}
+        self._there: set[str] = set()
 
     @property
     def is_open(self) -> bool:
@@ -103,13 +118,49 @@ class GitObjects(Objects):
 
     def blobs(self, oids: Sequence[str], *, limit_bytes: int) -> Iterator[bytes]:
         with self._lock:
+            if self.partial:
+                self._all_there(oids)
             for oid, found in zip(oids, self._request(oids, limit=limit_bytes, kind=b"blob"), strict=True):
                 if found is None:
                     raise ObjectsBroken(f"blob {oid} is missing")
                 yield found[1]
 
+    def raw(self, name: str, kind: str) -> bytes | None:
+        """The commit or tag that a checked name stands for itself, nothing peeled; None where it is none."""
+        with self._lock:
+            try:
+                found = next(self._request([name], limit=MAX_COMMIT, kind=kind.encode()))
+            except (ObjectsBroken, SourceTooLarge):
+                return None
+            return found[1] if found is not None else None
+
+    def _all_there(self, oids: Sequence[str]) -> None:
+        """Raise `BlobsMissing` for those that are not, and with them for all links in folders that were read.
+
+        A walk meets links one after the other; nobody should ask for them one by one.
+        """
+        links = [
+            entry.oid for tree in self._trees.values() for entry in tree.values() if entry.kind is Kind.LINK
+        ]
+        wanted = [oid for oid in dict.fromkeys((*oids, *links)) if oid not in self._there]
+        missing: list[str] = []
+        process = self._runner.open(["cat-file", "--batch-check"], git_dir=self._git_dir)
+        try:
+            for start in range(0, len(wanted), CHUNK):
+                chunk = wanted[start : start + CHUNK]
+                self._send(chunk, process)
+                missing += [oid for oid in chunk if _is_missing(process)]
+        finally:
+            self._runner.end(process)
+        if len(self._there) > MAX_THERE:
+            self._there.clear()
+        self._there.update(set(wanted).difference(missing))
+        if missing:
+            raise BlobsMissing(missing)
+
     def close(self) -> None:
         with self._lock:
+            self._there.clear()
             if self._process is not None:
                 self._runner.end(self._process)
                 self._process = None
@@ -136,7 +187,7 @@ class GitObjects(Objects):
         try:
             for start in range(0, len(names), CHUNK):
                 chunk = names[start : start + CHUNK]
-                self._send(chunk)
+                self._send(chunk, self._process)
                 for position, name in enumerate(chunk):
                     answer = self._answer(name, limit, kind)
                     if limit is not None and answer is not None:
@@ -148,12 +199,13 @@ class GitObjects(Objects):
                 self._runner.end(self._process)
                 self._process = None
 
-    def _send(self, names: Sequence[str]) -> None:
-        if self._process is None or self._process.stdin is None:
+    @staticmethod
+    def _send(names: Sequence[str], process: subprocess.Popen[bytes]) -> None:
+        if process.stdin is None:
             raise ObjectsBroken("no process")
         try:
-            self._process.stdin.write("".join(f"{name}\n" for name in names).encode("ascii"))
-            self._process.stdin.flush()
+            process.stdin.write("".join(f"{name}\n" for name in names).encode("ascii"))
+            process.stdin.flush()
         except OSError as error:
             raise ObjectsBroken("git cat-file ended") from error
 
@@ -175,6 +227,13 @@ class GitObjects(Objects):
         if len(body) != size + 1:
             raise ObjectsBroken("git cat-file ended")
         return header[0].decode("ascii"), body[:-1]
+
+
+def _is_missing(process: subprocess.Popen[bytes]) -> bool:
+    line = process.stdout.readline() if process.stdout is not None else b""
+    if not line.endswith(b"\n"):
+        raise ObjectsBroken("git cat-file ended")
+    return line.split()[-1] == b"missing"
 
 
 def parse_tree(data: bytes, *, id_bytes: int) -> dict[str, Entry]:

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from git.cmd import Git
 from hub.sources.errors import RepositoryUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 MAX_STDERR = 64 * 1024
@@ -43,7 +44,13 @@ _CONFIG: tuple[tuple[str, str], ...] = (
     ("http.lowSpeedTime", "30"),
     ("transfer.bundleURI", "false"),
 )
-_SSH = "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=15 -oPermitLocalCommand=no"
+SSH = (
+    "ssh -F /dev/null -oBatchMode=yes -oStrictHostKeyChecking=yes -oGlobalKnownHostsFile=/dev/null"
+    " -oIdentitiesOnly=yes -oIdentityAgent=none -oConnectTimeout=15 -oPermitLocalCommand=no"
+    " -oClearAllForwardings=yes -oUpdateHostKeys=no -oServerAliveInterval=10 -oServerAliveCountMax=3"
+)
+"""Neither the user's own configuration nor the user's own keys: a repository is read with what its Secret says."""
+_WATCH_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class Outcome:
     status: int
     stderr: str
     timed_out: bool = False
+    stopped: bool = False
+    """Ended by the caller's own `stop_when`."""
 
 
 class GitRunner:
@@ -75,32 +84,46 @@ class GitRunner:
         git_dir: Path,
         timeout: float,
         config: Sequence[tuple[str, str]] = (),
+        settings: Mapping[str, str] | None = None,
+        lines: Sequence[str] = (),
+        stop_when: Callable[[], bool] | None = None,
     ) -> Outcome:
-        """Runs one command to its end, at most `timeout` seconds, with every process that it started."""
-        process = self._start(args, git_dir=git_dir, config=config, stdin=None, with_stdout=False)
-        expired = threading.Event()
+        """Runs one command to its end, at most `timeout` seconds, with every process that it started.
 
-        def expire() -> None:
-            expired.set()
-            _kill(process)
-
-        timer = threading.Timer(timeout, expire)
-        timer.daemon = True
-        timer.start()
+        `settings` are variables for it, `lines` its standard input; it is ended once `stop_when` says so, which is
+        asked from another thread.
+        """
+        process = self._start(
+            args,
+            git_dir=git_dir,
+            config=config,
+            settings=settings,
+            stdin=subprocess.PIPE if lines else None,
+            with_stdout=False,
+        )
+        watch = _Watch(process, timeout, stop_when)
+        watch.start()
         try:
             with process:
+                if process.stdin is not None:
+                    with contextlib.suppress(OSError):  # it says itself why it reads no more
+                        process.stdin.write("".join(f"{line}\n" for line in lines).encode("ascii"))
+                        process.stdin.close()
                 text = process.stderr.read(MAX_STDERR) if process.stderr is not None else b""
                 if len(text) == MAX_STDERR:
                     _kill(process)
-            return Outcome(process.returncode, text.decode(errors="replace"), expired.is_set())
+            said = text.decode(errors="replace")
+            return Outcome(process.returncode, said, timed_out=watch.expired, stopped=watch.stopped)
         finally:
-            timer.cancel()
+            watch.cancel()
             _kill(process)
             self._forget(process)
 
     def open(self, args: Sequence[str], *, git_dir: Path) -> subprocess.Popen[bytes]:
         """Starts a process that is spoken to over its pipes; give it to `end` afterwards."""
-        return self._start(args, git_dir=git_dir, config=(), stdin=subprocess.PIPE, with_stdout=True)
+        return self._start(
+            args, git_dir=git_dir, config=(), settings=None, stdin=subprocess.PIPE, with_stdout=True
+        )
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """Ends a process from `open`, whatever it is doing."""
@@ -126,10 +149,11 @@ class GitRunner:
         *,
         git_dir: Path,
         config: Sequence[tuple[str, str]],
+        settings: Mapping[str, str] | None,
         stdin: int | None,
         with_stdout: bool,
     ) -> subprocess.Popen[bytes]:
-        ours = environment(home=self._home, git_dir=git_dir, config=config)
+        ours = environment(home=self._home, git_dir=git_dir, config=config) | dict(settings or {})
         command = [*_without_strays(ours), Git.GIT_PYTHON_GIT_EXECUTABLE or "git", *args]
         with self._lock:
             if self._closed:
@@ -155,6 +179,37 @@ class GitRunner:
             self._running.discard(process)
 
 
+class _Watch:
+    """Ends a process at its time limit, or when the caller has seen enough."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], timeout: float, stop_when: Callable[[], bool] | None
+    ) -> None:
+        self._process = process
+        self._until = time.monotonic() + timeout
+        self._stop_when = stop_when
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.expired = self.stopped = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cancel(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            left = self._until - time.monotonic()
+            self.expired = left <= 0
+            self.stopped = not self.expired and self._stop_when is not None and self._stop_when()
+            if self.expired or self.stopped:
+                _kill(self._process)
+                return
+            self._over.wait(left if self._stop_when is None else min(left, _WATCH_SECONDS))
+
+
 def environment(*, home: Path, git_dir: Path, config: Sequence[tuple[str, str]]) -> dict[str, str]:
     """What is laid over the process's own environment for Git."""
     values = {
@@ -171,7 +226,8 @@ def environment(*, home: Path, git_dir: Path, config: Sequence[tuple[str, str]])
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
         "SSH_ASKPASS": "",
-        "GIT_SSH_COMMAND": _SSH,
+        "GIT_SSH_COMMAND": SSH,
+        "GIT_NO_LAZY_FETCH": "1",
         "GIT_SSH_VARIANT": "ssh",
         "GIT_TRACE_REDACT": "1",
         "GIT_OPTIONAL_LOCKS": "0",

@@ -74,3 +74,31 @@ def test_nothing_is_printed_and_all_is_scrubbed() -> None:
     scrubbed = credentials.scrub(said)
     assert scrubbed == "fatal: Basic *** ***:*** refused"
     assert credentials.header() == "Basic " + base64.b64encode(b"token-user:hunter2").decode()
+
+
+def test_a_bearer_token_goes_alone() -> None:
+    found = GitCredentials.of([secret("b", url="https://h/x", bearerToken="abc")])
+    credentials = found.match("https://h/x/y")
+    assert credentials is not None
+    assert credentials.header() == "Bearer abc"
+    assert credentials.scrub("Authorization: Bearer abc") == "Authorization: Bearer ***"
+    assert GitCredentials.of([secret("b", url="https://h/x", bearerToken="a\nHost: evil")]).problems
+
+
+@pytest.mark.parametrize(("key", "hosts"), [("sshPrivateKey", "knownHosts"), ("identity", "known_hosts")])
+def test_a_key_comes_with_the_hosts_that_it_is_for(key: str, hosts: str) -> None:
+    found = GitCredentials.of(
+        [secret("s", **{"url": "ssh://git@h", key: "KEY-1\nKEY-2", hosts: "h ssh-ed25519 A"})]
+    )
+    credentials = found.match("git@h:team/apps")
+    assert credentials is not None
+    assert (credentials.private_key, credentials.known_hosts) == ("KEY-1\nKEY-2\n", "h ssh-ed25519 A\n")
+    assert "KEY" not in repr(credentials)
+    assert credentials.scrub("bad KEY-2") == "bad ***"
+    assert found.match("https://h/team/apps") is None
+
+
+def test_s6_a_key_without_known_hosts_is_unusable() -> None:
+    found = GitCredentials.of([secret("s", url="ssh://git@h", sshPrivateKey="KEY")])
+    assert found.match("git@h:team/apps") is None
+    assert len(found.problems) == 1
