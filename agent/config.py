@@ -39,6 +39,8 @@ class AgentConfig(BaseModel):
     hub_url: Annotated[str, StringConstraints(pattern=r"^https://[^/?#@\s]+/?$")]
     token: SecretStr | None = None
     token_file: Path | None = None
+    ca_file: Path | None = None
+    """The hub's CA in PEM, where it came with the token: then not even the first contact is made untrusting."""
     kubeconfig: Path | None = None
     """None: the ServiceAccount of the Pod that the agent runs in."""
     context: str | None = None
@@ -77,6 +79,15 @@ class AgentConfig(BaseModel):
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigInvalid(f"the token file {self.token_file} cannot be read: {error}") from error
+
+    def hub_ca(self) -> str:
+        """The CA that was given, in PEM; empty where none was, or not yet: the token's hash has to do then."""
+        try:
+            return self.ca_file.read_text() if self.ca_file is not None else ""
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigInvalid(f"the CA file {self.ca_file} cannot be read: {error}") from error
 
 
 def load_config(path: Path) -> AgentConfig:

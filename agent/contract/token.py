@@ -36,10 +36,13 @@ class JoinToken(BaseModel):
     hub: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     ca: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     """Hex sha256 of the hub's CA certificate in DER."""
+    cluster: Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?)?$")] = ""
+    """Which cluster it is for, for whoever installs the agent; what counts is the hub's own record."""
 
     def encode(self) -> str:
         """Write the text that a person copies from the hub to the spoke."""
-        plain = json.dumps({"id": self.id, "secret": self.secret, "hub": self.hub, "ca": self.ca})
+        content = {"id": self.id, "secret": self.secret, "hub": self.hub, "ca": self.ca}
+        plain = json.dumps(content | ({"cluster": self.cluster} if self.cluster else {}))
         return PREFIX + base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
     @classmethod

@@ -67,6 +67,9 @@ class Facts:
 
 async def fetch_ca(config: AgentConfig, token: JoinToken, *, user_agent: str) -> str:
     """The hub's CA in PEM, proven by the token's hash. Raises `HubNotTrusted`, `HubUnreachable`."""
+    given = config.hub_ca()
+    if given:
+        return _proven(given, token, where="in the CA file")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is sent, and what comes is compared with the token's hash
@@ -77,13 +80,18 @@ async def fetch_ca(config: AgentConfig, token: JoinToken, *, user_agent: str) ->
         await session.close()
     if answer.status != _OK:
         raise answer.refused("the hub's CA")
+    return _proven(answer.body.decode("ascii", "replace"), token, where=f"at {config.hub}")
+
+
+def _proven(text: str, token: JoinToken, *, where: str) -> str:
+    """The CA in PEM, if it is the one that the token names."""
     try:
-        der = ssl.PEM_cert_to_DER_cert(answer.body.decode("ascii").strip())
+        der = ssl.PEM_cert_to_DER_cert(text.strip())
     except ValueError as error:
-        raise HubNotTrusted("what answers at the hub's address sent no CA certificate") from error
+        raise HubNotTrusted(f"what is {where} is no CA certificate") from error
     if sha256_hex(der) != token.ca:
         raise HubNotTrusted(
-            f"the CA at {config.hub} is not the one that the token names: a wrong address, a renewed CA or a "
+            f"the CA {where} is not the one that the token names: a wrong address, a renewed CA or a "
             "connection that someone intercepts"
         )
     return ssl.DER_cert_to_PEM_cert(der)

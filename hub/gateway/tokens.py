@@ -148,7 +148,11 @@ async def create_token(
 ) -> str:
     """Make a token and give its text, which is nowhere else: the hub keeps a hash."""
     token = JoinToken(
-        id=secrets.token_hex(6), secret=secrets.token_urlsafe(32), hub=identity.hub_id, ca=identity.ca_hash
+        id=secrets.token_hex(6),
+        secret=secrets.token_urlsafe(32),
+        hub=identity.hub_id,
+        ca=identity.ca_hash,
+        cluster=cluster,
     )
     record = TokenRecord(
         id=token.id,

@@ -63,6 +63,18 @@ async def test_s5_a_server_that_only_copies_the_ca_never_sees_the_token(
     await runner.cleanup()
 
 
+async def test_s5_a_ca_that_was_given_makes_no_untrusting_contact_and_must_be_the_tokens(
+    hub: Any, pki: Any, tmp_path: Any
+) -> None:
+    file = tmp_path / "hub-ca.pem"
+    config = AgentConfig(cluster="eu-1", hub_url=hub.url, ca_file=file)
+    file.write_text(pki.ca)
+    assert (await join(config, pki.token(), new_identity("eu-1", "uid-1"), Facts())).joined
+    assert [path for _, path, _, _ in hub.seen] == ["/agent/v1/join"]
+    with pytest.raises(HubNotTrusted, match="in the CA file"):
+        await join(config, pki.token(ca="0" * 64), new_identity("eu-1", "uid-1"), Facts())
+
+
 async def test_f7_a_portal_in_place_of_the_ca(hub: Any, pki: Any) -> None:
     async def portal(_: web.Request) -> web.Response:
         return web.Response(text="<html>sign in</html>", content_type="text/html")

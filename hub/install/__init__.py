@@ -1,0 +1,1 @@
+"""What goes onto a spoke so that an agent can run there: objects as values, pure."""

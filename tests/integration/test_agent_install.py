@@ -1,0 +1,195 @@
+"""What `axle agent install` and the chart put on a spoke is what an agent can live with: exactly those rights."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.contract.errors import ApiError
+from agent.contract.health import SyncState
+from agent.contract.names import inventory_name
+from agent.kube.client import RestClient
+from agent.kube.config import load_kubeconfig
+from agent.kube.document import read_document
+from hub.fleet.install import apply_all
+from hub.fleet.tools import ensure_tools
+from hub.install.agent import AgentInstall, agent_objects
+from hub.install.rights import Account
+from tests.integration.agent_rig import AgentRig, config_map, deployment
+from tests.integration.gateway_rig import client_of, new_name, running
+from tests.unit.hub.install.test_agent_objects import CHART, values
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from hub.fleet.controlplane import ControlPlane
+
+pytestmark = pytest.mark.cluster
+ACCOUNTS = "/api/v1/namespaces/axletree-agent/serviceaccounts"
+
+
+class Restricted:
+    """A server as the agent sees it: by the token of its own ServiceAccount."""
+
+    def __init__(self, server: ControlPlane, path: Path) -> None:
+        self.url = server.url
+        self.kubeconfig_path = path
+
+
+async def as_agent(server: ControlPlane, client: RestClient, path: Path) -> Restricted:
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = await client.create(f"{ACCOUNTS}/axletree-agent/token", request)
+    admin = _document(server)
+    user = {"name": "agent", "user": {"token": answer["status"]["token"]}}
+    context = {"name": "agent", "context": {"cluster": admin["clusters"][0]["name"], "user": "agent"}}
+    path.write_text(  # noqa: ASYNC240 - a test's own file
+        json.dumps(admin | {"users": [user], "contexts": [context], "current-context": "agent"})
+    )
+    return Restricted(server, path)
+
+
+def _document(server: ControlPlane) -> dict[str, Any]:
+    document: dict[str, Any] = read_document(server.kubeconfig_path.read_bytes(), source="kubeconfig")
+    return document
+
+
+@pytest.fixture
+def install() -> AgentInstall:
+    name = new_name()
+    accounts = (Account("shop-deployer", (f"ns-{name}", "shop-more")),)
+    return AgentInstall(cluster=name, hub_url="https://hub.example.com", image="a:1", accounts=accounts)
+
+
+@pytest.fixture(params=["manifests", "chart"])
+async def rig(
+    request: pytest.FixtureRequest, own_server: ControlPlane, install: AgentInstall, tmp_path: Path
+) -> AsyncIterator[AgentRig]:
+    async with running(own_server) as gateway, client_of(own_server) as client:
+        if request.param == "manifests":
+            await apply_all(client, agent_objects(install))
+        else:
+            await uninstalled(client)
+            await helm_install(own_server, install, tmp_path)
+        server: Any = await as_agent(own_server, client, tmp_path / "agent.kubeconfig")
+        made = AgentRig(gateway, server, client, install.cluster)
+        await made.start()
+        try:
+            yield made
+        finally:
+            await made.stop()
+
+
+async def uninstalled(client: RestClient) -> None:
+    """Rights of another way to install must not be what this one lives by."""
+    root = "/apis/rbac.authorization.k8s.io/v1"
+    for path in (
+        f"{root}/clusterroles/axletree-agent",
+        f"{root}/clusterrolebindings/axletree-agent",
+        f"{root}/namespaces/axletree-agent/roles/axletree-agent",
+        f"{root}/namespaces/axletree-agent/rolebindings/axletree-agent",
+        f"{ACCOUNTS}/axletree-agent",
+        f"{ACCOUNTS}/shop-deployer",
+        "/api/v1/namespaces/axletree-agent/configmaps/axletree-agent",
+        "/apis/apps/v1/namespaces/axletree-agent/deployments/axletree-agent",
+        *(f"{root}/namespaces/shop-more/roles/axletree-agent",),
+        *(
+            f"{root}/namespaces/shop-more/rolebindings/{n}"
+            for n in ("axletree-agent", "axletree-shop-deployer")
+        ),
+    ):
+        try:
+            await client.delete(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+
+async def helm_install(server: ControlPlane, install: AgentInstall, folder: Path) -> None:
+    helm = await ensure_tools() / "helm"
+    chosen = values(install)
+    chosen["namespaces"] = {"agent": False}
+    file = folder / "values.json"
+    file.write_text(json.dumps(chosen))
+    command = [str(helm), "upgrade", "--install", "agent", str(CHART), "-n", "axletree-agent"]
+    options = ["--create-namespace", "--take-ownership", "-f", str(file)]
+    environment = {"HOME": str(folder), "KUBECONFIG": str(server.kubeconfig_path)}
+    done = await asyncio.to_thread(
+        subprocess.run, [*command, *options], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def secret(name: str, **data: str) -> dict[str, Any]:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
+
+
+async def test_a43_an_agent_lives_with_exactly_the_rights_that_were_installed(rig: AgentRig) -> None:
+    """It keeps its state, applies and prunes as the Project's account, and corrects drift."""
+    account = {"service_account": "shop-deployer"}
+    digest = await rig.deploy(
+        "web", config_map("a"), config_map("b"), deployment("web"), secret("s", k="v"), **account
+    )
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+    live = await rig.live(rig.path("deployments", "web", group="apps/v1"))
+    assert live is not None
+    assert rig.agent is not None
+    assert rig.agent.identity is not None
+    name = inventory_name(rig.agent.identity.hub_id, rig.cluster, "shop/web")
+    assert await rig.live(f"/api/v1/namespaces/axletree-agent/secrets/{name}") is not None
+    digest = await rig.deploy("web", config_map("a"), secret("s", k="w"), **account)
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+    assert await rig.live(rig.path("configmaps", "b")) is None
+    assert await rig.live(rig.path("deployments", "web", group="apps/v1")) is None
+    await rig.client.delete(rig.path("configmaps", "a"))
+    await rig.live_when(rig.path("configmaps", "a"), lambda obj: obj is not None)
+    await rig.drop("web")
+    await rig.live_when(rig.path("secrets", "s"), lambda obj: obj is None)
+
+
+async def test_a43_s11_what_the_account_may_not_do_is_told_as_forbidden(rig: AgentRig) -> None:
+    """By kind, by namespace, and by an account that the agent may not be."""
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": rig.cluster},
+    }
+    await rig.deploy("greedy", role | {"rules": []}, service_account="shop-deployer")
+    said = await rig.when("greedy", sync=SyncState.FAILED)
+    assert "Forbidden" in said.message
+    assert "shop-deployer" in said.message
+    elsewhere = config_map("a")
+    elsewhere["metadata"]["namespace"] = "default"
+    await rig.deploy("abroad", elsewhere, service_account="shop-deployer")
+    assert "Forbidden" in (await rig.when("abroad", sync=SyncState.FAILED)).message
+    unlisted = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "unlisted"}}
+    await rig.client.apply(f"{ACCOUNTS}/unlisted", unlisted, field_manager="tests")
+    await rig.deploy("other", config_map("o"), service_account="unlisted")
+    said = await rig.when("other", sync=SyncState.FAILED)
+    assert "Forbidden" in said.message
+    assert "impersonate" in said.message
+    await rig.deploy("trusting", config_map("t"))
+    assert "Forbidden" in (await rig.when("trusting", sync=SyncState.FAILED)).message
+    for name in ("o", "t"):
+        assert await rig.live(rig.path("configmaps", name)) is None
+
+
+async def test_s11_the_agent_itself_may_write_nothing_but_its_own_state(rig: AgentRig) -> None:
+    async with RestClient(load_kubeconfig(rig.server.kubeconfig_path), user_agent="tests") as client:
+        attempts: list[Callable[[], Awaitable[Any]]] = [
+            lambda: client.create(f"/api/v1/namespaces/{rig.namespace}/configmaps", config_map("x")),
+            lambda: client.create("/api/v1/namespaces/kube-system/secrets", secret("x")),
+            lambda: client.get("/api/v1/namespaces/kube-system/secrets"),
+            lambda: client.create("/api/v1/namespaces", {"metadata": {"name": "x"}}),
+            lambda: client.create(f"{ACCOUNTS}/axletree-agent/token", {"spec": {}}),
+        ]
+        for attempt in attempts:
+            with pytest.raises(ApiError) as refused:
+                await attempt()
+            assert refused.value.status == 403
