@@ -8,11 +8,10 @@ to the cluster's key, so that the hub's store never holds them in the clear.
 from __future__ import annotations
 
 import gzip
-import hmac
 import io
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -24,8 +23,12 @@ from agent.contract.manifest import Manifest
 from agent.contract.model import WireModel
 from agent.contract.options import IgnoreDifference, SyncOption
 from agent.contract.sealing import open_sealed, seal
+from agent.contract.secrets import map_secret, mask
 
-SECRET_FIELDS = ("data", "stringData")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LEVEL = 6
 MAX_UNPACKED = 64 * 1024 * 1024
 """An upper bound in bytes on a bundle once unpacked: a compressed bomb is refused, not expanded."""
 
@@ -85,24 +88,36 @@ class StoredBundle:
 
 def digest_of(bundle: Bundle, *, key: bytes) -> str:
     """The bundle's identity: hex sha256. `key` (32 bytes, the hub's) keeps secret values from being guessed."""
-
-    def mask(value: Any) -> str:
-        return "hmac:" + hmac.new(key, canonical_json(value), "sha256").hexdigest()
-
-    content = bundle.wire()
-    content["objects"] = [_map_secret(obj, mask) for obj in bundle.objects]
-    return sha256_hex(canonical_json(content))
+    objects = [map_secret(obj, lambda value: mask(value, key=key)) for obj in bundle.objects]
+    return sha256_hex(canonical_json({"policy": bundle.policy.wire(), "objects": objects}))
 
 
 def encode(bundle: Bundle, *, digest_key: bytes, recipient: bytes) -> StoredBundle:
     """Seal, canonicalise and compress. `recipient` is the cluster's X25519 public key, 32 raw bytes."""
-    content = bundle.wire()
-    content["objects"] = [
-        _map_secret(obj, lambda value: seal(canonical_json(value), recipient=recipient))
-        for obj in bundle.objects
-    ]
-    data = gzip.compress(canonical_json(content), compresslevel=6, mtime=0)
-    return StoredBundle(digest=digest_of(bundle, key=digest_key), blob=sha256_hex(data), data=data)
+    masks: list[str] = []
+
+    def change(value: Any) -> str:
+        masks.append(mask(value, key=digest_key))
+        return seal(canonical_json(value), recipient=recipient)
+
+    objects = [map_secret(obj, change) for obj in bundle.objects]
+    return pack(Bundle(policy=bundle.policy, objects=objects), masks=masks)
+
+
+def pack(bundle: Bundle, *, masks: Sequence[str]) -> StoredBundle:
+    """Canonicalise and compress a bundle whose secret values are sealed already.
+
+    `masks` stand for these values in the digest, in their order; without any, digest and data are of one text.
+    """
+    content: dict[str, Any] = {"policy": bundle.policy.wire(), "objects": bundle.objects}
+    text = canonical_json(content)
+    digest = sha256_hex(text)
+    if masks:
+        rest = iter(masks)
+        content["objects"] = [map_secret(obj, lambda _: next(rest, "")) for obj in bundle.objects]
+        digest = sha256_hex(canonical_json(content))
+    data = gzip.compress(text, compresslevel=_LEVEL, mtime=0)
+    return StoredBundle(digest=digest, blob=sha256_hex(data), data=data)
 
 
 def decode(data: bytes, *, blob: str, private_key: bytes) -> Bundle:
@@ -115,7 +130,7 @@ def decode(data: bytes, *, blob: str, private_key: bytes) -> Bundle:
     try:
         content = json.loads(_gunzip(data))
         content["objects"] = [
-            _map_secret(obj, lambda value: json.loads(open_sealed(value, private_key=private_key)))
+            map_secret(obj, lambda value: json.loads(open_sealed(value, private_key=private_key)))
             for obj in content["objects"]
         ]
         return Bundle.model_validate(content)
@@ -129,15 +144,3 @@ def _gunzip(data: bytes) -> bytes:
     if len(plain) > MAX_UNPACKED:
         raise BundleTooLarge(f"a bundle unpacks to more than {MAX_UNPACKED} bytes")
     return plain
-
-
-def _map_secret(obj: Manifest, change: Any) -> Manifest:
-    """The object with every value of a Secret's data passed through `change`; other kinds as they are."""
-    if obj.get("kind") != "Secret" or obj.get("apiVersion") != "v1":
-        return obj
-    changed = dict(obj)
-    for field in SECRET_FIELDS:
-        values = obj.get(field)
-        if isinstance(values, dict):
-            changed[field] = {name: change(value) for name, value in values.items()}
-    return changed

@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.bundle import SECRET_FIELDS
+from agent.contract.secrets import SECRET_FIELDS
 from agent.kube import yaml
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from hub.render.helmsdk import SdkHelm
 from hub.render.kustomize import KustomizeTree, build, patched
 from hub.render.plain import ManifestError, PlainSource, objects_of
 from hub.render.programs import Programs
+from hub.render.seal import Remembered, SealedResult, Sealing, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,6 +101,7 @@ class Tools:
         self.engine = TemplateEngine()
         self.programs = programs or Programs()
         self.helm: HelmBackend = BinaryHelm(self.programs) if self.programs.helm else SdkHelm()
+        self.remembered = Remembered()
 
 
 def render(request: RenderRequest, tools: Tools | None = None) -> RenderResult:
@@ -120,6 +122,18 @@ def render(request: RenderRequest, tools: Tools | None = None) -> RenderResult:
         if request.stages:
             stages.append(Stage(name, tuple(objects)))
     return RenderResult(tuple(objects), tuple(stages))
+
+
+def render_sealed(request: RenderRequest, sealing: Sealing, tools: Tools) -> SealedResult:
+    """As `render`, with the values of Secrets sealed: what a worker of the hub hands out. Raises `ManifestError`."""
+    objects = tools.remembered.get(sealing.key)
+    if objects is not None:
+        return sealed(objects, sealing)
+    objects = render(request, tools).objects
+    result = sealed(objects, sealing)
+    if result.masks:
+        tools.remembered.put(sealing.key, objects)
+    return result
 
 
 def _objects(source: AnySource, variables: Mapping[str, Any], tools: Tools) -> list[Manifest]:

@@ -27,6 +27,7 @@ from hub.core.expansion import ExpandRequest, Expansion, ExpansionError, Needs
 from hub.render.pipeline import RenderRequest, RenderResult, Stage
 from hub.render.plain import ManifestError
 from hub.render.programs import Programs
+from hub.render.seal import SealedResult, Sealing
 from hub.render.worker import HEADER, MAX_FRAME
 
 log = logging.getLogger(__name__)
@@ -137,13 +138,18 @@ class WorkerPool:
         stages = tuple(map(Stage.from_wire, result["stages"]))
         return RenderResult(tuple(result["ok"]), stages)
 
+    async def render_sealed(self, request: RenderRequest, sealing: Sealing) -> SealedResult:
+        """As `render`; values of Secrets never come into this process in the clear."""
+        result = await self._call("seal", request.to_wire(), sealing=sealing.to_wire())
+        return SealedResult(tuple(result["ok"]), tuple(result["masks"]))
+
     async def ping(self) -> dict[str, int]:
         """What a worker says of itself: `rss` in KiB at its peak, and what confines it (`Confinement`)."""
         found: dict[str, int] = (await self._call("ping", {}))["ok"]
         return found
 
-    async def _call(self, op: str, request: dict[str, Any]) -> dict[str, Any]:
-        body = json.dumps({"op": op, "request": request}, default=dict).encode()
+    async def _call(self, op: str, request: dict[str, Any], **more: Any) -> dict[str, Any]:
+        body = json.dumps({"op": op, "request": request, **more}, default=dict).encode()
         if len(body) > MAX_FRAME:
             raise RenderTooLarge(f"{op}: its input is larger than {MAX_FRAME} bytes")
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()

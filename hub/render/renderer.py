@@ -12,35 +12,40 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import hmac
 import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from agent.contract.bundle import Bundle, digest_of, encode
+from agent.contract.bundle import Bundle, pack
 from agent.contract.canonical import canonical_json, sha256_hex
 from agent.contract.errors import TerminalError
+from agent.contract.sealing import PREFIX
+from agent.contract.secrets import map_secret
 from hub.core.expansion import revision_key
-from hub.render.checks import ObjectSummary, check_objects, has_secrets, project_violations, summary_of
+from hub.render.checks import ObjectSummary, check_objects, project_violations, summary_of
 from hub.render.inputs import Inputs
+from hub.render.seal import Sealing
 from hub.sources.directory import LOCAL
 from hub.sources.flight import Flights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.contract.bundle import ApplyPolicy, StoredBundle
+    from agent.contract.bundle import ApplyPolicy
     from hub.api.application import ApplicationSpec
     from hub.api.project import ProjectSpec
     from hub.core.model import ClusterView, Fleet
     from hub.render.inputs import AppInputs
     from hub.render.runner import Runner
+    from hub.render.seal import SealedResult
     from hub.sources.port import Source
     from hub.store.port import BundleStore
 
-_FORMAT = 2
+_FORMAT = 3
 """Part of every render key: raise it when equal input comes to mean other output."""
 _IN_THREAD = 100
 """From this many objects on, packing a bundle would hold the event loop up for milliseconds."""
@@ -52,6 +57,12 @@ class ProjectViolation(TerminalError):
     """The app breaks rules of its project; the message lists the first few."""
 
     reason = "Project"
+
+
+class NotSealed(TerminalError):
+    """A worker gave a secret value in the clear: nothing of it is stored."""
+
+    reason = "NotSealed"
 
 
 class Index(Protocol):
@@ -76,11 +87,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """One rendering. `bundle` is there where secrets are inside, for each cluster to be sealed on its own."""
+    """One rendering. `blob` is empty where secrets are inside: each cluster has its own."""
 
     digest: str
     blob: str = ""
-    bundle: Bundle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ class Renderer:
         self._pool = pool
         self._store = store
         self._index = index
-        self._digest_key = digest_key
+        self._mask_key = hmac.new(digest_key, b"axletree/mask/v1", "sha256").digest()
         self._identity = sha256_hex(b"render-key:" + digest_key)
         self._renders: Flights[_Made] = Flights()
         self._inputs = Inputs(source)
@@ -140,8 +150,11 @@ class Renderer:
         key = self._key(job)
         made = self._known(key, cluster, sealing_key)
         if made is None:
-            made = await self._renders.run(key, lambda: self._make(key, job))
-        blob = made.blob or await self._sealed(made, cluster, sealing_key)
+            to = _Recipient(cluster.name, sealing_key)
+            made = await self._renders.run(key, lambda: self._make(key, job, to))
+            if not made.blob:
+                made = await self._for(to, key, job, made)
+        blob = made.blob
         summary = self._summary(made.digest, blob)
         rules.check(summary)
         revisions = {revision_key(*origin): commits[origin] for origin in spec.origins()}
@@ -176,44 +189,38 @@ class Renderer:
             return None
         digest, blob = found
         if not blob:  # secrets inside: one blob a cluster
-            sealed = self._index.get(self._sealed_key(digest, cluster, sealing_key))
+            sealed = self._index.get(_sealed_key(digest, _Recipient(cluster.name, sealing_key)))
             blob = sealed[1] if sealed else ""
         return _Made(digest, blob) if blob and self._store.has(blob) else None
 
-    async def _make(self, key: str, job: _Job) -> _Made:
+    async def _make(self, key: str, job: _Job, to: _Recipient) -> _Made:
+        """Render it; where secrets are inside, what is stored is for this recipient alone."""
         request = await job.inputs.request()
-        result = await self._pool.render(request)
+        result = await self._pool.render_sealed(request, Sealing(to.key, self._mask_key, key))
         where = ", ".join(dict.fromkeys(one.where for one in request.sources))
         check_objects(result.objects, namespace=job.policy.namespace, where=where)
-        bundle = Bundle(policy=job.policy, objects=list(result.objects))
-        if has_secrets(result.objects):
-            digest = digest_of(bundle, key=self._digest_key)
-            self._index.put(key, digest, "")
-            return _Made(digest, bundle=bundle)
-        stored = await self._encode(bundle, b"", large=len(bundle.objects) > _IN_THREAD)
+        _check_sealed(result)
+        bundle = Bundle.model_construct(policy=job.policy, objects=list(result.objects))
+        if len(bundle.objects) > _IN_THREAD:
+            stored = await asyncio.to_thread(pack, bundle, masks=result.masks)
+        else:
+            stored = pack(bundle, masks=result.masks)
         self._store.put(stored)
+        if result.masks:
+            self._index.put(_sealed_key(stored.digest, to), stored.digest, stored.blob)
+            self._index.put(key, stored.digest, "")
+            return _Made(stored.digest)
         self._index.put(key, stored.digest, stored.blob)
         return _Made(stored.digest, stored.blob)
 
-    async def _encode(self, bundle: Bundle, recipient: bytes, *, large: bool) -> StoredBundle:
-        if large:
-            return await asyncio.to_thread(encode, bundle, digest_key=self._digest_key, recipient=recipient)
-        return encode(bundle, digest_key=self._digest_key, recipient=recipient)
-
-    async def _sealed(self, made: _Made, cluster: ClusterView, sealing_key: bytes) -> str:
+    async def _for(self, to: _Recipient, key: str, job: _Job, made: _Made) -> _Made:
         """The blob for this cluster: the one it had for an equal digest, or a new one."""
-        key = self._sealed_key(made.digest, cluster, sealing_key)
-        found = self._index.get(key)
-        if found is not None and self._store.has(found[1]):
-            return found[1]
-        assert made.bundle is not None  # noqa: S101 - without one there is a blob
-        stored = await self._encode(made.bundle, sealing_key, large=len(made.bundle.objects) > _IN_THREAD)
-        self._store.put(stored)
-        self._index.put(key, stored.digest, stored.blob)
-        return stored.blob
-
-    def _sealed_key(self, digest: str, cluster: ClusterView, sealing_key: bytes) -> str:
-        return sha256_hex(canonical_json(["sealed", digest, cluster.name, sha256_hex(sealing_key)]))
+        for _ in range(2):
+            found = self._index.get(_sealed_key(made.digest, to))
+            if found is not None and self._store.has(found[1]):
+                return _Made(made.digest, found[1])
+            made = await self._renders.run(f"{key} {to.name}", lambda: self._make(key, job, to))
+        raise NotSealed(f"what was sealed for cluster {to.name} is gone again")
 
     def _summary(self, digest: str, blob: str) -> ObjectSummary:
         found = self._summaries.get(digest)
@@ -224,6 +231,30 @@ class Renderer:
             if len(self._summaries) > _SUMMARIES:
                 self._summaries.popitem(last=False)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipient:
+    """A cluster and its X25519 key."""
+
+    name: str
+    key: bytes
+
+
+def _sealed_key(digest: str, to: _Recipient) -> str:
+    return sha256_hex(canonical_json(["sealed", digest, to.name, sha256_hex(to.key)]))
+
+
+def _check_sealed(result: SealedResult) -> None:
+    """Nothing is stored on a worker's word alone."""
+
+    def check(value: Any) -> Any:
+        if not (isinstance(value, str) and value.startswith(PREFIX)):
+            raise NotSealed("a worker gave a secret value in the clear")
+        return value
+
+    for one in result.objects:
+        map_secret(one, check)
 
 
 def _fingerprint(

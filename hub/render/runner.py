@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from hub.core.expand import expand
-from hub.render.pipeline import RenderRequest, RenderResult, Tools, render
+from hub.render.pipeline import RenderRequest, RenderResult, Tools, render, render_sealed
 
 if TYPE_CHECKING:
     from hub.core.expansion import ExpandRequest, Expansion, Needs
     from hub.render.programs import Programs
+    from hub.render.seal import SealedResult, Sealing
 
 
 class Runner(Protocol):
     async def expand(self, request: ExpandRequest) -> Expansion | Needs: ...
 
     async def render(self, request: RenderRequest) -> RenderResult: ...
+
+    async def render_sealed(self, request: RenderRequest, sealing: Sealing) -> SealedResult: ...
 
 
 class InlineRunner:
@@ -29,3 +32,6 @@ class InlineRunner:
 
     async def render(self, request: RenderRequest) -> RenderResult:
         return render(request, self._tools)
+
+    async def render_sealed(self, request: RenderRequest, sealing: Sealing) -> SealedResult:
+        return render_sealed(request, sealing, self._tools)

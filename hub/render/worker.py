@@ -18,9 +18,10 @@ from typing import IO, Any
 from hub.core.expand import expand
 from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
 from hub.render.confine import Confinement, confine, system_paths
-from hub.render.pipeline import RenderRequest, Tools, render
+from hub.render.pipeline import RenderRequest, Tools, render, render_sealed
 from hub.render.plain import ManifestError
 from hub.render.programs import Programs
+from hub.render.seal import Sealing
 
 MAX_FRAME = 64 * 1024 * 1024
 HEADER = struct.Struct(">I")
@@ -97,6 +98,10 @@ def _done(request: dict[str, Any], tools: Tools, confinement: Confinement) -> di
         case "render":
             done = render(RenderRequest.from_wire(request["request"]), tools)
             return {"ok": done.objects, "stages": [one.to_wire() for one in done.stages]}
+        case "seal":
+            sealing = Sealing.from_wire(request["sealing"])
+            found = render_sealed(RenderRequest.from_wire(request["request"]), sealing, tools)
+            return {"ok": found.objects, "masks": found.masks}
         case _:
             rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             return {"ok": {"rss": rss, "landlock": confinement.landlock, "seccomp": confinement.seccomp}}

@@ -24,7 +24,8 @@ from tests.bench.rows import RENDER_BUNDLE, RENDER_HELM, RENDER_KUSTOMIZE, RENDE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hub.render.pipeline import RenderRequest, RenderResult
+    from hub.render.pipeline import RenderRequest
+    from hub.render.seal import SealedResult, Sealing
     from tests.bench.options import Options
     from tests.bench.rows import Row
 
@@ -55,9 +56,9 @@ spec:
 class _Counting(WorkerPool):
     renders = 0
 
-    async def render(self, request: RenderRequest) -> RenderResult:
+    async def render_sealed(self, request: RenderRequest, sealing: Sealing) -> SealedResult:
         self.renders += 1
-        return await super().render(request)
+        return await super().render_sealed(request, sealing)
 
 
 async def run(options: Options) -> dict[str, list[Sample]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +11,12 @@ from agent.contract.sealing import new_keypair
 from hub.api.application import ApplicationSpec
 from hub.api.project import ProjectSpec
 from hub.core.model import ClusterView, Fleet
-from hub.render.plain import ManifestError
-from hub.render.renderer import ProjectViolation, Rendered, Renderer
+from hub.render.pipeline import RenderRequest
+from hub.render.plain import ManifestError, PlainSource
+from hub.render.pool import WorkerPool
+from hub.render.renderer import NotSealed, ProjectViolation, Rendered, Renderer
 from hub.render.runner import InlineRunner
+from hub.render.seal import SealedResult, Sealing
 from hub.sources.directory import DirectorySource
 from hub.store.disk import DiskStore
 from hub.store.index import RenderIndex
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hub.render.pipeline import RenderRequest, RenderResult
 
 REPO = "https://git.example.com/shop/apps"
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
@@ -34,9 +37,9 @@ class Counting(InlineRunner):
 
     calls = 0
 
-    async def render(self, request: RenderRequest) -> RenderResult:
+    async def render_sealed(self, request: RenderRequest, sealing: Sealing) -> SealedResult:
         self.calls += 1
-        return await super().render(request)
+        return await super().render_sealed(request, sealing)
 
 
 class World:
@@ -143,17 +146,49 @@ async def test_templates_see_their_cluster(world: World) -> None:
 async def test_i5_secrets_are_sealed_for_each_cluster_and_stored_once_for_it(world: World) -> None:
     world.write("web/s.yaml", SECRET)
     one, two = await asyncio.gather(world.render("eu1"), world.render("eu2"))
-    assert world.runner.calls == 1
+    assert world.runner.calls == 2, "rendered once, sealed for each"
     assert one.digest == two.digest
     assert one.blob != two.blob
     assert world.bundle(one).objects[1]["stringData"] == {"password": "hunter2"}
     assert world.bundle(two, "eu2").objects[1]["stringData"] == {"password": "hunter2"}
     world.renderer = world.again()
     assert await world.render("eu1") == one
-    assert world.runner.calls == 1
-    world.write("web/s.yaml", "# another text, the same meaning\n" + SECRET)
-    assert await world.render("eu1") == one
     assert world.runner.calls == 2
+    world.write("web/s.yaml", "# another text, the same meaning\n" + SECRET)
+    assert (await world.render("eu1")).digest == one.digest, "the digest follows the plaintext alone"
+    assert world.runner.calls == 3
+    world.write("web/s.yaml", SECRET.replace("hunter2", "hunter3"))
+    assert (await world.render("eu1")).digest != one.digest
+
+
+async def test_i5_no_secret_value_leaves_a_worker_in_the_clear(world: World) -> None:
+    source = PlainSource("repo", {"a.yaml": SECRET, "b.yaml": CONFIG})
+    async with WorkerPool() as pool:
+        found = await pool.render_sealed(
+            RenderRequest((source,)), Sealing(KEYS["eu1"][1], mask_key=b"m" * 32, key="k")
+        )
+    assert "hunter2" not in json.dumps(found.objects)
+    assert "hunter2" not in json.dumps(found.masks)
+    assert len(found.masks) == 1
+
+
+async def test_i5_a_worker_that_does_not_seal_is_not_believed(world: World) -> None:
+    class Careless(InlineRunner):
+        async def render_sealed(self, request: RenderRequest, sealing: Sealing) -> SealedResult:
+            return SealedResult((await self.render(request)).objects, ("hmac:0",))
+
+    world.write("web/s.yaml", SECRET)
+    world.runner = Careless()  # type: ignore[assignment]
+    with pytest.raises(NotSealed):
+        await world.again().render(
+            "shop/web",
+            ApplicationSpec.model_validate({"cluster": "eu1", "sources": [{"repoURL": REPO, "path": "web"}]}),
+            cluster=ClusterView("eu1"),
+            commits={(REPO, "HEAD"): "local"},
+            policy=ApplyPolicy(),
+            sealing_key=KEYS["eu1"][1],
+        )
+    assert not any(world.store.has(path.name) for path in world.top.parent.glob("store/*/*"))
 
 
 async def test_errors_name_the_place(world: World) -> None:
