@@ -15,6 +15,7 @@ from hub.fleet.tools import find_programs
 from hub.gateway.admission import admission_key
 from hub.gateway.identity import HubIdentity
 from hub.gateway.server import Gateway, GatewayContext
+from hub.gateway.webhooks import Listener
 from hub.hosts.ask import Asker
 from hub.hosts.objects import KubeObjects
 from hub.operator import admission, handlers
@@ -134,6 +135,7 @@ class Hub:
             )
             controller = self.controller = Controller(context)
             if self.gateway is not None:
+                self.gateway.webhooks = Listener(caches.credentials.values, controller.webhooks.take)
                 self.gateway.refuse = controller.refusal
                 await admission.register(
                     client,
@@ -150,6 +152,7 @@ class Hub:
                 tasks.create_task(collector.run(), name="collector")
         finally:
             if self.gateway is not None:
+                self.gateway.webhooks = None
                 self.gateway.refuse = None
             await asker.close()
             await pool.close()

@@ -46,6 +46,20 @@ class ClusterGoing(GatewayError):
     reason = "ClusterGoing"
 
 
+class WebhookRefused(GatewayError):
+    """No secret that is set up here signed it, or its host is not one of ours: one answer for both."""
+
+    status = 403
+    reason = "WebhookRefused"
+
+
+class WebhookUnreadable(GatewayError):
+    """Genuine, and not what its host's documents say."""
+
+    status = 400
+    reason = "WebhookUnreadable"
+
+
 class NoInformation(GatewayError):
     """Not there, or not for this cluster: the two look alike."""
 

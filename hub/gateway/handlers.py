@@ -21,6 +21,7 @@ from agent.contract.wire import (
 from hub.gateway import admission
 from hub.gateway.errors import CertificateRequired, NoInformation, NotReady
 from hub.gateway.reports import permitted
+from hub.gateway.webhooks import received
 from hub.store.port import is_blob
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hub.gateway.guard import Admit, Call, Handler
     from hub.gateway.join import Enrolment
     from hub.gateway.reports import Intake
+    from hub.gateway.webhooks import Listener
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,4})(?:$|[,;\s])")
 _ACCEPT_SECONDS = 2
@@ -59,6 +61,8 @@ class Handlers:
     admission_key: str
     refuse: Callable[[], Callable[[Manifest], str] | None]
     """Who may say no to an object, if the controller runs here."""
+    webhooks: Callable[[], Listener | None]
+    """Who hears what Git hosts tell, if the controller runs here."""
 
     def table(self) -> dict[str, Handler]:
         """Handlers by their routes' names."""
@@ -71,6 +75,7 @@ class Handlers:
             "reports": self.reports,
             "renew": self.renew,
             "admission": self.admission,
+            "webhook": self.webhook,
         }
 
     async def healthz(self, _call: Call) -> web.Response:
@@ -100,6 +105,18 @@ class Handlers:
         if not hmac.compare_digest(call.request.match_info["key"].encode(), self.admission_key.encode()):
             raise NoInformation("there is nothing here")
         return web.json_response(admission.answer(call.body, self.refuse()))
+
+    async def webhook(self, call: Call) -> web.Response:
+        """What a Git host tells. Nothing of it is read before its signature holds."""
+        listener = self.webhooks()
+        if listener is None:
+            raise NotReady("no controller runs here; what was pushed is found by polling", retry_after=5)
+        headers = {name.lower(): value for name, value in call.request.headers.items()}
+        host = call.request.match_info["host"]
+        event = received(host, headers, call.body, secrets=listener.secrets())
+        if event is not None:
+            listener.take(event)
+        return web.Response(status=202)
 
     async def reports(self, call: Call) -> web.Response:
         batch = ReportBatch.model_validate_json(call.body)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
     from hub.gateway.identity import HubIdentity
+    from hub.gateway.webhooks import Listener
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ class Gateway:
         self._url = ""
         self.refuse: Callable[[Manifest], str] | None = None
         """Says why an Application may not be written, while a controller runs in this process."""
+        self.webhooks: Listener | None = None
+        """Who hears what Git hosts tell, while a controller runs in this process."""
 
     @property
     def url(self) -> str:
@@ -165,6 +168,7 @@ class Gateway:
             enrolment=enrolment,
             blobs=context.blobs,
             admit=self._admit,
+            webhooks=lambda: self.webhooks,
             ready=lambda: self.ready,
             stopping=lambda: self._stopping,
             admission_key=admission_key(context.identity.digest_key),

@@ -103,6 +103,13 @@ class Asker:
         self._known[key] = _Known(now + lifetime, lifetime, now, rows=rows, sets={asking.set_key})
         return rows
 
+    def expire(self, set_key: str) -> None:
+        """Something moved there: what this set was answered is asked for again when it is next planned."""
+        now = self._clock()
+        for known in self._known.values():
+            if set_key in known.sets and known.error is None:
+                known.until = min(known.until, now)
+
     async def watch(self, wake: Callable[[str], None]) -> None:
         """Wake sets whose answers have become old, until cancelled."""
         while True:

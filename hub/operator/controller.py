@@ -27,6 +27,7 @@ from hub.operator.planner import Planner
 from hub.operator.poller import Poller
 from hub.operator.releaser import Releaser
 from hub.operator.state import Target
+from hub.operator.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
@@ -51,6 +52,7 @@ class Controller:
         self._poller = Poller(hub, self.plans)
         self._intake: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(10_000)
         self._ready = False
+        self.webhooks = Webhooks(hub, self.plans, self._poller)
 
     # -- intake: kopf and the reflectors wake keys here
 
@@ -102,6 +104,7 @@ class Controller:
             tasks.create_task(self._watch_silence(), name="silence")
 
     def _restore(self) -> None:
+            tasks.create_task(self.webhooks.run(), name="webhooks")
         """What earlier processes decided: targets from status, releases from Assignments."""
         for key, obj in self._hub.caches.applications.view().items():
             target = Target.from_status(obj)

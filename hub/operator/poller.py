@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from agent.contract.errors import AxletreeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hub.operator.context import HubContext
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,9 @@ class Poller:
             await asyncio.sleep(self._hub.settings.poll_interval * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             await self.look()
 
-    async def look(self) -> None:
-        """Fetch each repository once; wake those whose revision has moved."""
-        moved = await self._moved()
+    async def look(self, only: Callable[[str], bool] | None = None) -> None:
+        """Fetch each repository once; wake those whose revision has moved. `only` chooses by `repo@revision`."""
+        moved = await self._moved(only)
         for key, state in list(self._hub.state.sets.items()):
             if key in self._hub.caches.sets and moved & state.revisions.items():
                 self._plans.ask_set(key)
@@ -43,10 +45,12 @@ class Poller:
             if key in self._hub.caches.applications and moved & state.revisions.items():
                 self._plans.ask_app(key)
 
-    async def _moved(self) -> set[tuple[str, str]]:
+    async def _moved(self, only: Callable[[str], bool] | None) -> set[tuple[str, str]]:
         """(`repo@revision`, old commit) of everything that now names another commit."""
         states = [*self._hub.state.sets.values(), *self._hub.state.apps.values()]
-        known = {pair for state in states for pair in state.revisions.items()}
+        known = {
+            pair for state in states for pair in state.revisions.items() if only is None or only(pair[0])
+        }
         asked: set[str] = set()
         moved: set[tuple[str, str]] = set()
         for name, commit in sorted(known):
