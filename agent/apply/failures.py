@@ -64,6 +64,8 @@ def _sort(error: ApiError) -> tuple[str, str, bool]:
         return _sort_forbidden(error)
     if error.status == _NOT_FOUND:
         return _sort_not_found(error), "", True
+    if any(cause.get("reason") == "FieldManagerConflict" for cause in _causes(error)):
+        return "FieldConflict", "Git and they differ: give the field up in one of the two", False
     return _BY_STATUS.get(error.status) or (error.api_reason or "ApiError", "", error.transient)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agent.apply.waves import WAVE, annotations_of, wave_of
 from agent.contract.manifest import GroupKind, ref_of
-from agent.contract.names import GROUP
+from agent.contract.names import GROUP, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +27,8 @@ HOOK_RUN = f"{GROUP}/hook-run"
 """On a hook's live object: for which release and phase it was made."""
 _ARGO, _ARGO_DELETE = "argocd.argoproj.io/hook", "argocd.argoproj.io/hook-delete-policy"
 _HELM, _HELM_DELETE = "helm.sh/hook", "helm.sh/hook-delete-policy"
+_LONGEST_PREFIX = 54
+"""With the eight characters that follow, a name that a Job may have."""
 _WEIGHT = (*WAVE, "helm.sh/hook-weight")
 RUNS = frozenset({GroupKind("batch", "Job"), GroupKind("", "Pod")})
 """Kinds that run to an end: an earlier run is deleted before the next."""
@@ -100,6 +102,22 @@ def split(objects: Iterable[Manifest]) -> tuple[list[Manifest], list[Hook]]:
         cleanup = frozenset(_CLEANUPS[name] for name in wanted if name in _CLEANUPS)
         hooks.append(Hook(phases, wave_of(obj, ref_of(obj), keys=_WEIGHT), cleanup, obj))
     return members, hooks
+
+
+def named(obj: Manifest) -> Manifest:
+    """A hook with a generated name, under one that stays: so that it runs once for a release, and leaves one run.
+
+    Argo CD lets hooks have `generateName`, and makes another object each time. All else comes back as it is.
+    """
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("name") or not metadata.get("generateName"):
+        return obj
+    if not (found := _words(obj, HOOK, _ARGO, _HELM)) or found & _MEMBERS:
+        return obj
+    prefix = str(metadata["generateName"])[:_LONGEST_PREFIX]
+    about = f"{ref_of(obj).group_kind}|{metadata.get('namespace', '')}|{metadata['generateName']}"
+    fixed = {key: value for key, value in metadata.items() if key != "generateName"}
+    return {**obj, "metadata": {**fixed, "name": f"{prefix}{short_hash(about, 8)}"}}
 
 
 def groups(hooks: Sequence[Hook], phase: Phase) -> list[list[Hook]]:

@@ -37,6 +37,7 @@ class Options:
     replace: bool = False
     recreate: bool = False
     if_not_present: bool = False
+    fail_on_conflict: bool = False
     unconfirmed: bool = False
     """Recreate is asked for, and not a second time, which this kind needs."""
     ignored: Ignored = field(default_factory=Ignored)
@@ -64,6 +65,7 @@ def options_of(obj: Manifest, ref: ObjectRef, policy: ApplyPolicy) -> Options:
         recreate=recreate,
         unconfirmed=asked and not recreate,
         if_not_present=SyncOption.IF_NOT_PRESENT in wanted,
+        fail_on_conflict=SyncOption.FAIL_ON_CONFLICT in wanted,
         ignored=_ignored(rules),
     )
 

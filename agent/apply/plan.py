@@ -122,13 +122,26 @@ PROTECTED_NAMESPACES = frozenset(
 
 CONFIRM_DELETE = f"{GROUP}/confirm-delete"
 """On a live object that holds data: a person's yes to its deletion; the value is its own name."""
-ASKS = frozenset({GroupKind("", "PersistentVolumeClaim"), GroupKind("", "PersistentVolume")})
+HOLDS_DATA = frozenset({GroupKind("", "PersistentVolumeClaim"), GroupKind("", "PersistentVolume")})
+CONTAINERS = frozenset(
+    {GroupKind("", "Namespace"), GroupKind("apiextensions.k8s.io", "CustomResourceDefinition")}
+)
+"""All that is in them goes along. Who has an app deleted means them, too; a bundle may just have lost them."""
 
 
 def prune_verdict(  # noqa: PLR0911 - guards
-    entry: Entry, live: Manifest, *, applyset: str, manager: str, applied_uids: AbstractSet[str] = frozenset()
+    entry: Entry,
+    live: Manifest,
+    *,
+    applyset: str,
+    manager: str,
+    applied_uids: AbstractSet[str] = frozenset(),
+    decided: bool = False,
 ) -> Verdict:
-    """What happens to an object that the inventory names and the bundle does not, given how it is now."""
+    """What happens to an object that the inventory names and the bundle does not, given how it is now.
+
+    `decided`: a person has the whole app deleted. Data needs a yes of its own even then.
+    """
     metadata = live["metadata"]
     uid = metadata.get("uid", "")
     if entry.uid and uid != entry.uid:
@@ -141,10 +154,10 @@ def prune_verdict(  # noqa: PLR0911 - guards
         return Verdict(Fate.RELEASE, "Kept", "its keep annotation says so")
     if entry.ref.kind == "Namespace" and entry.ref.name in PROTECTED_NAMESPACES:
         return Verdict(Fate.RELEASE, "Protected", "this namespace is never deleted")
-    if entry.ref.group_kind in ASKS and str(annotations_of(live).get(CONFIRM_DELETE)) != entry.ref.name:
-        message = (
-            f"its data would go with it: annotate it with {CONFIRM_DELETE}: {entry.ref.name}, or keep it"
-        )
+    asks = entry.ref.group_kind in (HOLDS_DATA if decided else HOLDS_DATA | CONTAINERS)
+    if asks and str(annotations_of(live).get(CONFIRM_DELETE)) != entry.ref.name:
+        what = "its data" if entry.ref.group_kind in HOLDS_DATA else "what is in it"
+        message = f"{what} would go with it: annotate it with {CONFIRM_DELETE}: {entry.ref.name}, or keep it"
         return Verdict(Fate.ASK, CONFIRM, message)
     return Verdict(Fate.DELETE)
 

@@ -43,6 +43,7 @@ class Pruned:
     entries: list[ChangeEntry] = field(default_factory=list)
     gone: set[ObjectRef] = field(default_factory=set)
     pending: set[ObjectRef] = field(default_factory=set)
+    decided: bool = False
 
 
 class Pruner:
@@ -62,9 +63,13 @@ class Pruner:
         impersonate: str | None,
         deadline: float,
         applied_uids: AbstractSet[str] = frozenset(),
+        decided: bool = False,
     ) -> Pruned:
-        """Delete level by level; one that is not gone in time keeps those below it for the next pass."""
-        result = Pruned()
+        """Delete level by level; one that is not gone in time keeps those below it for the next pass.
+
+        `decided`: a person has the whole app deleted, and its namespaces and definitions with it.
+        """
+        result = Pruned(decided=decided)
         levels = deletion_levels(entries, kind=lambda entry: entry.ref.group_kind)
         give_up = min(deadline, asyncio.get_running_loop().time() + GRACE)
         for index, level in enumerate(levels):
@@ -93,7 +98,11 @@ class Pruner:
         async with self._slots:
             try:
                 change = await self._remove(
-                    entry, impersonate=impersonate, applied_uids=applied_uids, give_up=give_up
+                    entry,
+                    impersonate=impersonate,
+                    applied_uids=applied_uids,
+                    give_up=give_up,
+                    decided=result.decided,
                 )
             except AxletreeError as error:
                 failure = explain(error, entry.ref)
@@ -116,7 +125,13 @@ class Pruner:
             (result.pending if change.reason == CONFIRM else result.gone).add(entry.ref)
 
     async def _remove(
-        self, entry: Entry, *, impersonate: str | None, applied_uids: AbstractSet[str], give_up: float
+        self,
+        entry: Entry,
+        *,
+        impersonate: str | None,
+        applied_uids: AbstractSet[str],
+        give_up: float,
+        decided: bool,
     ) -> ChangeEntry | None:
         """One object, from its live state to gone. None while something holds it."""
         found = await self._find(entry)
@@ -124,12 +139,17 @@ class Pruner:
             return ChangeEntry(entry.ref, Action.PRUNED, uid=entry.uid)
         path, live = found
         verdict = prune_verdict(
-            entry, live, applyset=self._applyset, manager=self._manager, applied_uids=applied_uids
+            entry,
+            live,
+            applyset=self._applyset,
+            manager=self._manager,
+            applied_uids=applied_uids,
+            decided=decided,
         )
         uid = live["metadata"]["uid"]
         if live["metadata"].get("deletionTimestamp") and verdict.fate is not Fate.FORGET:
             return await self._wait(entry, path, uid=uid, give_up=give_up)
-        if verdict.fate is Fate.DELETE:
+        if verdict.fate in {Fate.DELETE, Fate.ASK}:
             verdict = await self._holds(entry, live) or verdict
         if verdict.fate is Fate.WAIT:
             return None

@@ -47,6 +47,8 @@ class ChangeEntry:
     uid: str = ""
     resource_version: str = ""
     live: Manifest | None = field(default=None, repr=False)
+    residue: tuple[Change, ...] = ()
+    """Fields that left the bundle, and that the API server kept all the same."""
 
 
 @dataclass(frozen=True, slots=True)

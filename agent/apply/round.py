@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from agent.apply.failures import explain
 from agent.apply.plan import older_or_same
-from agent.apply.result import COMPLETED, Action, ChangeEntry
+from agent.apply.result import COMPLETED, MOVED, TAKEN, Action, ChangeEntry
 from agent.contract.health import HealthState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from agent.apply.inventory import Inventory
@@ -40,6 +40,8 @@ class Round:
     entries: list[ChangeEntry] = field(default_factory=list)
     no_namespace: dict[str, str] = field(default_factory=dict)
     no_definition: dict[GroupKind, str] = field(default_factory=dict)
+    taken: Mapping[ObjectRef, str] = field(default_factory=dict)
+    moving: AbstractSet[ObjectRef] = frozenset()
 
 
 def failed_entry(ref: ObjectRef, error: AxletreeError) -> ChangeEntry:
@@ -74,7 +76,17 @@ def _version(obj: Manifest) -> str:
 
 
 def blocked_entry(round_: Round, ref: ObjectRef) -> ChangeEntry | None:
-    """Skipped where what it needs has failed: it would only fail in other words."""
+    """What is another app's is not touched; what needs something that failed would only fail in other words."""
+    owner = round_.taken.get(ref)
+    if owner is not None and ref in round_.moving:
+        return ChangeEntry(ref, Action.SKIPPED, MOVED, f"it is {owner}'s by now")
+    if owner is not None:
+        return ChangeEntry(
+            ref,
+            Action.FAILED,
+            TAKEN,
+            f"it is {owner}'s, on this cluster too: one of the two has to leave it out",
+        )
     why = round_.no_namespace.get(ref.namespace) if ref.namespace else None
     if why is not None:
         return ChangeEntry(ref, Action.SKIPPED, "NamespaceFailed", f"Namespace {ref.namespace}: {why}")

@@ -20,6 +20,8 @@ class SyncOption(StrEnum):
     """Delete and make again what cannot be changed in place."""
     IF_NOT_PRESENT = "IfNotPresent"
     """Make it where it is missing, and leave it alone after that."""
+    FAIL_ON_CONFLICT = "FailOnConflict"
+    """Fail where another field manager has set a field otherwise, instead of taking the field over."""
 
 
 class IgnoreDifference(WireModel):

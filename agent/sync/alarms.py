@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import ObjectRef
     from agent.contract.wire import DriftEntry
 
-FIGHT, ALERT = "DriftFight", "DriftAlert"
+FIGHT, ALERT, RESIDUE = "DriftFight", "DriftAlert", "ResidualDrift"
 _MAX_NAMED = 3
 
 
@@ -30,6 +30,16 @@ def fight(drift: Collection[DriftEntry]) -> str:
     """What keeps being changed back, and by whom; empty where nothing is."""
     found = [entry for entry in drift if entry.fighting]
     return f"{FIGHT}: {_named(found)} again and again; corrected with growing pauses" if found else ""
+
+
+def residual(drift: Collection[DriftEntry]) -> str:
+    """What the API server kept though it left the bundle; empty where that is nothing."""
+    found = [entry for entry in drift if entry.changes and not entry.corrected]
+    if not found:
+        return ""
+    lines = [f"{entry.ref} {', '.join(entry.paths[:_MAX_NAMED])}" for entry in found[:_MAX_NAMED]]
+    more = f"; and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
+    return f"{RESIDUE}: the API server keeps {'; '.join(lines)}{more}, which the bundle no longer sets"
 
 
 def alert(

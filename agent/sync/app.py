@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from agent.apply.result import COMPLETED, MOVED, Action
+from agent.apply.result import COMPLETED, MOVED, TAKEN, Action
 from agent.contract.health import DriftMode, HealthState, SyncState, worst
 from agent.contract.manifest import ObjectRef, ref_of
 from agent.health.result import HEALTHY, HealthResult
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.apply.inventory import Inventory
-    from agent.apply.result import ApplyResult
+    from agent.apply.result import ApplyResult, ChangeEntry
     from agent.contract.bundle import Bundle
     from agent.contract.wire import AppReport, AssignedApp, DriftEntry, Tombstone
     from agent.link.state import SavedApp
@@ -177,37 +177,51 @@ class App(Objects):
         """Learn from a round: live states, what had to be corrected, what could not be done."""
         again = self.settled
         self.remember(result.inventory)
-        if again:
-            self.drift.clear()
+        self.drift.clear()
         for entry in result.entries:
             ref = entry.ref
+            if entry.reason == TAKEN:
+                self.results[ref] = HealthResult(HealthState.MISSING, entry.message)
+                continue
             if ref not in self.desired:
                 continue
-            if entry.action is Action.SKIPPED and entry.reason == COMPLETED:
-                self.results[ref] = HEALTHY
-            elif entry.action is Action.SKIPPED and entry.reason == MOVED:
-                self.results.pop(ref, None)
-            elif entry.live is not None and entry.action is not Action.FAILED:
-                self.see(ref, entry.live, ours=True)
-            elif ref not in self.live:
-                self.results[ref] = HealthResult(HealthState.MISSING, entry.message or MISSING.message)
+            self._learn(entry)
             if again and entry.action in {Action.CREATED, Action.CONFIGURED}:
-                fight = self.fights.setdefault(ref, Fight())
-                fight.corrected(now)
-                missing = entry.action is Action.CREATED
-                touched = self.changed.get(ref, UNTOUCHED)
-                self.drift[ref] = drift_entry(
-                    ref,
-                    touched.paths,
-                    manager=touched.manager,
-                    missing=missing,
-                    corrected=True,
-                    fighting=fight.fighting(now),
-                    at=touched.at,
-                    changes=touched.changes,
-                )
+                self._corrected(entry, now=now)
+            elif entry.residue:
+                paths = tuple(change.path for change in entry.residue)
+                self.drift[ref] = drift_entry(ref, paths, changes=entry.residue)
             if ref not in self.recheck or entry.action in {Action.CREATED, Action.CONFIGURED}:
                 self.changed.pop(ref, None)
+
+    def _learn(self, entry: ChangeEntry) -> None:
+        """One object's state after a round."""
+        ref = entry.ref
+        if entry.action is Action.SKIPPED and entry.reason == COMPLETED:
+            self.results[ref] = HEALTHY
+        elif entry.action is Action.SKIPPED and entry.reason == MOVED:
+            self.results.pop(ref, None)
+        elif entry.live is not None and entry.action is not Action.FAILED:
+            self.see(ref, entry.live, ours=True)
+        elif ref not in self.live:
+            self.results[ref] = HealthResult(HealthState.MISSING, entry.message or MISSING.message)
+
+    def _corrected(self, entry: ChangeEntry, *, now: float) -> None:
+        """One object was not as it was left, and is again."""
+        ref = entry.ref
+        fight = self.fights.setdefault(ref, Fight())
+        fight.corrected(now)
+        touched = self.changed.get(ref, UNTOUCHED)
+        self.drift[ref] = drift_entry(
+            ref,
+            touched.paths,
+            manager=touched.manager,
+            missing=entry.action is Action.CREATED,
+            corrected=True,
+            fighting=fight.fighting(now),
+            at=touched.at,
+            changes=touched.changes,
+        )
 
     def end(self) -> None:
         """It is gone: nothing of it is known any more but that it was deleted."""

@@ -29,6 +29,7 @@ async def compare(app: App, bundle: Bundle, watches: WatchSet, *, deadline: floa
             inventory=app.inventory,
             deadline=deadline,
             view=lambda ref: watches.look(app.applyset, ref),
+            taken=app.taken,
         )
     for ref, live in seen.items():
         if isinstance(live, dict):

@@ -77,7 +77,7 @@ class Obtainer:
             return app.coming
         if self.fetcher is None:
             raise HubAway(f"the bundle of release {assigned.release} is needed, and the hub is away")
-        ahead = app.applier.look_ahead(app.bundle.policy) if app.bundle is not None else None
+        ahead = app.applier.accounts.look_ahead(app.bundle.policy) if app.bundle is not None else None
         if ahead is not None:
             self.keeper.track(ahead)
         data = await self.fetcher.fetch(assigned.blob)

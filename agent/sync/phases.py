@@ -43,7 +43,7 @@ class Phases:
         """PreSync; gives what is waited for. Raises `HookFailed`."""
         if not _has(bundle, Phase.PRE_SYNC) or _over(app, bundle, Phase.PRE_SYNC):
             return ""
-        await app.applier.own_namespace(bundle.policy)
+        await app.applier.namespaces.own(bundle.policy)
         return await self._run(app, bundle, Phase.PRE_SYNC)
 
     async def after(self, app: App, bundle: Bundle) -> str:
@@ -76,7 +76,7 @@ class Phases:
         return await self._runner(app).remove(
             bundle.hooks,
             namespace=bundle.policy.namespace,
-            impersonate=await app.applier.identity(bundle.policy),
+            impersonate=await app.applier.accounts.user(bundle.policy),
         )
 
     async def _run(self, app: App, bundle: Bundle, phase: Phase) -> str:
@@ -102,7 +102,7 @@ class Phases:
             namespace=bundle.policy.namespace,
             ledger=saved.hooks,
             record=record,
-            impersonate=await app.applier.identity(bundle.policy),
+            impersonate=await app.applier.accounts.user(bundle.policy),
         )
 
     def _runner(self, app: App) -> HookRunner:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
 from agent.contract.health import SyncState
+from agent.contract.wire import TombstoneReason
 from agent.sync.outcome import (
     CONFIRM_SECONDS,
     PENDING_SECONDS,
@@ -96,4 +97,5 @@ class Remover:
             save=lambda inventory: self.keeper.save_inventory(app, inventory, None),
             deadline=asyncio.get_running_loop().time() + ROUND_SECONDS,
             elsewhere=self.claims.elsewhere(app),
+            decided=app.tombstone is not None and app.tombstone.reason is not TombstoneReason.DROPPED,
         )

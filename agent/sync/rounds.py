@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agent.apply.errors import HookFailed
 from agent.contract.errors import ApiError, AxletreeError, TransientError
 from agent.contract.health import SyncState
-from agent.sync.alarms import fight
+from agent.sync.alarms import fight, residual
 from agent.sync.app import claims_of
 from agent.sync.compare import compare
 from agent.sync.fight import FORGET
@@ -123,6 +123,7 @@ class Rounds:
         if app.inventory.entries and app.applied is None:
             await self.watches.wait(app.applyset, _VIEW_SECONDS)
         deadline = loop.time() + ROUND_SECONDS
+        app.leave(self.claims.taken(app))
         if app.settled and not app.corrects:
             return await compare(app, bundle, self.watches, deadline=deadline)
         fresh = not app.settled
@@ -135,8 +136,9 @@ class Rounds:
         policy = bundle.policy
         others: tuple[str, ...] = ()
         if policy.prune and app.inventory.entries.keys() - claims_of(bundle):
-            others = self.claims.arriving(app)
-            policy = policy.model_copy(update={"prune": not others})
+            unsettled = self.claims.unsettled(app)
+            policy = policy.model_copy(update={"prune": not unsettled})
+        moving = app.taken.keys() - app.wished
         result = await app.applier.apply(
             bundle.objects,
             policy,
@@ -145,6 +147,8 @@ class Rounds:
             deadline=deadline,
             view=lambda ref: self.watches.look(app.applyset, ref),
             elsewhere=self.claims.elsewhere(app),
+            taken=app.taken,
+            moving=moving,
             gate=app.judged_by if fresh else None,
         )
         app.take(result, now=loop.time())
@@ -183,8 +187,9 @@ class Rounds:
             return Outcome(min(5.0, app.backoff.next()) + PENDING_SECONDS)
         app.backoff.reset()
         app.tries = 0
-        app.message = fight(app.drift.values())
-        return Outcome(FORGET if app.message else None)
+        fighting = fight(app.drift.values())
+        app.message = fighting or residual(app.drift.values())
+        return Outcome(FORGET if fighting else None)
 
     async def _not_applied(self, app: App, bundle: Bundle, result: ApplyResult, *, fresh: bool) -> Outcome:
         app.sync, app.message = SyncState.FAILED, failures(result)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.apply.hooks import named
 from agent.contract.errors import TerminalError
 from agent.kube.yaml import YamlError, load_all
 from hub.core.globs import GlobError, glob_matches
@@ -157,7 +158,8 @@ def _problem(manifest: Manifest) -> str:
     metadata = manifest.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if isinstance(metadata, dict) and metadata.get("generateName") and not name:
-        return f"{manifest['kind']}: generateName would make a new object at every apply; give it a name"
+        return f"{manifest['kind']}: generateName would make a new object at every apply; name it, or make it a hook"
+    objects = [named(manifest) for manifest in objects]
     if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
         return f"{manifest['kind']}: metadata.name is missing"
     wrong = _wrong_text(metadata)

@@ -213,6 +213,37 @@ async def test_a42_an_object_that_moves_between_apps_is_never_deleted(rig: Agent
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
+async def test_f48_two_apps_that_want_one_object_do_not_fight_and_the_other_is_named(rig: AgentRig) -> None:
+    path = rig.path("configmaps", "contested")
+    await rig.deploy("first", config_map("contested", a="first"), config_map("one", a="1"))
+    await rig.when("first", sync=SyncState.SYNCED)
+    before = await rig.live(path)
+    await rig.deploy("a-second", config_map("contested", a="second"), config_map("two", a="1"))
+    said = await rig.when("a-second", sync=SyncState.FAILED)
+    assert "OwnedByAnotherApp" in said.message
+    assert "shop/first" in said.message
+    assert "shop/first" in said.health_message
+    assert await rig.live(rig.path("configmaps", "two")) is not None
+    assert await rig.live(path) == before
+
+    # It stays so over a restart, and a change by hand is put back by the owner.
+    await rig.stop()
+    await rig.start()
+    await rig.when("a-second", sync=SyncState.FAILED)
+    await rig.client.merge_patch(path, {"data": {"a": "by hand"}}, field_manager="kubectl")
+    live = await rig.live_when(path, lambda obj: obj is not None and obj["data"] == {"a": "first"})
+    assert before is not None
+    assert live is not None
+    assert live["metadata"]["labels"] == before["metadata"]["labels"]
+
+    # The owner goes, and the object does not: it is the other app's from then on.
+    await rig.drop("first")
+    await rig.when("a-second", sync=SyncState.SYNCED)
+    live = await rig.live(path)
+    assert live is not None
+    assert (live["metadata"]["uid"], live["data"]) == (before["metadata"]["uid"], {"a": "second"})
+
+
 async def test_f24_a_lost_inventory_is_made_anew_from_what_is_ours(rig: AgentRig) -> None:
     await rig.deploy("web", config_map("one", a="1"), config_map("two", a="1"))
     await rig.when("web", sync=SyncState.SYNCED)

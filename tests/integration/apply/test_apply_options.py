@@ -322,3 +322,32 @@ async def test_a30_a_delete_that_admission_denies_is_tried_again(app: App) -> No
         return not await app.has_config_map("settings")
 
     await app.until(pruned)
+
+
+async def test_a13_a_field_that_another_manager_took_is_a_failure_where_that_is_asked(app: App) -> None:
+    options = [SyncOption.FAIL_ON_CONFLICT]
+    assert (await app.run([config_map(a="1")], options=options)).ok
+    path = app.path("configmaps", "settings")
+    await app.client.apply(path, config_map(a="theirs"), field_manager="their-tool", force=True)
+    result = await app.run([config_map(a="2")], options=options)
+    (failed,) = result.failed
+    assert (failed.reason, failed.transient) == ("FieldConflict", False)
+    assert "their-tool" in failed.message
+    assert (await app.config_map("settings"))["data"] == {"a": "theirs"}
+    assert (await app.run([config_map(a="2")])).ok
+    assert (await app.config_map("settings"))["data"] == {"a": "2"}
+
+
+async def test_a17_an_immutable_field_that_leaves_the_bundle_and_stays_is_residual_drift(app: App) -> None:
+    address = "10.96.200.177"
+    assert (await app.run([service(clusterIP=address, sessionAffinity="None")])).ok
+    result = await app.run([service()])
+    (entry,) = result.entries
+    assert result.ok
+    assert [(each.path, each.wanted, each.live) for each in entry.residue] == [
+        (".spec.clusterIP", "(not there)", f'"{address}"')
+    ]
+    (again,) = (await app.run([service()])).entries
+    assert (again.action, again.residue) == (Action.UNCHANGED, entry.residue)
+    app.restart()
+    assert (await app.run([service()])).ok

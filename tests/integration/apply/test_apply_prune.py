@@ -166,6 +166,8 @@ async def test_a34_a_namespace_that_holds_members_of_others_is_left(
 async def test_a34_an_empty_namespace_goes_after_what_was_in_it(app: App) -> None:
     name = f"{app.namespace}-own"
     assert (await app.run([config_map("stays"), space(name), config_map("inside", namespace=name)])).ok
+    confirmed = {"metadata": {"annotations": {CONFIRM_DELETE: name}}}
+    await app.client.merge_patch(f"/api/v1/namespaces/{name}", confirmed)
     while (await app.run([config_map("stays")])).pending:
         pass
     assert await app.get(f"/api/v1/namespaces/{name}") is None
@@ -326,3 +328,44 @@ async def test_a36_a_namespace_that_holds_a_claim_waits_for_that(app: App) -> No
     assert {ref.kind for ref in result.pending} == {"PersistentVolumeClaim", "Namespace"}
     live = await app.need(f"/api/v1/namespaces/{name}")
     assert live["status"]["phase"] == "Active"
+
+
+async def test_a36_a_namespace_and_a_definition_that_left_the_bundle_are_deleted_only_when_confirmed(
+    app: App,
+) -> None:
+    name, group = f"{app.namespace}-asked", f"{app.namespace}.example.com"
+    definition = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.{group}"
+    objects = [space(name), crd(group), gadget(group, "one"), config_map("inside", namespace=name)]
+    assert (await app.run([config_map("stays"), *objects])).ok
+
+    asked: list[str] = []
+
+    async def gone() -> bool:
+        """One after the other: what goes later waits for what goes first."""
+        result = await app.run([config_map("stays")])
+        for entry in result.unconfirmed:
+            kind = entry.ref.kind
+            path = definition if kind == "CustomResourceDefinition" else f"/api/v1/namespaces/{name}"
+            assert "deletionTimestamp" not in (await app.need(path))["metadata"]
+            assert (await app.run([config_map("stays")])).unconfirmed
+            asked.append(kind)
+            yes = {"metadata": {"annotations": {CONFIRM_DELETE: entry.ref.name}}}
+            await app.client.merge_patch(path, yes)
+        return not result.pending
+
+    await app.until(gone)
+    assert sorted(asked) == ["CustomResourceDefinition", "Namespace"]
+    assert await app.get(f"/api/v1/namespaces/{name}") is None
+    assert await app.get(definition) is None
+
+
+async def test_a36_who_has_an_app_deleted_means_its_namespace_too(app: App) -> None:
+    name = f"{app.namespace}-gone"
+    assert (await app.run([space(name), config_map("inside", namespace=name)])).ok
+
+    async def gone() -> bool:
+        await app.delete_all()
+        return not app.inventory.entries
+
+    await app.until(gone)
+    assert await app.get(f"/api/v1/namespaces/{name}") is None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent.apply.errors import ObjectInvalid
-from agent.apply.hooks import Cleanup, Phase, groups, split, under_way
+from agent.apply.hooks import Cleanup, Phase, groups, named, split, under_way
 from agent.contract.bundle import ApplyPolicy, Bundle
 
 
@@ -71,3 +71,17 @@ def test_a_run_that_never_started_is_not_under_way() -> None:
     assert not under_way({"kind": "Job", "status": {"succeeded": 1}})
     assert under_way({"kind": "Pod", "status": {"phase": "Running"}})
     assert not under_way({"kind": "Pod"})
+
+
+def test_a_hook_with_a_generated_name_gets_one_that_stays_and_nothing_else_does() -> None:
+    generated = {**job(axletree_dev__hook="x"), "metadata": {"generateName": "migrate-"}}
+    assert named(generated) is generated
+    generated["metadata"]["annotations"] = {"argocd.argoproj.io/hook": "PreSync"}
+    first = named(generated)
+    assert first["metadata"]["name"].startswith("migrate-")
+    assert "generateName" not in first["metadata"]
+    assert named({**generated, "spec": {"changed": True}})["metadata"] == first["metadata"]
+    assert named(first) is first
+    long = {**generated, "metadata": {**generated["metadata"], "generateName": "m" * 80}}
+    assert len(named(long)["metadata"]["name"]) <= 63
+    assert len(split([first])[1]) == 1

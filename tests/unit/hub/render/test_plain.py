@@ -89,3 +89,11 @@ def test_selected() -> None:
         selected({"a.yaml": b"\xff\xfe"}, where=WHERE, recurse=False, include=None, exclude=None)
     with pytest.raises(ManifestError, match="not closed"):
         names(include="[a")
+
+
+def test_a_hook_may_have_a_generated_name() -> None:
+    metadata = "{generateName: migrate-, annotations: {argocd.argoproj.io/hook: PreSync}}"
+    text = f"apiVersion: batch/v1\nkind: Job\nmetadata: {metadata}\n"
+    (name,) = objects({"a.yaml": text})
+    assert name.startswith("migrate-")
+    assert objects({"a.yaml": text}) == [name]

@@ -1,0 +1,107 @@
+"""What one app's writer remembers of each object that it applied. No requests here; a restart loses it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.apply.fields import FieldSet, own_fields
+from agent.apply.plan import Memory, older_or_same
+
+if TYPE_CHECKING:
+    from agent.apply.diff import Change
+    from agent.apply.plan import Live
+    from agent.apply.prepare import Desired
+    from agent.apply.result import ChangeEntry
+    from agent.contract.manifest import Manifest, ObjectRef
+
+
+class Memories:
+    def __init__(self, manager: str) -> None:
+        self._manager = manager
+        self._memory: dict[ObjectRef, Memory] = {}
+        self._fields: dict[ObjectRef, FieldSet] = {}
+        self._refused: dict[ObjectRef, tuple[str, str, ChangeEntry]] = {}
+        """Immutable fields: (digest, live version, verdict). Until one of both changes, nobody asks again."""
+        self._residue: dict[ObjectRef, tuple[str, tuple[Change, ...]]] = {}
+        """What stayed when its field left the bundle: (uid, fields)."""
+
+    def get(self, ref: ObjectRef) -> Memory | None:
+        return self._memory.get(ref)
+
+    def digest_of(self, ref: ObjectRef) -> str:
+        """The content last seen to be live, empty if that is not known."""
+        memory = self._memory.get(ref)
+        return memory.digest if memory is not None else ""
+
+    def fields_of(self, ref: ObjectRef) -> FieldSet | None:
+        """What the bundle sets in that object, though somebody else may own a part of it by now.
+
+        The API server said so when it was last applied or compared; None before.
+        """
+        return self._fields.get(ref)
+
+    def share(self, ref: ObjectRef, live: Manifest) -> None:
+        """Use the field set of a cached object instead of an equal one: they are large."""
+        fields = own_fields(live, self._manager)
+        if fields is not None and self._fields.get(ref) == fields:
+            self._fields[ref] = fields
+            memory = self._memory.get(ref)
+            if memory is not None and memory.fields == fields:
+                self._memory[ref] = replace(memory, fields=fields)
+
+    def forget(self, ref: ObjectRef) -> None:
+        for known in (self._memory, self._fields, self._refused, self._residue):
+            known.pop(ref, None)
+
+    def applied(self, desired: Desired, result: Manifest, residue: tuple[Change, ...]) -> None:
+        """Take in what an apply left."""
+        self._refused.pop(desired.ref, None)
+        memory = self._memory[desired.ref] = Memory.of(desired.digest, result, self._manager)
+        self._fields[desired.ref] = memory.fields or {}
+        if residue:
+            self._residue[desired.ref] = result["metadata"]["uid"], residue
+        else:
+            self._residue.pop(desired.ref, None)
+
+    def compared(self, ref: ObjectRef, fields: FieldSet) -> None:
+        """What the bundle sets, by a dry run."""
+        self._fields[ref] = fields
+
+    def keep(self, desired: Desired, live: Live, fields: FieldSet | None = None) -> None:
+        """Remember a state that is as wanted; never an older one than is remembered.
+
+        `fields`: what the bundle sets in it; without it, what is known or, since it is as wanted, what we own.
+        """
+        if not isinstance(live, dict):
+            return
+        ref, memory, metadata = desired.ref, self._memory.get(desired.ref), live["metadata"]
+        known = memory is not None and memory.digest == desired.digest and not desired.options.ignored
+        if fields is None and known:
+            fields = self._fields.get(ref)
+        if fields is None:
+            fields = own_fields(live, self._manager) or {}
+        self._fields[ref] = fields
+        if (
+            memory is None
+            or memory.digest != desired.digest
+            or memory.uid != metadata["uid"]
+            or not older_or_same(metadata["resourceVersion"], memory.resource_version)
+        ):
+            self._memory[ref] = Memory.of(desired.digest, live, self._manager, fields)
+
+    def refuse(self, desired: Desired, entry: ChangeEntry) -> None:
+        if entry.resource_version:
+            self._refused[desired.ref] = (desired.digest, entry.resource_version, entry)
+
+    def refused(self, desired: Desired, version: str) -> ChangeEntry | None:
+        """The verdict on this very content over this very state; None: ask."""
+        found = self._refused.get(desired.ref)
+        asked = found is None or desired.options.recreate or not version
+        return None if asked or found is None or found[:2] != (desired.digest, version) else found[2]
+
+    def residue_of(self, ref: ObjectRef, live: Live) -> tuple[Change, ...]:
+        found = self._residue.get(ref)
+        if found is None or not isinstance(live, dict) or live["metadata"]["uid"] != found[0]:
+            return ()
+        return found[1]
