@@ -9,26 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
 from agent.contract.names import agent_manager
-from agent.contract.wire import ReportBatch
+from agent.contract.wire import ReportAnswer, ReportBatch
 from agent.kube.client import RestClient
 from agent.kube.config import in_cluster, load_kubeconfig
 from agent.kube.discovery import RestMapper
-from agent.link.assignment import AssignmentPoll
 from agent.link.backoff import Backoff
-from agent.link.bundles import BundleFetcher
 from agent.link.capabilities import Capabilities
+from agent.link.hublink import ClusterRemoved, HubLink
 from agent.link.identity import IdentityStore, new_identity, unjoined
-from agent.link.join import Facts, join, renew
+from agent.link.join import Facts, join
 from agent.link.reports import Reporter
 from agent.link.secrets import SecretWriter
-from agent.link.session import HubSession, client_context
 from agent.link.state import StateStore
 from agent.sync.engine import Engine
 
@@ -70,7 +67,7 @@ class Agent:
         self.config = config
         self.cluster = config.cluster
         self.engine: Engine | None = None
-        self.identity: Identity | None = None
+        self._link: HubLink | None = None
         self.enrolled = asyncio.Event()
         """Set when this very object has joined its hub, and not merely found that it had."""
         self._version = _installed_version()
@@ -79,8 +76,16 @@ class Agent:
         self._spoke = Spoke("", "")
         self._capabilities = Capabilities()
 
+    @property
+    def identity(self) -> Identity | None:
+        """Who it is to its hub, once it has joined."""
+        return self._link.identity if self._link is not None else None
+
     async def run(self) -> None:
-        """Serve. Raises `TerminalError` for what cannot go on, such as an identity of another cluster."""
+        """Serve, until `stop` or until its cluster was removed.
+
+        Raises `TerminalError` for what cannot go on, such as an identity of another cluster.
+        """
         if self._task is not None:
             raise RuntimeError("an agent runs once")
         self._task = asyncio.create_task(self._serve(), name=f"agent of {self.cluster}")
@@ -107,7 +112,6 @@ class Agent:
             self._spoke, identity = await self._begin(client, secrets, identities)
             if not identity.joined:
                 identity = await self._join(identities, identity)
-            self.identity = identity
             store = StateStore(
                 secrets, hub_id=identity.hub_id, cluster=self.cluster, cluster_uid=self._spoke.uid
             )
@@ -115,6 +119,7 @@ class Agent:
                 envelope=self._envelope,
                 heartbeat=self.config.heartbeat_seconds,
                 delivered=lambda batch, resend: self._capabilities.delivered(batch, resend=resend),
+                answered=self._answered,
             )
             engine = Engine(
                 client,
@@ -124,6 +129,14 @@ class Agent:
                 reporter=reporter,
                 resync=self.config.resync_seconds,
                 concurrency=self.config.concurrency,
+            )
+            self._link = link = HubLink(
+                self.config,
+                identity,
+                identities=identities,
+                engine=engine,
+                reporter=reporter,
+                facts=self._facts,
             )
             engine.restore(await self._patiently("the state", store.load))
             self.engine = engine
@@ -141,8 +154,10 @@ class Agent:
                     group.create_task(
                         self._capabilities.run(client, changed=reporter.announce), name="capabilities"
                     )
-                    group.create_task(self._link(identities, identity, engine, reporter), name="link")
-            except BaseExceptionGroup as failures:
+                    group.create_task(link.run(), name="link")
+            except* ClusterRemoved as removed:
+                logger.warning("ClusterRemoved: %s", removed.exceptions[0])
+            except* Exception as failures:
                 raise failures.exceptions[0] from failures
 
     async def _begin(
@@ -175,14 +190,13 @@ class Agent:
 
     async def _join(self, identities: IdentityStore, identity: Identity) -> Identity:
         """Ask the hub until it accepts: an administrator may take days."""
-        facts = Facts(self._version, self._spoke.kubernetes_version, dict(self.config.labels))
         backoff = Backoff(base=0.5, cap=30.0)
         while True:
             try:
                 token = self.config.join_token()
                 if token is None:
                     raise NoToken("there is no identity yet and no token to join with", retry_after=5.0)
-                joined = await join(self.config, token, identity, facts)
+                joined = await join(self.config, token, identity, self._facts)
             except AxletreeError as error:
                 retry_after = error.retry_after if isinstance(error, TransientError) else _SLOW
                 pause = backoff.next(retry_after=retry_after)
@@ -194,58 +208,6 @@ class Agent:
         logger.info("joined the hub %s as %s", joined.hub_id, self.cluster)
         self.enrolled.set()
         return joined
-
-    async def _link(
-        self, identities: IdentityStore, identity: Identity, engine: Engine, reporter: Reporter
-    ) -> None:
-        """Talk with the hub for ever; a renewed certificate begins a new session."""
-        while True:
-            session = HubSession(self.config.hub, client_context(identity), user_agent=self._user_agent)
-            engine.linked(BundleFetcher(session))
-            talking: list[asyncio.Task[None]] = [
-                asyncio.create_task(self._poll(session, identity, engine), name="assignment"),
-                asyncio.create_task(reporter.run(session), name="reports"),
-            ]
-            renewing: asyncio.Task[Identity] = asyncio.create_task(
-                self._renewed(session, identities, identity), name="renewal"
-            )
-            try:
-                await asyncio.wait({*talking, renewing}, return_when=asyncio.FIRST_COMPLETED)
-                for task in talking:
-                    if task.done():
-                        task.result()
-                identity = self.identity = await renewing
-            finally:
-                engine.linked(None)
-                renewing.cancel()
-                for task in talking:
-                    task.cancel()
-                await asyncio.gather(*talking, renewing, return_exceptions=True)
-                await session.close()
-
-    async def _poll(self, session: HubSession, identity: Identity, engine: Engine) -> None:
-        poll = AssignmentPoll(session, identity, engine.held)
-        while True:
-            engine.accept(await poll.next())
-
-    async def _renewed(self, session: HubSession, identities: IdentityStore, identity: Identity) -> Identity:
-        """Sleep until two thirds of the certificate's life, then ask until there is a new one."""
-        while time.time() < identity.renew_at:  # noqa: ASYNC110 - wall time, whose clock may be set meanwhile
-            await asyncio.sleep(min(_RENEW_CHECK, max(1.0, identity.renew_at - time.time())))
-        backoff = Backoff(base=_RENEW_RETRY, cap=_RENEW_CHECK)
-        while True:
-            try:
-                renewed = await renew(session, identity)
-                await identities.save(renewed)
-            except AxletreeError as error:
-                pause = backoff.next(
-                    retry_after=error.retry_after if isinstance(error, TransientError) else None
-                )
-                logger.warning("renewal: %s; again in %.0f s", error, pause)
-                await asyncio.sleep(max(1.0, pause))
-                continue
-            logger.info("the certificate of %s is renewed", self.cluster)
-            return renewed
 
     async def _patiently(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do what only needs the API server to be there, until it is."""
@@ -265,12 +227,21 @@ class Agent:
         return ReportBatch(
             epoch=epoch,
             seq=seq,
+            keys=self._link.identity.keys if self._link else 0,
             agent_version=self._version,
             kubernetes_version=self._spoke.kubernetes_version,
             api_versions=self._capabilities.untold,
             boot=self._boot,
             orphans=self.engine.orphans if self.engine else [],
         )
+
+    def _answered(self, said: ReportAnswer) -> None:
+        if self._link is not None:
+            self._link.said(said)
+
+    @property
+    def _facts(self) -> Facts:
+        return Facts(self._version, self._spoke.kubernetes_version, dict(self.config.labels))
 
     @property
     def _user_agent(self) -> str:

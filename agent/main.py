@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import uvloop
 
@@ -83,6 +83,8 @@ def _again() -> NoReturn:
 async def serve(agents: Sequence[Agent]) -> int:
     """Run the agents until SIGTERM or SIGINT; one that fails for good ends the process, to be started again.
 
+    One whose cluster was removed ends by itself, and with the last of them the process, which has nothing to do.
+
     A process that has just joined its one cluster asks to start afresh: what a join needs (X.509) would take
     5 MB of it for the rest of its life.
     """
@@ -93,7 +95,10 @@ async def serve(agents: Sequence[Agent]) -> int:
     tasks = {asyncio.create_task(agent.run(), name=f"agent {agent.cluster}") for agent in agents}
     stopping = asyncio.create_task(stop.wait())
     enrolled = asyncio.create_task(agents[0].enrolled.wait() if len(agents) == 1 else asyncio.Event().wait())
-    done, _ = await asyncio.wait({stopping, enrolled, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    running, done = set(tasks), set[asyncio.Task[Any]]()
+    while running and not done - tasks and not any(task.cancelled() or task.exception() for task in done):
+        done, _ = await asyncio.wait({stopping, enrolled, *running}, return_when=asyncio.FIRST_COMPLETED)
+        running -= done
     stopping.cancel()
     enrolled.cancel()
     await asyncio.gather(*(agent.stop() for agent in agents))

@@ -26,6 +26,11 @@ def new_keypair() -> tuple[bytes, bytes]:
     return private.private_bytes_raw(), private.public_key().public_bytes_raw()
 
 
+def public_of(private: bytes) -> bytes:
+    """The public half of a private key, both 32 raw bytes."""
+    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
 def seal(plain: bytes, *, recipient: bytes) -> str:
     """Encrypt to a 32-byte X25519 public key."""
     ephemeral = X25519PrivateKey.generate()

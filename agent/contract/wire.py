@@ -209,6 +209,8 @@ class ReportAnswer(WireModel):
     """The generation of the hub's keys: an agent with a lower one reads what comes after it."""
     renew_within: int | None = None
     """Seconds within which a new certificate is to be asked for, at a moment of the agent's own choice."""
+    rotate: bool = False
+    """With the certificate, a new key to seal values to."""
     standing: Standing = Standing.FINE
 
 

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.contract.errors import TerminalError
 from agent.contract.names import AGENT_NAMESPACE, LABEL_AGENT_CLUSTER, LABEL_STATE, short_hash
-from agent.contract.sealing import new_keypair
+from agent.contract.sealing import new_keypair, public_of
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.link.secrets import SecretWriter
 
 _KEY = "identity.json"
+_OLD_KEYS = 3
 
 
 class IdentityOfAnotherCluster(TerminalError):
@@ -52,12 +53,29 @@ class Identity:
     ca: str = ""
     signing_keys: dict[str, str] = field(default_factory=dict)
     renew_at: float = 0.0
-    """Seconds since the epoch: two thirds of the certificate's life."""
+    """Seconds since the epoch: about two thirds of the certificate's life."""
+    expires_at: float = 0.0
+    """Seconds since the epoch; 0: not known."""
     renewals: int = 0
+    keys: int = 0
+    """The generation of `ca` and `signing_keys`."""
+    token_id: str = ""
+    """Of the token that this identity joined with: another one in the configuration is a person's answer."""
+    next_key: str = field(default="", repr=False)
+    """PEM of the key that the next certificate is asked for with: kept before it is asked."""
+    next_sealing: str = field(default="", repr=False)
+    """base64, as `sealing_old`."""
+    sealing_old: tuple[str, ...] = field(default=(), repr=False)
+    """base64 of former sealing keys, newest first: what is kept on the spoke may be sealed to them."""
 
     @property
     def joined(self) -> bool:
         return bool(self.certificate)
+
+    @property
+    def sealing_keys(self) -> tuple[bytes, ...]:
+        """All that may open a value, the newest first."""
+        return (self.sealing_key, *(base64.b64decode(key) for key in self.sealing_old))
 
     def dump(self) -> bytes:
         plain: dict[str, Any] = asdict(self)
@@ -73,6 +91,7 @@ class Identity:
             plain["sealing_key"] = base64.b64decode(plain["sealing_key"])
             plain["sealing_public"] = base64.b64decode(plain["sealing_public"])
             known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+            known["sealing_old"] = tuple(known.get("sealing_old") or ())
             return cls(**known)
         except (ValueError, KeyError, TypeError) as error:
             raise IdentityCorrupt(f"the identity Secret does not read: {type(error).__name__}") from None
@@ -80,23 +99,71 @@ class Identity:
 
 def new_identity(cluster: str, cluster_uid: str) -> Identity:
     """Fresh keys for a cluster that has yet to join."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     private, public = new_keypair()
     return Identity(
         cluster=cluster,
         cluster_uid=cluster_uid,
-        private_key=pem.decode(),
+        private_key=new_private_key(),
         sealing_key=private,
         sealing_public=public,
     )
 
 
+def new_private_key() -> str:
+    """PEM, PKCS 8, EC P-256."""
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return pem.decode()
+
+
+def with_next_keys(identity: Identity, *, sealing: bool = False) -> Identity:
+    """Have a key for the next certificate, and, where asked, one to seal to; those that are there stay.
+
+    The hub may have seen them already, in a request whose answer was lost.
+    """
+    if not identity.next_key:
+        identity = replace(identity, next_key=new_private_key())
+    if sealing and not identity.next_sealing:
+        identity = replace(identity, next_sealing=base64.b64encode(new_keypair()[0]).decode())
+    return identity
+
+
+def next_sealing_public(identity: Identity) -> bytes:
+    """The public half of the next sealing key; empty where the present one stays."""
+    return public_of(base64.b64decode(identity.next_sealing)) if identity.next_sealing else b""
+
+
+def promoted(identity: Identity) -> Identity:
+    """The next keys as the present ones; the former sealing key is kept for what it still has to open."""
+    certified = replace(identity, private_key=identity.next_key or identity.private_key, next_key="")
+    if not identity.next_sealing:
+        return certified
+    old = (base64.b64encode(identity.sealing_key).decode(), *identity.sealing_old)
+    sealing = base64.b64decode(identity.next_sealing)
+    return replace(
+        certified,
+        sealing_key=sealing,
+        sealing_public=public_of(sealing),
+        sealing_old=old[:_OLD_KEYS],
+        next_sealing="",
+    )
+
+
 def unjoined(identity: Identity) -> Identity:
     """The same keys without what the hub gave: a cluster that has to join again."""
-    return replace(identity, hub_id="", certificate="", ca="", signing_keys={}, renew_at=0.0, renewals=0)
+    return replace(
+        identity,
+        hub_id="",
+        certificate="",
+        ca="",
+        signing_keys={},
+        renew_at=0.0,
+        expires_at=0.0,
+        renewals=0,
+        keys=0,
+        token_id="",
+    )
 
 
 def identity_name(cluster: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import ssl
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ from pydantic import ValidationError
 
 from agent.contract.canonical import sha256_hex
 from agent.contract.errors import TransientError
-from agent.contract.wire import CLUSTER_SAN_PREFIX, JoinRequest, JoinResponse, RenewRequest
+from agent.contract.wire import CLUSTER_SAN_PREFIX, JoinRequest, JoinResponse, RenewRequest, ReturnRequest
+from agent.link.identity import next_sealing_public, promoted
 from agent.link.session import (
     Answer,
     HubSession,
@@ -37,11 +39,14 @@ if TYPE_CHECKING:
 CA_PATH = "/agent/v1/ca"
 JOIN_PATH = "/agent/v1/join"
 RENEW_PATH = "/agent/v1/renew"
+RETURN_PATH = "/agent/v1/return"
 _MAX_CA = 64 * 1024
 _MAX_JOIN = 256 * 1024
 _DEFAULT_PENDING = 5.0
 _OK, _CREATED, _ACCEPTED = 200, 201, 202
-_RENEW_AT = 2 / 3
+_RENEW_AT = (0.6, 0.7)
+"""Of a certificate's life, about two thirds: spread, so that a fleet that joined in an hour does not renew in one."""
+_PEM_END = "-----END CERTIFICATE-----"
 
 
 class HubNotTrusted(NoInformation):
@@ -104,7 +109,7 @@ async def join(config: AgentConfig, token: JoinToken, identity: Identity, facts:
     request = JoinRequest(
         token=token.encode(),
         cluster=identity.cluster,
-        csr=_csr(identity),
+        csr=_csr(identity.cluster, identity.private_key),
         sealing_key=base64.b64encode(identity.sealing_public).decode(),
         cluster_uid=identity.cluster_uid,
         agent_version=facts.agent_version,
@@ -123,26 +128,44 @@ async def join(config: AgentConfig, token: JoinToken, identity: Identity, facts:
             retry_after=_DEFAULT_PENDING if wait is None else wait,
         )
     joined = _complete(identity, answer, what="the join")
-    if joined.hub_id != token.hub or _fingerprint(joined.ca) != token.ca:
+    if joined.hub_id != token.hub or token.ca not in _fingerprints(joined.ca):
         raise HubNotTrusted("the hub answered the join with an id or a CA other than the token's")
-    return joined
+    return replace(joined, token_id=token.id)
 
 
 async def renew(session: HubSession, identity: Identity) -> Identity:
-    """The identity with a new certificate for the same keys.
+    """The identity with a new certificate, for the keys that were prepared for it.
 
-    Same keys and counter until the answer is saved: an agent that is killed in between asks the same again.
+    They and the counter are the same until the answer is saved: an agent that is killed in between asks the same
+    again. What is trusted does not change by this: that comes by signed documents alone (`agent.link.keys`).
     """
-    request = RenewRequest(csr=_csr(identity), counter=identity.renewals)
+    request = RenewRequest(
+        csr=_csr(identity.cluster, identity.next_key or identity.private_key),
+        counter=identity.renewals,
+        sealing_key=base64.b64encode(next_sealing_public(identity)).decode(),
+    )
     answer = await session.exchange("POST", RENEW_PATH, body=_body(request), limit=_MAX_JOIN)
-    renewed = _complete(identity, answer, what="the renewal")
-    if renewed.hub_id != identity.hub_id or renewed.ca != identity.ca:
-        raise HubNotTrusted("the hub answered the renewal with another id or CA")
+    renewed = _complete(promoted(identity), answer, what="the renewal", joining=False)
     return replace(renewed, renewals=identity.renewals + 1)
 
 
-def _complete(identity: Identity, answer: Answer, *, what: str) -> Identity:
-    """Take the answer in, if its certificate is for our key and cluster and its CA loads."""
+async def come_back(session: HubSession, identity: Identity, facts: Facts) -> bool:
+    """Tell a hub that was made anew from its identity who we are. False while nobody has accepted that."""
+    request = ReturnRequest(
+        sealing_key=base64.b64encode(identity.sealing_public).decode(),
+        cluster_uid=identity.cluster_uid,
+        agent_version=facts.agent_version,
+        kubernetes_version=facts.kubernetes_version,
+        renewals=identity.renewals,
+    )
+    answer = await session.exchange("POST", RETURN_PATH, body=_body(request), limit=_MAX_JOIN)
+    if answer.status not in {_OK, _ACCEPTED}:
+        raise answer.refused("the return")
+    return answer.status == _OK
+
+
+def _complete(identity: Identity, answer: Answer, *, what: str, joining: bool = True) -> Identity:
+    """Take the answer in, if it is our hub's, its certificate is for our key and cluster, and its CA loads."""
     if answer.status not in {_OK, _CREATED}:
         raise answer.refused(what)
     from cryptography import x509  # noqa: PLC0415 - only at a join or a renewal: it costs every agent memory
@@ -159,14 +182,22 @@ def _complete(identity: Identity, answer: Answer, *, what: str) -> Identity:
     if certificate.public_key() != ours or uris != [CLUSTER_SAN_PREFIX + identity.cluster]:
         raise HubNotTrusted(f"{what}: the certificate is not for this cluster and key")
     begins, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    if not joining and response.hub_id != identity.hub_id:
+        raise HubNotTrusted(f"{what}: the answer of another hub")
     joined = replace(
         identity,
-        hub_id=response.hub_id,
         certificate=response.certificate,
-        ca=response.ca,
-        signing_keys=dict(response.signing_keys),
-        renew_at=begins + (ends - begins) * _RENEW_AT,
+        renew_at=begins + (ends - begins) * random.uniform(*_RENEW_AT),  # noqa: S311 - jitter
+        expires_at=ends,
     )
+    if joining:
+        joined = replace(
+            joined,
+            hub_id=response.hub_id,
+            ca=response.ca,
+            signing_keys=dict(response.signing_keys),
+            keys=response.keys,
+        )
     try:
         client_context(joined)
     except ssl.SSLError as error:
@@ -174,16 +205,16 @@ def _complete(identity: Identity, answer: Answer, *, what: str) -> Identity:
     return joined
 
 
-def _csr(identity: Identity) -> str:
+def _csr(cluster: str, private_key: str) -> str:
     from cryptography import x509  # noqa: PLC0415 - as above
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey  # noqa: PLC0415
 
-    key = serialization.load_pem_private_key(identity.private_key.encode(), None)
+    key = serialization.load_pem_private_key(private_key.encode(), None)
     if not isinstance(key, EllipticCurvePrivateKey):
         raise TypeError("the identity's key is not an EC key")
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, identity.cluster[:64])])
-    san = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(CLUSTER_SAN_PREFIX + identity.cluster)])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, cluster[:64])])
+    san = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(CLUSTER_SAN_PREFIX + cluster)])
     builder = x509.CertificateSigningRequestBuilder().subject_name(name).add_extension(san, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
@@ -192,8 +223,10 @@ def _body(model: WireModel) -> bytes:
     return json.dumps(model.wire(), separators=(",", ":")).encode()
 
 
-def _fingerprint(ca: str) -> str:
+def _fingerprints(bundle: str) -> set[str]:
+    """Hex sha256 of each certificate in a PEM text; none where it does not read."""
+    pieces = bundle.split(_PEM_END)[:-1]
     try:
-        return sha256_hex(ssl.PEM_cert_to_DER_cert(ca.strip()))
+        return {sha256_hex(ssl.PEM_cert_to_DER_cert(piece.strip() + "\n" + _PEM_END)) for piece in pieces}
     except ValueError:
-        return ""
+        return set()

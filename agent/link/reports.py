@@ -57,7 +57,8 @@ class Reporter:
     """The latest report of each app, and a loop that brings them to the hub.
 
     `envelope` gives the batch without reports as it should be now (order held, versions, boot, orphans);
-    `delivered` is called with the one that has arrived, and whether the hub wants everything again.
+    `delivered` is called with the one that has arrived, and whether the hub wants everything again; `answered`
+    with all that it said.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class Reporter:
         envelope: Callable[[], ReportBatch],
         heartbeat: float,
         delivered: Callable[[ReportBatch, bool], None] = lambda _batch, _resend: None,
+        answered: Callable[[ReportAnswer], None] = lambda _said: None,
     ) -> None:
         self._envelope = envelope
         self._delivered = delivered
+        self._answered = answered
         self._heartbeat = heartbeat
         self._latest: dict[str, AppReport] = {}
         self._dirty: dict[str, None] = {}
@@ -154,6 +157,7 @@ class Reporter:
                 raise HubUnreachable("the reports: an answer that does not read") from error
             raise
         self._delivered(envelope, said.resend)
+        self._answered(said)
         if said.resend:
             fresh = [app for app in self._latest if app not in taken]
             self._dirty.update(dict.fromkeys(fresh))

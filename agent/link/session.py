@@ -6,9 +6,10 @@ changes nothing. A refused connection, a captive portal, a 404 and a hub that wa
 
 from __future__ import annotations
 
+import json
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 from yarl import URL
@@ -29,6 +30,7 @@ _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE = 75.0
 _CONNECTIONS = 6
 _CHUNK = 256 * 1024
+_MAX_PROBLEM = 16 * 1024
 
 
 class NoInformation(TransientError):
@@ -43,6 +45,12 @@ class HubUnreachable(NoInformation):
     reason = "HubUnreachable"
 
 
+class HubNotVerified(HubUnreachable):
+    """Something answers at the hub's address that no CA which is trusted here vouches for."""
+
+    reason = "HubNotVerified"
+
+
 class HubRefused(NoInformation):
     """The hub, or what stands in its place, answered with an unexpected status."""
 
@@ -51,6 +59,14 @@ class HubRefused(NoInformation):
     def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
         super().__init__(message, retry_after=retry_after)
         self.status = status
+
+
+class Listener(Protocol):
+    """Who wants to know how the hub answers, whatever was asked."""
+
+    def answered(self, answer: Answer) -> None: ...
+
+    def unverified(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +85,23 @@ class Answer:
         except ValueError:
             return None
 
+    @property
+    def problem(self) -> str:
+        """The gateway's reason in an answer that is a problem of its own (RFC 9457); empty in any other."""
+        if not self.headers.get("Content-Type", "").startswith("application/problem+json"):
+            return ""
+        try:
+            reason = json.loads(self.body[:_MAX_PROBLEM]).get("reason")
+        except (ValueError, AttributeError):
+            return ""
+        return reason if isinstance(reason, str) and reason.isalnum() else ""
+
     def refused(self, what: str) -> HubRefused:
         """The failure that a status which nobody expected stands for."""
-        return HubRefused(f"{what}: status {self.status}", status=self.status, retry_after=self.retry_after)
+        told = f" ({self.problem})" if self.problem else ""
+        return HubRefused(
+            f"{what}: status {self.status}{told}", status=self.status, retry_after=self.retry_after
+        )
 
 
 def pinned_context(ca: str) -> ssl.SSLContext:
@@ -92,7 +122,10 @@ def client_context(identity: Identity) -> ssl.SSLContext:
 class HubSession:
     """Kept-alive connections to one hub. Safe to share between tasks of one loop; opened on first use."""
 
-    def __init__(self, url: str, context: ssl.SSLContext, *, user_agent: str) -> None:
+    def __init__(
+        self, url: str, context: ssl.SSLContext, *, user_agent: str, listener: Listener | None = None
+    ) -> None:
+        self._listener = listener
         self._url = url
         self._context = context
         self._user_agent = user_agent
@@ -122,9 +155,16 @@ class HubSession:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS),
             ) as response:
-                return Answer(response.status, response.headers, await _read(response, limit, what))
+                answer = Answer(response.status, response.headers, await _read(response, limit, what))
+        except aiohttp.ClientConnectorCertificateError as error:
+            if self._listener is not None:
+                self._listener.unverified()
+            raise HubNotVerified(f"{what}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise HubUnreachable(f"{what}: {str(error) or type(error).__name__}") from error
+        if self._listener is not None:
+            self._listener.answered(answer)
+        return answer
 
     async def close(self) -> None:
         session, self._open = self._open, None

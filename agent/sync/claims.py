@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.sync.words import arriving_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,6 +19,8 @@ class Claims:
     def __init__(self, apps: Mapping[str, App]) -> None:
         self._apps = apps
         self._wanted_by: dict[ObjectRef, set[str]] = {}
+        self.halted = ""
+        """Why nothing at all may be deleted here now."""
 
     def update(self, app: App) -> set[str]:
         """Take an app's claims anew; gives the other apps that were denied what it has let go of."""
@@ -42,6 +46,11 @@ class Claims:
     def arriving(self, app: App) -> tuple[str, ...]:
         """Other apps of which nobody knows yet what they want."""
         return tuple(other.key for other in self._apps.values() if other is not app and not other.arrived)
+
+    def unsettled(self, app: App) -> str:
+        """Why nothing of an app may be deleted yet; empty: it may."""
+        others = self.arriving(app)
+        return self.halted or (arriving_text(others) if others else "")
 
     def taken(self, app: App) -> dict[ObjectRef, str]:
         """What an app names and another app owns, with the owner's key.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
 from agent.contract.health import SyncState
+from agent.contract.wire import TombstoneReason
 from agent.sync.claims import Claims
 from agent.sync.documents import DocumentKeeper
 from agent.sync.keeper import Keeper
@@ -113,6 +114,31 @@ class Engine:
             for app in self.apps.values():
                 if app.assigned is not None and (app.saved is None or app.saved.assigned != app.assigned):
                     self._queue.add(app.key)
+
+    @property
+    def removed(self) -> bool:
+        """Whether all that there was is deleted, by the decision that the cluster is removed."""
+        document = self.held.document if self.held else None
+        if document is None or document.apps or not document.tombstones:
+            return False
+        decided = all(stone.reason is TombstoneReason.CLUSTER_REMOVED for stone in document.tombstones)
+        return decided and all(app.deleted for app in self.apps.values())
+
+    @property
+    def halted(self) -> str:
+        """Why nothing is deleted here now; empty: it may be."""
+        return self._claims.halted
+
+    def halt(self, why: str) -> None:
+        """Delete nothing while there is a reason not to; empty: there is none any more."""
+        if self._claims.halted != why:
+            self._claims.halted = why
+            for key in self.apps:
+                self._queue.add(key)
+
+    def renewed(self, identity: Identity) -> None:
+        """The same agent with other keys: what comes may be sealed to those."""
+        self._rounds.obtainer.identity = identity
 
     async def run(self) -> None:
         """Work until cancelled."""

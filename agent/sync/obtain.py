@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.apply.hooks import split
-from agent.contract.bundle import decode
+from agent.contract.bundle import BundleCorrupt, decode
 from agent.link.state import SavedApp
 from agent.sync.app import claims_of
 from agent.sync.keeper import finished
@@ -38,9 +38,19 @@ class Obtainer:
 
     def decoded(self, saved: SavedApp) -> Bundle:
         """The bundle in the clear, its hooks apart. Raises `BundleCorrupt`, `BundleTooLarge`, `ObjectInvalid`."""
-        bundle = decode(saved.data, blob=saved.assigned.blob, private_key=self.identity.sealing_key)
+        bundle = self._opened(saved)
         members, hooks = split(bundle.objects)
         return bundle.model_copy(update={"objects": members, "hooks": hooks})
+
+    def _opened(self, saved: SavedApp) -> Bundle:
+        """By the present key or, for what came before that, by a former one."""
+        *former, last = self.identity.sealing_keys
+        for key in former:
+            try:
+                return decode(saved.data, blob=saved.assigned.blob, private_key=key)
+            except BundleCorrupt:
+                continue
+        return decode(saved.data, blob=saved.assigned.blob, private_key=last)
 
     async def obtain(self, app: App) -> asyncio.Task[None] | None:
         """Adopt the assigned release; gives the write that keeps it, which has begun.

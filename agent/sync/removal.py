@@ -18,7 +18,7 @@ from agent.sync.outcome import (
     failed,
 )
 from agent.sync.phases import HOOK_SECONDS
-from agent.sync.words import arriving_text, failures, unconfirmed
+from agent.sync.words import failures, unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,10 +50,10 @@ class Remover:
         try:
             if app.inventory_lost:
                 await self.recover(app)
-            others = self.claims.arriving(app) if app.inventory.entries else ()
-            if others:
-                app.message = arriving_text(others)
-                return Outcome(PENDING_SECONDS)
+            unsettled = self.claims.unsettled(app) if app.inventory.entries else ""
+            if unsettled:
+                app.message = unsettled
+                return Outcome(CONFIRM_SECONDS if self.claims.halted else PENDING_SECONDS)
             if app.inventory.entries and not app.tombstone.orphan:
                 waiting = await self._hooks_before_removal(app)
                 if waiting:

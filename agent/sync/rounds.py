@@ -31,7 +31,7 @@ from agent.sync.outcome import (
 from agent.sync.phases import HOOK_SECONDS, Phases, Run
 from agent.sync.recover import recover_inventory
 from agent.sync.removal import Remover
-from agent.sync.words import arriving_text, failures, unconfirmed
+from agent.sync.words import failures, unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,11 +134,10 @@ class Rounds:
             if held is not None:
                 return held
         policy = bundle.policy
-        others: tuple[str, ...] = ()
+        unsettled = ""
         if policy.prune and app.inventory.entries.keys() - claims_of(bundle):
             unsettled = self.claims.unsettled(app)
             policy = policy.model_copy(update={"prune": not unsettled})
-        moving = app.taken.keys() - app.wished
         result = await app.applier.apply(
             bundle.objects,
             policy,
@@ -156,10 +155,10 @@ class Rounds:
         await self._note_jobs(app)
         await self.watch(app)
         app.held = result.held
-        return await self._conclude(app, bundle, result, others=others, fresh=fresh)
+        return await self._conclude(app, bundle, result, unsettled=unsettled, fresh=fresh)
 
     async def _conclude(  # noqa: PLR0911 - guards
-        self, app: App, bundle: Bundle, result: ApplyResult, *, others: tuple[str, ...], fresh: bool
+        self, app: App, bundle: Bundle, result: ApplyResult, *, unsettled: str, fresh: bool
     ) -> Outcome:
         """What a round's result means for the release, and when to come back."""
         if result.held:
@@ -171,9 +170,9 @@ class Rounds:
             app.gated = True
             app.sync, app.message = SyncState.SYNCING, f"the next wave waits for {result.waiting}"
             return Outcome(_GATED_SECONDS)
-        if others:
-            app.sync, app.message = SyncState.SYNCING, arriving_text(others)
-            return Outcome(PENDING_SECONDS)
+        if unsettled:
+            app.sync, app.message = SyncState.SYNCING, unsettled
+            return Outcome(CONFIRM_SECONDS if self.claims.halted else PENDING_SECONDS)
         held = await self._phase(app, bundle, self.phases.after) if fresh and bundle.hooks else None
         if held is not None:
             return held

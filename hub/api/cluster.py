@@ -35,6 +35,35 @@ class AgentInfo(ApiModel):
     cluster_uid: Text = ""
     epoch: int = 0
     seq: int = 0
+    keys: int = 0
+    """The generation of the hub's CAs and signing keys that it trusts."""
+
+
+class CertificateInfo(ApiModel):
+    joined_at: Text = ""
+    since: Text = ""
+    """When the one in force was used first."""
+    not_after: Text = ""
+    renewals: int = 0
+
+
+class CloneInfo(ApiModel):
+    since: Text = ""
+    message: Text = ""
+
+
+class OrphanStatus(ApiModel):
+    """An app that the agent holds and the hub does not know. It runs on until a person decides."""
+
+    app: Text
+    objects: int = 0
+    kinds: list[Text] = Field(default_factory=list, max_length=16)
+    namespaces: list[Text] = Field(default_factory=list, max_length=16)
+    refs: list[Text] = Field(default_factory=list, max_length=20)
+    """The first of its objects."""
+    going: bool = False
+    """It is being purged."""
+    message: Text = ""
 
 
 class ClusterStatus(ApiModel):
@@ -43,6 +72,9 @@ class ClusterStatus(ApiModel):
     agent: AgentInfo | None = None
     fingerprint: Text = ""
     """sha256 of the certificate in force, hex."""
+    certificate: CertificateInfo | None = None
+    clone: CloneInfo | None = None
+    """Two agents speak with one identity: neither deletes anything until `axle cluster accept` says it is settled."""
     sealing_key: Text = ""
     """base64 of the X25519 public key that secret values for this cluster are sealed to."""
     apps: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -68,7 +68,7 @@ def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> Vie
 class Board:
     """One view a cluster, made when first asked for after a change and kept until the next one."""
 
-    def __init__(self, reflector: Reflector, identity: HubIdentity) -> None:
+    def __init__(self, reflector: Reflector, identity: Callable[[], HubIdentity]) -> None:
         self._reflector = reflector
         self._identity = identity
         self._views: dict[str, tuple[Manifest, View]] = {}
@@ -88,11 +88,18 @@ class Board:
         cached = self._views.get(cluster)
         if cached is not None and cached[0] is assignment:
             return cached[1]
-        view = view_of(cluster, assignment, identity=self._identity)
+        view = view_of(cluster, assignment, identity=self._identity())
         self._views[cluster] = (assignment, view)
         if cached is not None:
             self._tell_dropped(cluster, cached[1].apps - view.apps)
         return view
+
+    def sign_again(self) -> None:
+        """The hub's keys changed: what was signed with a former one is made anew."""
+        self._views = {
+            name: (assignment, replace(view, signature=self._identity().sign(view.body)))
+            for name, (assignment, view) in self._views.items()
+        }
 
     async def wait(self, cluster: str, timeout: float) -> None:  # noqa: ASYNC109 - a poll's own limit
         """Until the cluster's Assignment (or its admission) changed, or for so many seconds."""

@@ -83,6 +83,11 @@ class Authority:
         return _private_pem(self.key)
 
     @property
+    def key_id(self) -> str:
+        """Hex of the key identifier that the leaves it signs carry."""
+        return x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()).digest.hex()
+
+    @property
     def fingerprint(self) -> str:
         """Hex sha256 of the certificate in DER: what join tokens pin."""
         return hashlib.sha256(self.certificate.public_bytes(Encoding.DER)).hexdigest()
@@ -149,6 +154,11 @@ def key_fingerprint(csr: x509.CertificateSigningRequest) -> str:
 def certificate_fingerprint(pem: str) -> str:
     """Hex sha256 over DER, as `Cluster.status.fingerprint` holds it."""
     return hashlib.sha256(x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)).hexdigest()
+
+
+def certificate_end(pem: str) -> datetime:
+    """When a certificate ends."""
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
 
 
 def _spki(public: object) -> bytes:

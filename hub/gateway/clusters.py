@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError
 from agent.contract.names import API_VERSION, MANAGER_GATEWAY
 from agent.kube.reflector import CacheNotSynced
 from hub.gateway import paths
+from hub.gateway.certificates import certificate_end, certificate_fingerprint
 from hub.gateway.errors import CertificateRefused, ClusterGoing, RequestInvalid, TokenRefused
-from hub.gateway.peers import ANNOTATION_RENEWAL, renewal_of
+from hub.gateway.peers import (
+    ANNOTATION_RENEWAL,
+    ANNOTATION_RETURNING,
+    ANNOTATION_SEALING,
+    renewal_of,
+)
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
-    from agent.contract.wire import JoinRequest
+    from agent.contract.wire import JoinRequest, ReturnRequest
     from agent.kube.client import RestClient
     from agent.kube.reflector import Reflector
+    from hub.gateway.peers import Peer
     from hub.gateway.tokens import TokenRecord
 
 log = logging.getLogger(__name__)
@@ -33,6 +41,10 @@ class Clusters:
     def __init__(self, client: RestClient, reflector: Reflector) -> None:
         self._client = client
         self._reflector = reflector
+
+    @property
+    def count(self) -> int:
+        return len(self._reflector.items)
 
     def get(self, name: str) -> Manifest | None:
         return self._reflector.items.get(("", name))
@@ -51,7 +63,9 @@ class Clusters:
                 raise
             if record.enrolled:
                 raise TokenRefused("the token was used, and its cluster was removed since") from error
-            cluster = await self._create(request.cluster, labels=own | dict(record.labels), record=record)
+            cluster = await self._create(
+                request.cluster, labels=own | dict(record.labels), accepted=record.auto_accept
+            )
         if cluster["metadata"].get("deletionTimestamp"):
             raise ClusterGoing(f"cluster {request.cluster} is being removed: join again when it is gone")
         if not record.enrolled:
@@ -63,34 +77,53 @@ class Clusters:
                 cluster = await self._write(path, {"status": {"agent": agent}}, subresource="status")
         return cluster
 
-    async def install(self, request: JoinRequest, *, fingerprint: str) -> None:
+    async def install(self, request: JoinRequest, certificate: str, *, now: datetime) -> None:
         """Put a first certificate in force, with the key that secret values are sealed to."""
         status = {
-            "fingerprint": fingerprint,
+            "fingerprint": certificate_fingerprint(certificate),
             "sealingKey": request.sealing_key,
+            "certificate": {
+                "joinedAt": _text(now),
+                "since": _text(now),
+                "notAfter": _text(certificate_end(certificate)),
+                "renewals": 0,
+            },
+            "clone": None,
             "agent": _agent_info(request),
         }
         await self._write(paths.cluster(request.cluster), {"status": status}, subresource="status")
 
-    async def announce(self, name: str, *, in_force: str, renewed: str) -> None:
-        """Let the renewed certificate follow the one in force."""
-        annotations = {ANNOTATION_RENEWAL: renewal_of(in_force, renewed)}
+    async def announce(self, name: str, *, in_force: str, renewed: str, sealing_key: str = "") -> None:
+        """Let the renewed certificate follow the one in force, and with it, if given, a key to seal to."""
+        sealing = renewal_of(renewed, sealing_key) if sealing_key else None
+        annotations = {ANNOTATION_RENEWAL: renewal_of(in_force, renewed), ANNOTATION_SEALING: sealing}
         await self._write(paths.cluster(name), {"metadata": {"annotations": annotations}})
 
-    async def promote(self, name: str, *, renewed: str) -> None:
+    async def promote(self, peer: Peer, *, now: datetime) -> None:
         """Put a renewed certificate in force at its first use. The old one ends with that.
 
         Raises `CertificateRefused` where the one in force changed meanwhile: it was revoked.
         """
-        cluster = self.get(name)
-        in_force = ((cluster or {}).get("status") or {}).get("fingerprint") or ""
-        operations = [
-            {"op": "test", "path": "/status/fingerprint", "value": in_force},
-            {"op": "replace", "path": "/status/fingerprint", "value": renewed},
+        cluster = self.get(peer.cluster) or {}
+        status = cluster.get("status") or {}
+        certificate = status.get("certificate") or {}
+        certificate = certificate | {
+            "since": _text(now),
+            "notAfter": _text(peer.not_after),
+            "renewals": int(certificate.get("renewals") or 0) + 1,
+        }
+        operations: list[Manifest] = [
+            {"op": "test", "path": "/status/fingerprint", "value": status.get("fingerprint") or ""},
+            {"op": "replace", "path": "/status/fingerprint", "value": peer.fingerprint},
+            {"op": "add", "path": "/status/certificate", "value": certificate},
         ]
+        annotations = (cluster.get("metadata") or {}).get("annotations") or {}
+        of, _, sealing_key = annotations.get(ANNOTATION_SEALING, "").partition(":")
+        if of == peer.fingerprint and sealing_key:
+            operations.append({"op": "add", "path": "/status/sealingKey", "value": sealing_key})
         try:
             written = await self._client.json_patch(
-                paths.cluster(name), operations, field_manager=MANAGER_GATEWAY, subresource="status"
+                paths.cluster(peer.cluster), operations, field_manager=MANAGER_GATEWAY, subresource="status"
             )
         except ApiError as error:
             if error.transient:
@@ -98,16 +131,62 @@ class Clusters:
             raise CertificateRefused from error
         await self._seen(written)
 
+    async def mark_clone(self, name: str, message: str) -> None:
+        """Note that two agents speak with one identity; once: it is a person who takes the note away."""
+        cluster = self.get(name)
+        if cluster is None or (cluster.get("status") or {}).get("clone"):
+            return
+        log.warning("cluster %s: cloned: %s", name, message)
+        clone = {"since": _text(datetime.now(UTC)), "message": message}
+        await self._write(paths.cluster(name), {"status": {"clone": clone}}, subresource="status")
+
+    async def returning(self, peer: Peer, request: ReturnRequest) -> bool:
+        """Let a cluster that is not known ask to be; once accepted, its certificate is in force again."""
+        name = peer.cluster
+        cluster = self.get(name)
+        annotations = {ANNOTATION_RETURNING: peer.fingerprint}
+        agent = {
+            "version": request.agent_version,
+            "kubernetesVersion": request.kubernetes_version,
+            "clusterUid": request.cluster_uid,
+        }
+        if cluster is None:
+            cluster = await self._create(name, labels={}, accepted=False, annotations=annotations)
+            await self._write(paths.cluster(name), {"status": {"agent": agent}}, subresource="status")
+        elif ANNOTATION_RETURNING not in (cluster["metadata"].get("annotations") or {}):
+            await self._write(paths.cluster(name), {"metadata": {"annotations": annotations}})
+        elif cluster["metadata"]["annotations"][ANNOTATION_RETURNING] != peer.fingerprint:
+            raise CertificateRefused
+        if not (cluster.get("spec") or {}).get("accepted"):
+            return False
+        since = peer.issued or datetime.now(UTC)
+        status = {
+            "fingerprint": peer.fingerprint,
+            "sealingKey": request.sealing_key,
+            "agent": agent,
+            "certificate": {
+                "joinedAt": _text(since),
+                "since": _text(since),
+                "notAfter": _text(peer.not_after),
+                "renewals": request.renewals,
+            },
+        }
+        await self._write(paths.cluster(name), {"status": status}, subresource="status")
+        await self._write(paths.cluster(name), {"metadata": {"annotations": {ANNOTATION_RETURNING: None}}})
+        return True
+
     async def write_agent(self, name: str, agent: dict[str, Any]) -> None:
         """Write what the agent says about itself. Fields that it does not name stay."""
         await self._write(paths.cluster(name), {"status": {"agent": agent}}, subresource="status", wait=False)
 
-    async def _create(self, name: str, *, labels: dict[str, str], record: TokenRecord) -> Manifest:
+    async def _create(
+        self, name: str, *, labels: dict[str, str], accepted: bool, annotations: dict[str, str] | None = None
+    ) -> Manifest:
         obj = {
             "apiVersion": API_VERSION,
             "kind": "Cluster",
-            "metadata": {"name": name, "labels": labels},
-            "spec": {"accepted": record.auto_accept},
+            "metadata": {"name": name, "labels": labels, "annotations": annotations or {}},
+            "spec": {"accepted": accepted},
         }
         try:
             return await self._client.create(paths.CLUSTERS, obj, field_manager=MANAGER_GATEWAY)
@@ -162,6 +241,10 @@ def _spec_patch(cluster: Manifest, *, own: dict[str, str], record: TokenRecord) 
     if record.auto_accept and not (cluster.get("spec") or {}).get("accepted"):
         patch["spec"] = {"accepted": True}
     return patch
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _agent_info(request: JoinRequest) -> dict[str, Any]:

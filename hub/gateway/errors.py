@@ -36,6 +36,26 @@ class CertificateRefused(GatewayError):
         super().__init__("this certificate is not in force here")
 
 
+class CertificateSuperseded(GatewayError):
+    """Told to who holds a certificate of ours for this very cluster: a newer one is in force."""
+
+    status = 403
+    reason = "CertificateSuperseded"
+
+    def __init__(self) -> None:
+        super().__init__("another certificate of this cluster is in force")
+
+
+class HubRecovered(GatewayError):
+    """This hub came back from a backup in which the cluster is not: its agent says who it is by `return`."""
+
+    status = 403
+    reason = "HubRecovered"
+
+    def __init__(self) -> None:
+        super().__init__("this hub was recovered, and does not know the cluster yet")
+
+
 class TokenRefused(GatewayError):
     status = 403
     reason = "TokenRefused"

@@ -88,6 +88,8 @@ class Guard:
         if route.access is Access.CERTIFICATE:
             peer = peer_from(request)
             await self._admit(peer)
+        elif route.access is Access.PROVEN:
+            peer = peer_from(request)
         return Call(request=request, body=await read_body(request, limit=route.max_body), peer=peer)
 
 

@@ -15,12 +15,15 @@ from agent.contract.wire import (
     LONG_POLL_SECONDS,
     SIGNATURE_HEADER,
     JoinRequest,
+    KeysAnswer,
     RenewRequest,
     ReportBatch,
+    ReturnRequest,
 )
 from hub.gateway import admission
-from hub.gateway.errors import CertificateRequired, NoInformation, NotReady
+from hub.gateway.errors import CertificateRequired, NoInformation, NotReady, RequestInvalid
 from hub.gateway.reports import permitted
+from hub.gateway.standing import standing
 from hub.gateway.webhooks import received
 from hub.store.port import is_blob
 
@@ -30,12 +33,15 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.contract.model import WireModel
     from hub.gateway.assignments import Board, View
+    from hub.gateway.clusters import Clusters
     from hub.gateway.guard import Admit, Call, Handler
+    from hub.gateway.identity import HubIdentity
     from hub.gateway.join import Enrolment
     from hub.gateway.reports import Intake
     from hub.gateway.webhooks import Listener
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,4})(?:$|[,;\s])")
+_MAX_DIGITS = 9
 _ACCEPT_SECONDS = 2
 """How soon a spoke that waits to be accepted may ask again."""
 
@@ -50,9 +56,10 @@ class Blobs(Protocol):
 class Handlers:
     """What the routes need, and the routes."""
 
-    ca_pem: str
+    identity: Callable[[], HubIdentity]
     board: Board
     intake: Intake
+    clusters: Clusters
     enrolment: Enrolment
     blobs: Blobs
     admit: Admit
@@ -69,7 +76,9 @@ class Handlers:
         return {
             "healthz": self.healthz,
             "ca": self.ca,
+            "keys": self.keys,
             "join": self.join,
+            "comeback": self.come_back,
             "assignment": self.assignment,
             "bundle": self.bundle,
             "reports": self.reports,
@@ -85,7 +94,24 @@ class Handlers:
 
     async def ca(self, _call: Call) -> web.Response:
         """Public: who joins compares it with the hash in its token before it sends anything."""
-        return web.Response(text=self.ca_pem, content_type="application/x-pem-file")
+        return web.Response(text=self.identity().ca_pem, content_type="application/x-pem-file")
+
+    async def keys(self, call: Call) -> web.Response:
+        """Public: what each generation says is signed by a key that whoever asks must know already."""
+        after = call.request.query.get("after", "0")
+        if not after.isdecimal() or len(after) > _MAX_DIGITS:
+            raise RequestInvalid("after is the number of a generation")
+        identity = self.identity()
+        held = identity.generation - int(after)
+        return _json(KeysAnswer(chain=list(identity.chain[-held:]) if held > 0 else []))
+
+    async def come_back(self, call: Call) -> web.Response:
+        if call.peer is None:
+            raise CertificateRequired("this route needs a client certificate")
+        known = await self.enrolment.come_back(call.peer, ReturnRequest.model_validate_json(call.body))
+        if known:
+            return web.Response(status=200)
+        return web.Response(status=202, headers={"Retry-After": str(_ACCEPT_SECONDS)})
 
     async def join(self, call: Call) -> web.Response:
         answer = await self.enrolment.join(JoinRequest.model_validate_json(call.body))
@@ -120,7 +146,11 @@ class Handlers:
 
     async def reports(self, call: Call) -> web.Response:
         batch = ReportBatch.model_validate_json(call.body)
-        return _json(self.intake.take(call.cluster, batch))
+        answer = self.intake.take(call.cluster, batch)
+        if call.peer is not None:
+            told = standing(call.peer, self.clusters.get(call.cluster), self.identity(), self.clusters.count)
+            answer = answer.model_copy(update=told)
+        return _json(answer)
 
     async def assignment(self, call: Call) -> web.Response:
         """Answer with the document, or 304; with `Prefer: wait=N`, once it differs from what is held.

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError
 from agent.contract.token import JoinToken, TokenInvalid
-from agent.contract.wire import JoinRequest, JoinResponse, RenewRequest
+from agent.contract.wire import JoinRequest, JoinResponse, RenewRequest, ReturnRequest
 from hub.gateway import tokens
 from hub.gateway.certificates import certificate_fingerprint, key_fingerprint, read_csr
-from hub.gateway.errors import NotReady, RequestInvalid, TokenRefused
+from hub.gateway.errors import CertificateRefused, NotReady, RequestInvalid, TokenRefused
+from hub.gateway.peers import Admission, admit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,12 @@ class Enrolment:
     """Join and renew. Each step can be repeated, by this or another gateway, after any of them was lost."""
 
     def __init__(
-        self, client: RestClient, identity: HubIdentity, clusters: Clusters, *, now: Callable[[], datetime]
+        self,
+        client: RestClient,
+        identity: Callable[[], HubIdentity],
+        clusters: Clusters,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._identity = identity
@@ -59,31 +65,57 @@ class Enrolment:
             record = await self._issue(record, csr)
             if not record.enrolled:
                 fingerprint = certificate_fingerprint(record.certificate)
-                await self._clusters.install(request, fingerprint=fingerprint)
+                await self._clusters.install(request, record.certificate, now=self._now())
                 await tokens.save(self._client, replace(record, enrolled=True))
                 log.info("cluster %s joined with certificate %s", request.cluster, fingerprint[:12])
         except ApiError as error:
             if error.status != _CONFLICT:
                 raise
             raise NotReady("two joins met: ask again", retry_after=1) from error
-        return JoinResponse(
-            certificate=record.certificate,
-            ca=self._identity.ca_pem,
-            hub_id=self._identity.hub_id,
-            signing_keys=self._identity.public_keys,
-        )
+        return self._answer(record.certificate)
 
     async def renew(self, peer: Peer, request: RenewRequest) -> JoinResponse:
         """Issue a new certificate for who shows a valid one; it takes over at its first use."""
-        certificate = self._identity.issue_client(read_csr(request.csr), peer.cluster, self._now())
+        certificate = self._identity().issue_client(read_csr(request.csr), peer.cluster, self._now())
+        if request.sealing_key:
+            _check_sealing_key(request.sealing_key)
         await self._clusters.announce(
-            peer.cluster, in_force=peer.fingerprint, renewed=certificate_fingerprint(certificate)
+            peer.cluster,
+            in_force=peer.fingerprint,
+            renewed=certificate_fingerprint(certificate),
+            sealing_key=request.sealing_key,
         )
+        await self._count(peer, request)
+        return self._answer(certificate)
+
+    async def come_back(self, peer: Peer, request: ReturnRequest) -> bool:
+        """Let an agent back in that a recovered hub does not know; False while nobody has accepted it.
+
+        Raises `CertificateRefused` for whoever this hub does know, and on a hub that was not recovered.
+        """
+        identity = self._identity()
+        cluster = self._clusters.get(peer.cluster)
+        if admit(peer, cluster, now=self._now(), recovery=identity.recovery) is not Admission.UNKNOWN:
+            raise CertificateRefused
+        _check_sealing_key(request.sealing_key)
+        return await self._clusters.returning(peer, request)
+
+    async def _count(self, peer: Peer, request: RenewRequest) -> None:
+        """An identity that was renewed more often than who asks says is held by someone else as well."""
+        certificate = ((self._clusters.get(peer.cluster) or {}).get("status") or {}).get("certificate") or {}
+        if request.counter < int(certificate.get("renewals") or 0):
+            await self._clusters.mark_clone(
+                peer.cluster, "a certificate in force was renewed with the counter of an older one"
+            )
+
+    def _answer(self, certificate: str) -> JoinResponse:
+        identity = self._identity()
         return JoinResponse(
             certificate=certificate,
-            ca=self._identity.ca_pem,
-            hub_id=self._identity.hub_id,
-            signing_keys=self._identity.public_keys,
+            ca=identity.trust_pem,
+            hub_id=identity.hub_id,
+            signing_keys=identity.public_keys,
+            keys=identity.generation,
         )
 
     async def _claim(self, request: JoinRequest, key: str) -> TokenRecord:
@@ -98,7 +130,7 @@ class Enrolment:
             token=token,
             cluster=request.cluster,
             key=key,
-            hub_id=self._identity.hub_id,
+            hub_id=self._identity().hub_id,
             now=self._now(),
         )
         if record.used_by:
@@ -109,7 +141,7 @@ class Enrolment:
         """Fill in the certificate: kept before it is handed out, so that a repeat gives the same."""
         if record.certificate:
             return record
-        certificate = self._identity.issue_client(csr, record.cluster, self._now())
+        certificate = self._identity().issue_client(csr, record.cluster, self._now())
         return await tokens.save(self._client, replace(record, certificate=certificate))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
+_MAX_RETIRED = 16
+SETTLED_SECONDS = 30.0
+"""An agent that is replaced by its successor ends within so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,13 @@ class Session:
     """One cluster's agent process, as far as this gateway has heard of it."""
 
     boot: str
-    retired: deque[str] = field(default_factory=lambda: deque(maxlen=16))
-    """Earlier processes. What still comes from one is late, or from a clone: it says nothing about now."""
+    retired: dict[str, float] = field(default_factory=dict)
+    """Earlier processes, and when each was followed. What still comes from one says nothing about now."""
     asked: tuple[int, int] | None = None
     """The position for which everything was asked for again: once is enough, or it never ends."""
     wanted: bool = False
     agent: dict[str, Any] = field(default_factory=dict)
+    heard: float = 0.0
 
 
 def observed_manifest(key: str, observation: Observation) -> Manifest:
@@ -105,7 +108,11 @@ class Intake:
         agents: LatestWriter[dict[str, Any]],
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        on_clone: Callable[[str, str], None] = lambda _cluster, _why: None,
+        settled: float = SETTLED_SECONDS,
     ) -> None:
+        """`on_clone` gets a cluster of which two processes report, `settled` seconds after one followed the other."""
+        self._on_clone, self._settled = on_clone, settled
         self._board = board
         self._liveness = liveness
         self._observed = observed
@@ -121,7 +128,7 @@ class Intake:
         hub = (view.epoch, view.seq) if view else (0, 0)
         session = self._session(cluster, batch.boot)
         if session is None:
-            log.warning("cluster %s: a report of an agent process that another one has replaced", cluster)
+            self._replaced(cluster, batch.boot)
             return ReportAnswer(epoch=hub[0], seq=hub[1])
         ours = [report for report in batch.reports if view is not None and report.app in view.apps]
         if not self._observed.room(len(ours)):
@@ -154,6 +161,10 @@ class Intake:
         if session is not None:
             session.wanted = True
 
+    def settle(self, cluster: str) -> None:
+        """A person says that of two agents one is left: whichever speaks next is it."""
+        self._sessions.pop(cluster, None)
+
     def forget(self, cluster: str) -> None:
         """Drop what is known of a cluster that is gone."""
         self._sessions.pop(cluster, None)
@@ -165,17 +176,29 @@ class Intake:
         if session is None:
             session = self._sessions[cluster] = Session(boot=boot, wanted=True)
         elif boot != session.boot:
-            if boot in session.retired:
+            if boot in session.retired and self._clock() - session.heard <= self._settled:
                 return None
-            session.retired.append(session.boot)
+            session.retired.pop(boot, None)  # who followed it is silent now: it goes on alone
+            session.retired[session.boot] = self._clock()
+            while len(session.retired) > _MAX_RETIRED:
+                del session.retired[next(iter(session.retired))]
             session.boot, session.asked = boot, None
+        session.heard = self._clock()
         return session
+
+    def _replaced(self, cluster: str, boot: str) -> None:
+        """A report of a process that another one has followed: late, or of a second agent that goes on."""
+        after = self._clock() - self._sessions[cluster].retired[boot]
+        log.warning("cluster %s: a report of an agent process that was followed %.0f s ago", cluster, after)
+        if after > self._settled:
+            self._on_clone(cluster, "two agent processes report for it at the same time")
 
     def _note_agent(self, cluster: str, session: Session, batch: ReportBatch) -> None:
         """Versions go to the Cluster when they change, with the position held at that moment."""
         agent: dict[str, Any] = {
             "version": batch.agent_version[:64],
             "kubernetesVersion": batch.kubernetes_version[:64],
+            "keys": batch.keys,
         }
         served = session.agent.get("apiVersions") if batch.api_versions is None else batch.api_versions
         if served is not None:

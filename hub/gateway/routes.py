@@ -15,6 +15,8 @@ class Access(Enum):
     """Anyone: what it tells is no secret."""
     TOKEN = "Token"  # noqa: S105 - a word of the policy
     """Anyone who gets that far; body or path carry a token that the handler checks before anything else."""
+    PROVEN = "Proven"
+    """Whoever holds a certificate of our CA, in force or not: the handler decides what follows from it."""
     CERTIFICATE = "Certificate"
     """An accepted cluster's certificate in force, and only for that cluster's own things."""
 
@@ -41,6 +43,8 @@ _LARGE = 4 * 1024 * 1024
 ROUTES: tuple[Route, ...] = (
     Route("healthz", "GET", "/healthz", Access.PUBLIC, timeout=5, concurrency=64),
     Route("ca", "GET", "/agent/v1/ca", Access.PUBLIC, timeout=5, concurrency=256),
+    Route("keys", "GET", "/agent/v1/keys", Access.PUBLIC, timeout=5, concurrency=256),
+    Route("comeback", "POST", "/agent/v1/return", Access.PROVEN, timeout=20, concurrency=64, max_body=_SMALL),
     Route("join", "POST", "/agent/v1/join", Access.TOKEN, timeout=20, concurrency=64, max_body=_SMALL),
     Route(
         "assignment",

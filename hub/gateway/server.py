@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,22 +15,23 @@ from aiohttp import web
 
 from agent.contract.errors import ApiError, AxletreeError, TransientError
 from agent.contract.wire import STALE_SECONDS
-from agent.kube.config import load_identity
 from agent.kube.reflector import Reflector
 from hub.gateway import paths, tokens
 from hub.gateway.admission import admission_key
 from hub.gateway.assignments import Board
 from hub.gateway.certificates import SERVER_LIFETIME
 from hub.gateway.clusters import Clusters
-from hub.gateway.errors import CertificateRefused, NoInformation
+from hub.gateway.errors import CertificateRefused, CertificateSuperseded, HubRecovered, NoInformation
 from hub.gateway.guard import Guard, problem
 from hub.gateway.handlers import Blobs, Handlers
 from hub.gateway.join import Enrolment
+from hub.gateway.keyring import Keyring
 from hub.gateway.leases import LeaseKeeper
 from hub.gateway.liveness import Liveness
-from hub.gateway.peers import Admission, Peer, admit
-from hub.gateway.reports import Intake, agent_writer, observed_writer
+from hub.gateway.peers import Admission, Peer, admit, is_clone
+from hub.gateway.reports import SETTLED_SECONDS, Intake, agent_writer, observed_writer
 from hub.gateway.routes import ROUTES
+from hub.gateway.tls import serve_as, server_tls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,6 +50,7 @@ _KEEP_ALIVE_SECONDS = 120.0
 _SHUTDOWN_SECONDS = 2.0
 _UPKEEP_SECONDS = 3600.0
 _RESTART_SECONDS = 1.0
+_COPY = "an agent shows a certificate that another one with the same identity has renewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class GatewayContext:
     holder: str = "axletree-gateway"
     """Who keeps the agents' Leases; unique among gateways that run at once, the same after a restart."""
     stale_after: float = STALE_SECONDS
+    settled: float = SETTLED_SECONDS
+    """How long after one agent process followed another both may be heard."""
 
 
 class Gateway:
@@ -79,15 +82,25 @@ class Gateway:
         self._clusters = Clusters(client, self._cluster_cache)
         self.liveness = Liveness(stale_after=context.stale_after)
         self._leases = LeaseKeeper(client, self.liveness, holder=context.holder, clock=clock, now=now)
-        self._board = Board(self._assignment_cache, context.identity)
+        self._keyring = Keyring(client, context.identity)
+        self._keyring.subscribe(self._keys_changed)
+        self._board = Board(self._assignment_cache, lambda: self._keyring.current)
         self._observed = observed_writer(client, clock=clock)
         self._agents = agent_writer(self._clusters, clock=clock)
         self._intake = Intake(
-            self._board, self.liveness, observed=self._observed, agents=self._agents, clock=clock, now=now
+            self._board,
+            self.liveness,
+            observed=self._observed,
+            agents=self._agents,
+            clock=clock,
+            now=now,
+            on_clone=self._cloned,
+            settled=context.settled,
         )
         self._cluster_cache.subscribe(self._cluster_changed)
         self._tls = server_tls(context.identity, context.hosts, now=now())
         self._tasks: list[asyncio.Task[None]] = []
+        self._marks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
         self._stopping = False
         self._url = ""
@@ -130,6 +143,7 @@ class Gateway:
             ("clusters", self._cluster_cache.run),
             ("assignments", self._assignment_cache.run),
             ("leases", self._leases.run),
+            ("keyring", self._keyring.run),
             ("upkeep", self._upkeep),
         ):
             self._tasks.append(asyncio.create_task(_forever(name, run), name=f"gateway-{name}"))
@@ -148,9 +162,9 @@ class Gateway:
             self._runner = None
         await self._observed.close()
         await self._agents.close()
-        for task in self._tasks:
+        for task in (*self._tasks, *self._marks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._marks, return_exceptions=True)
         self._tasks.clear()
 
     def resend(self, cluster: str) -> None:
@@ -160,11 +174,12 @@ class Gateway:
     def application(self) -> web.Application:
         """Build the routes with their policies: all of the table, and nothing beside it."""
         context = self._context
-        enrolment = Enrolment(context.client, context.identity, self._clusters, now=context.now)
+        enrolment = Enrolment(context.client, lambda: self._keyring.current, self._clusters, now=context.now)
         handlers = Handlers(
-            ca_pem=context.identity.ca_pem,
+            identity=lambda: self._keyring.current,
             board=self._board,
             intake=self._intake,
+            clusters=self._clusters,
             enrolment=enrolment,
             blobs=context.blobs,
             admit=self._admit,
@@ -184,14 +199,45 @@ class Gateway:
 
     async def _admit(self, peer: Peer) -> None:
         """Raise unless this certificate is in force now. Asked on every request, and after every wait."""
-        match admit(peer, self._clusters.get(peer.cluster), now=self._context.now()):
+        identity, now = self._keyring.current, self._context.now()
+        if peer.issuer not in {each.key_id for each in identity.authorities}:
+            raise CertificateRefused
+        cluster = self._clusters.get(peer.cluster)
+        match admit(peer, cluster, now=now, recovery=identity.recovery):
             case Admission.IN_FORCE:
                 return
-            case Admission.RENEWED:
-                await self._clusters.promote(peer.cluster, renewed=peer.fingerprint)
+            case Admission.RENEWED | Admission.RETURNED:
+                await self._clusters.promote(peer, now=now)
                 log.info("cluster %s: its renewed certificate is in force", peer.cluster)
+            case Admission.SUPERSEDED:
+                if cluster is not None and is_clone(peer, cluster, now=now):
+                    await self._clusters.mark_clone(peer.cluster, _COPY)
+                raise CertificateSuperseded
+            case Admission.UNKNOWN:
+                raise HubRecovered
             case Admission.REFUSED:
                 raise CertificateRefused
+
+    def _cloned(self, name: str, message: str) -> None:
+        """Two processes report for one cluster."""
+        task = asyncio.create_task(self._mark(name, message), name=f"gateway-clone-{name}")
+        self._marks.add(task)
+        task.add_done_callback(self._marks.discard)
+
+    async def _mark(self, name: str, message: str) -> None:
+        try:
+            await self._clusters.mark_clone(name, message)
+        except AxletreeError as error:
+            log.warning("cluster %s is cloned, which is not noted yet: %s", name, error)
+
+    def _keys_changed(self, identity: HubIdentity) -> None:
+        """Serve, trust and sign by what the identity says now. What is no longer trusted is refused by `_admit`."""
+        serve_as(self._tls, identity, self._context.hosts, now=self._context.now())
+        self._board.sign_again()
+
+    def _had_orphans(self, cluster: str) -> bool:
+        held = self._cluster_cache.items.get(("", cluster)) or {}
+        return bool((held.get("status") or {}).get("orphans"))
 
     def _cluster_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         """Count on clusters that joined, forget those that went, and let polls check their right again."""
@@ -202,6 +248,8 @@ class Gateway:
             self._intake.forget(name)
         elif _joined(new):
             self.liveness.expect(name, self._context.clock())
+        if _cloned(old) and not _cloned(new):
+            self._intake.settle(name)
         if old is not None and (new is None or _rights(old) != _rights(new)):
             self._board.wake(name)
 
@@ -211,25 +259,13 @@ class Gateway:
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             if self._context.clock() - renewed > SERVER_LIFETIME.total_seconds() / 2:
-                pair = self._context.identity.issue_server(self._context.hosts, self._context.now())
-                load_identity(self._tls, certificate=pair.certificate, key=pair.key)
+                hosts = self._context.hosts
+                serve_as(self._tls, self._keyring.current, hosts, now=self._context.now())
                 renewed = self._context.clock()
             try:
                 await tokens.delete_expired(self._context.client, now=self._context.now())
             except (ApiError, TransientError) as error:
                 log.info("expired join tokens stay for now: %s", error)
-
-
-def server_tls(identity: HubIdentity, hosts: tuple[str, ...], *, now: datetime) -> ssl.SSLContext:
-    """TLS 1.2 and up with a fresh certificate. A client's is optional (who joins has none), but verified."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    pair = identity.issue_server(hosts, now)
-    load_identity(context, certificate=pair.certificate, key=pair.key)
-    context.load_verify_locations(cadata=identity.ca_pem)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 @web.middleware
@@ -267,6 +303,10 @@ def _joined(cluster: Manifest) -> bool:
     return bool(
         (cluster.get("spec") or {}).get("accepted") and (cluster.get("status") or {}).get("fingerprint")
     )
+
+
+def _cloned(cluster: Manifest | None) -> bool:
+    return bool(((cluster or {}).get("status") or {}).get("clone"))
 
 
 def _rights(cluster: Manifest) -> tuple[object, ...]:

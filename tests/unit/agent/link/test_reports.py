@@ -87,6 +87,7 @@ async def test_the_first_batch_is_at_once_and_carries_what_is_held(hub: Any, run
         "boot": "b",
         "count": 1,
         "orphans": [],
+        "keys": 0,
         "reports": [],
     }
 

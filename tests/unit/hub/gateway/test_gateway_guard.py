@@ -90,7 +90,7 @@ def test_s10_every_route_of_the_router_has_its_policy() -> None:
     assert served == {(each.method, each.path) for each in ROUTES}
     assert len(list(router.routes())) == len(ROUTES)
     public = {each.name for each in ROUTES if each.access is not Access.CERTIFICATE}
-    assert public == {"healthz", "ca", "join", "admission", "webhook"}
+    assert public == {"healthz", "ca", "keys", "join", "comeback", "admission", "webhook"}
     assert all(each.timeout > 0 and each.concurrency > 0 for each in ROUTES)
     assert all((each.max_body > 0) == (each.method == "POST") for each in ROUTES)
 

@@ -162,14 +162,14 @@ def test_requests_with_weak_or_unproven_keys_are_refused() -> None:
     ("found", "shown", "expected"),
     [
         (cluster(), FIRST, Admission.IN_FORCE),
-        (cluster(), SECOND, Admission.REFUSED),
+        (cluster(), SECOND, Admission.SUPERSEDED),
         (cluster(accepted=False), FIRST, Admission.REFUSED),
         (cluster(fingerprint=""), "", Admission.REFUSED),
         (None, FIRST, Admission.REFUSED),
         (cluster(renewal=renewal_of(FIRST, SECOND)), SECOND, Admission.RENEWED),
         (cluster(renewal=renewal_of(FIRST, SECOND)), FIRST, Admission.IN_FORCE),
         (cluster(fingerprint="", renewal=renewal_of(FIRST, SECOND)), SECOND, Admission.REFUSED),
-        (cluster(fingerprint="c" * 64, renewal=renewal_of(FIRST, SECOND)), SECOND, Admission.REFUSED),
+        (cluster(fingerprint="c" * 64, renewal=renewal_of(FIRST, SECOND)), SECOND, Admission.SUPERSEDED),
     ],
 )
 def test_s3_admission(found: dict[str, object] | None, shown: str, expected: Admission) -> None:
