@@ -138,6 +138,7 @@ class Rounds:
         if policy.prune and app.inventory.entries.keys() - claims_of(bundle):
             unsettled = self.claims.unsettled(app)
             policy = policy.model_copy(update={"prune": not unsettled})
+        moving = app.taken.keys() - app.wished
         result = await app.applier.apply(
             bundle.objects,
             policy,
