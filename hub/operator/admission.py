@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 NAME = "axletree-applications"
 PATH = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{NAME}"
 TIMEOUT_SECONDS = 2
+_HAS_RULES = (
+    "has(object.spec.healthRules) || (has(object.spec.template) && has(object.spec.template.spec)"
+    " && has(object.spec.template.spec.healthRules))"
+)
+"""Most sets and Projects bring none: they are written without a question."""
 
 
 def refusal(graph: AppGraph, obj: Manifest) -> str:
@@ -42,13 +47,14 @@ def refusal(graph: AppGraph, obj: Manifest) -> str:
 
 
 async def register(client: RestClient, *, url: str, key: str, ca_pem: str) -> None:
-    """Have the API server ask about hand-written Applications. Without the right to, cycles are told afterwards.
+    """Have the API server ask about what people write. Without the right to, what is wrong is told afterwards.
+
+    Hand-written Applications may close a cycle; they, sets and Projects may have health rules that do not read.
 
     Children are left out: there may be thousands in a second, and their plan has seen them all. Where nobody
     answers, the object is let in (`failurePolicy: Ignore`): a dead hub must not be in anyone's way.
     """
-    webhook: dict[str, Any] = {
-        "name": f"applications.{GROUP}",
+    common: dict[str, Any] = {
         "clientConfig": {
             "url": f"{url}/admission/v1/{key}",
             "caBundle": base64.b64encode(ca_pem.encode()).decode(),
@@ -59,6 +65,21 @@ async def register(client: RestClient, *, url: str, key: str, ca_pem: str) -> No
                 "apiVersions": [VERSION],
                 "resources": ["applications"],
                 "operations": ["CREATE", "UPDATE"],
+    by_hand = {"matchExpressions": [{"key": LABEL_SET, "operator": "DoesNotExist"}]}
+    webhooks = [
+        {
+            **common,
+            "name": f"applications.{GROUP}",
+            "rules": _rules("applications"),
+            "objectSelector": by_hand,
+        },
+        {
+            **common,
+            "name": f"rules.{GROUP}",
+            "rules": _rules("applicationsets", "projects"),
+            "matchConditions": [{"name": "has-health-rules", "expression": _HAS_RULES}],
+        },
+    ]
                 "scope": "Namespaced",
             }
         ],
@@ -69,10 +90,22 @@ async def register(client: RestClient, *, url: str, key: str, ca_pem: str) -> No
         "admissionReviewVersions": ["v1"],
     }
     manifest = {
+
+
+def _rules(*resources: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiGroups": [GROUP],
+            "apiVersions": [VERSION],
+            "resources": list(resources),
+            "operations": ["CREATE", "UPDATE"],
+            "scope": "Namespaced",
+        }
+    ]
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": NAME},
-        "webhooks": [webhook],
+        "webhooks": webhooks,
     }
     try:
         await client.apply(PATH, manifest, field_manager=MANAGER_CONTROLLER, force=True)

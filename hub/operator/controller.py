@@ -26,6 +26,7 @@ from hub.operator.planloop import PlanLoop
 from hub.operator.planner import Planner
 from hub.operator.poller import Poller
 from hub.operator.releaser import Releaser
+from hub.operator.rulecheck import rule_problem
 from hub.operator.state import Target
 from hub.operator.webhooks import Webhooks
 
@@ -61,8 +62,11 @@ class Controller:
         self._intake.put_nowait((plural, key, resource_version))
 
     def refusal(self, obj: Manifest) -> str:
-        """Why this Application may not be written; empty where it may."""
-        return refusal(self.releaser.graph, obj) if self._ready else ""
+        """Why this object of ours may not be written; empty where it may."""
+        problem = rule_problem(obj)
+        if problem or not self._ready or obj.get("kind") != "Application":
+            return problem
+        return refusal(self.releaser.graph, obj)
 
     def alive(self) -> dict[str, Any]:
         return {"synced": self._ready, "sets": len(self._hub.caches.sets)}
