@@ -44,6 +44,18 @@ class KindPattern(ApiModel):
     kind: Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
+class Verification(ApiModel):
+    """What must be signed before anything of it is used, and by whom."""
+
+    sources: list[Glob] = Field(min_length=1, max_length=64)
+    """Addresses as in `sourceRepos`; every spelling of a repository counts, its ssh address too."""
+    keys: list[Annotated[str, StringConstraints(min_length=1, max_length=32768)]] = Field(
+        min_length=1, max_length=32
+    )
+    """Public keys, one of which must have signed: OpenPGP blocks and SSH keys for commits and tags, OpenPGP for a
+    chart's provenance, PEM for what a registry holds (cosign)."""
+
+
 class ProjectSpec(ApiModel):
     """The rules. `trusted` also needs the hub's own namespace, which CEL cannot see: the hub checks it."""
 
@@ -67,6 +79,8 @@ class ProjectSpec(ApiModel):
     """Write with the agent's own rights instead; only in the hub's own namespace."""
     allow_edges_from: list[Namespace] = Field(default_factory=list, max_length=64)
     """Other projects (namespaces) whose apps may depend on ours and read our outputs."""
+    verify: list[Verification] = Field(default_factory=list, max_length=16)
+    """Sources that must be signed; of several that cover one, each must hold."""
     health_rules: list[HealthRule] = Field(default_factory=list, max_length=64)
     """How its apps' objects are judged, before the built-in rules. Those of the hub's own Project hold for all."""
 

@@ -57,3 +57,6 @@ class Commits:
 
     async def close(self) -> None:
         """Nothing of its own: the source outlives the pass."""
+    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+        await self._source.verify(repo_url, commit, keys, revision=revision)
+

@@ -24,6 +24,7 @@ from hub.sources.errors import (
     RepositoryDenied,
     RepositoryUnreachable,
     RevisionNotFound,
+    SignatureMissing,
 )
 from hub.sources.flight import Flights
 from hub.sources.port import MAX_BYTES, RepoListing
@@ -119,6 +120,9 @@ class ChartRepositories:
         if missing:
             raise PathNotFound(f"{missing[0]}: no such file in the chart")
         return {path: files[checked_path(path)] for path in paths}
+
+    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+        raise SignatureMissing(f"{repo_url}: signatures of charts are not verified")
 
     def known_at(self, repo_url: str) -> float | None:
         return self._asked.get(str(ChartAddress.parse(repo_url)))

@@ -44,6 +44,9 @@ class Sources:
     async def read(self, repo_url: str, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         return await self._of(repo_url).read(repo_url, commit, paths)
 
+    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+        await self._of(repo_url).verify(repo_url, commit, keys, revision=revision)
+
     def known_at(self, repo_url: str) -> float | None:
         return self._of(repo_url).known_at(repo_url)
 

@@ -88,3 +88,33 @@ class ChartInvalid(SourceError, TerminalError):
     """A repository's index, a manifest or a chart's archive is not what it must be, or has another digest."""
 
     reason = "ChartInvalid"
+
+
+class SignatureError(SourceError, TerminalError):
+    """What the project wants signed is not: nothing of it is used, and the last good plan stays."""
+
+    reason = "SignatureError"
+
+
+class SignatureMissing(SignatureError):
+    """It has no signature of a kind that is read."""
+
+    reason = "SignatureMissing"
+
+
+class SignatureUntrusted(SignatureError):
+    """It is signed, by none of the trusted keys or not as it is."""
+
+    reason = "SignatureUntrusted"
+
+
+class SigningKeysInvalid(SignatureError):
+    """A key of the project's `verify` does not read."""
+
+    reason = "SigningKeysInvalid"
+
+
+class VerifierMissing(SignatureError):
+    """The program that verifies is not there, or did not answer: nothing is trusted then."""
+
+    reason = "VerifierMissing"

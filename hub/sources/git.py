@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeVar
 
 from hub.sources import contents, walk
 from hub.sources.credentials import Credentials
-from hub.sources.errors import RevisionNotFound
+from hub.sources.errors import RevisionNotFound, SignatureMissing
 from hub.sources.mirror import WHOLE_BYTES, Mirror, remove_leftovers
 from hub.sources.port import MAX_BYTES, RepoListing
 from hub.sources.process import GitRunner
 from hub.sources.repository import Repository, Threads
 from hub.sources.semver import is_range
+from hub.sources.signing import TrustedKeys
 from hub.sources.urls import RepoUrl, checked_path, checked_revision, is_commit
+from hub.sources.verifiers import check_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +70,7 @@ class GitSource:
         self._open: OrderedDict[str, Repository] = OrderedDict()
         self._listings: OrderedDict[tuple[str, str], RepoListing] = OrderedDict()
         self._listed = 0
+        self._verified: set[tuple[str, str, str, str]] = set()
         self._closed = False
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
@@ -158,6 +162,26 @@ class GitSource:
 
         found = await self._at(repo_url, commit, work)
         return {path: found[clean[path]] for path in paths}
+
+    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+        """By the commit's own signature, or the tag's. What was verified once is not asked about again."""
+        repo = self._repo(repo_url)
+        url = repo.mirror.url
+        question = (str(url), commit, revision, hashlib.sha256("\0".join(keys).encode()).hexdigest())
+        if question in self._verified:
+            return
+        if not is_commit(commit):
+            raise RevisionNotFound(f"{url}: {commit[:100]!a} is not a full commit id")
+        signed = await repo.read(lambda mirror: mirror.refs.signatures(commit, revision))
+        if not signed:
+            raise SignatureMissing(
+                f"{url}: commit {commit[:12]} is not signed, and its project wants it to be"
+            )
+        trusted = TrustedKeys.of(keys)
+        await asyncio.to_thread(check_signed, signed, trusted, what=f"{url}: commit {commit[:12]}")
+        if len(self._verified) >= REMEMBERED_IDS:
+            self._verified.clear()
+        self._verified.add(question)
 
     def known_at(self, repo_url: str) -> float | None:
         """The loop's time when the last successful fetch started."""

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -21,15 +20,15 @@ from typing import TYPE_CHECKING
 
 from hub.sources.errors import RepositoryUnreachable, SourceTooLarge
 from hub.sources.objects import GitObjects
+from hub.sources.refs import HEAD_REF, Refs
 from hub.sources.remote import MirrorBroken, Remote
-from hub.sources.semver import Range, is_range
-from hub.sources.urls import RepoUrl, is_commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hub.sources.credentials import Credentials
     from hub.sources.process import GitRunner, Outcome
+    from hub.sources.urls import RepoUrl
 
 FETCH_SECONDS = 120.0
 CLONE_SECONDS = 600.0
@@ -43,14 +42,9 @@ MAX_PREFETCH = 512 * 1024 * 1024
 LEFTOVER_SECONDS = 2 * CLONE_SECONDS
 TEMP_PREFIX = "tmp-"
 
-MAX_TAGS = 100_000
-NAME = re.compile(r"v?[0-9.]+\.[xX]", re.ASCII)
-"""Ranges that people also give branches for names."""
-
 _PARTIAL = "axletree-partial"
-_HEAD_REF = "refs/axletree/HEAD"
 _BRANCHES = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-_HEAD = f"+HEAD:{_HEAD_REF}"
+_HEAD = f"+HEAD:{HEAD_REF}"
 _FETCH = (
     "fetch",
     "--quiet",
@@ -76,6 +70,7 @@ class Mirror:
         self.url = url
         self.path = cache / f"{name}.git"
         self.objects = GitObjects(self.path, runner)
+        self.refs = Refs(self.objects, self.path, runner)
         self._runner = runner
         self._remote = Remote(url, runner, cache)
         self._whole_bytes = whole_bytes
@@ -91,41 +86,6 @@ class Mirror:
     def partial(self) -> bool:
         """Whether contents of files are missing until they are asked for."""
         return (self.path / _PARTIAL).exists()
-
-    def find(self, revision: str) -> str | None:
-        """The commit that a checked revision names in the mirror. A branch goes before a tag of its name.
-
-        A range of versions means the highest tag in it, where nothing has the range for its own name.
-        """
-        if is_range(revision):
-            return self._find_range(revision)
-        if revision == "HEAD":
-            names = [_HEAD_REF]
-        elif is_commit(revision) or revision.startswith(("refs/heads/", "refs/tags/")):
-            names = [revision]
-        else:
-            names = [f"refs/heads/{revision}", f"refs/tags/{revision}"]
-        for name in names:
-            found = self.objects.commit(name)
-            if found is not None:
-                return found[0]
-        return None
-
-    def _find_range(self, revision: str) -> str | None:
-        named = self.objects.commit(f"refs/heads/{revision}") if NAME.fullmatch(revision) else None
-        if named is not None:
-            return named[0]
-        process = self._runner.open(
-            ["for-each-ref", f"--count={MAX_TAGS}", "--format=%(refname:lstrip=2)", "refs/tags"],
-            git_dir=self.path,
-        )
-        try:
-            listed = process.stdout.read() if process.stdout else b""
-        finally:
-            self._runner.end(process)
-        best = Range.parse(revision).best(listed.decode(errors="replace").split())
-        found = self.objects.commit(f"refs/tags/{best}") if best else None
-        return found[0] if found else None
 
     def fetch(self, credentials: Credentials | None, *, head: bool = False) -> None:
         """Brings all branches and tags up to date, forced and deleted ones too.
@@ -230,7 +190,7 @@ class Mirror:
                 raise self._remote.failure(outcome, credentials, seconds)
             # empty, or its HEAD names a branch that does not exist
             self._headless = True
-            self._runner.run(["update-ref", "-d", _HEAD_REF], git_dir=git_dir, timeout=seconds)
+            self._runner.run(["update-ref", "-d", HEAD_REF], git_dir=git_dir, timeout=seconds)
         outcome = self._ask(command, git_dir, credentials, seconds, stop_when)
         if outcome.status != 0:
             raise self._remote.failure(outcome, credentials, seconds)

@@ -49,6 +49,13 @@ class Source(Protocol):
         """The named files, under the names they were asked by. `PathNotFound` where one is missing."""
         ...
 
+    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+        """Return where the commit is signed by one of these public keys, or the tag that `revision` names is.
+
+        Raises `SignatureError`. What is signed is another thing in each kind of source; a folder is not asked.
+        """
+        ...
+
     def known_at(self, repo_url: str) -> float | None:
         """The loop's time as of which the repository is known; None before it first answered."""
         ...

@@ -100,7 +100,7 @@ class Repository:
         if revision in self._commits:
             return self._commits[revision]
         generation = self._generation
-        commit = await self.read(lambda mirror: mirror.find(revision))
+        commit = await self.read(lambda mirror: mirror.refs.find(revision))
         if generation == self._generation:
             if len(self._commits) >= REMEMBERED_REVISIONS:
                 self._commits.clear()
@@ -210,7 +210,7 @@ class Repository:
             if not got:
                 self._absent.add(commit)
                 return None
-        return await self.read(lambda mirror: mirror.find(commit))
+        return await self.read(lambda mirror: mirror.refs.find(commit))
 
     async def _repair(self) -> None:
         seen = self._repaired_at

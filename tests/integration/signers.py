@@ -1,0 +1,65 @@
+"""People who sign: with SSH keys, with OpenPGP keys of a home of their own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.integration.git_rig import Author
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who may sign commits of an author: `public` is what a project trusts."""
+
+    public: str
+    config: tuple[tuple[str, str], ...]
+
+    async def take(self, author: Author) -> None:
+        for key, value in (*self.config, ("commit.gpgsign", "true")):
+            await author.git("config", key, value)
+
+
+async def sign_nothing(author: Author) -> None:
+    await author.git("config", "commit.gpgsign", "false")
+
+
+def ssh_signer(folder: Path, name: str, kind: str = "ed25519") -> Signer:
+    path = folder / f"{name}-{kind}"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", f"{name}@example.com", "-f", str(path)], check=True
+    )
+    config = (("gpg.format", "ssh"), ("user.signingkey", str(path)))
+    return Signer(path.with_suffix(".pub").read_text(), config)
+
+
+class PgpHome:
+    """A home for `gpg`, with a short path: its agent's socket has little room. Close it, or the agent stays."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="gpg-", dir="/tmp"))
+        self.program = self.path / "gpg-here"
+        self.program.write_text(f'#!/bin/sh\nexec gpg --homedir {self.path} --batch "$@"\n')
+        self.program.chmod(0o755)
+
+    def run(self, *args: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            [str(self.program), *args], input=stdin, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def signer(self, name: str, *, expires: str = "0") -> Signer:
+        mail = f"{name}@example.com"
+        self.run("--passphrase", "", "--quick-generate-key", mail, "ed25519", "sign", expires)
+        config = (("gpg.format", "openpgp"), ("gpg.program", str(self.program)), ("user.signingkey", mail))
+        return Signer(self.run("--armor", "--export", mail), config)
+
+    def close(self) -> None:
+        subprocess.run(["gpgconf", "--homedir", str(self.path), "--kill", "all"], check=False)
+        shutil.rmtree(self.path, ignore_errors=True)
