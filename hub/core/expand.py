@@ -31,6 +31,7 @@ from hub.core.expansion import (
 from hub.core.labels import is_label_key, is_label_value
 from hub.core.params import MAX_NAME, Params, nearest, overlay, params_text, scalar_text, with_itself
 from hub.core.patch import PatchError, strategic_merge
+from hub.core.sight import origin_of, sight_of
 from hub.core.templating import TemplateEngine, TemplateFailure
 from hub.generators.context import Context, Wanted
 from hub.generators.dispatch import generate, render_value
@@ -78,7 +79,7 @@ def expand(request: ExpandRequest, *, engine: TemplateEngine | None = None) -> E
         return _needs(context.wanted)
     children = _children(request, sets, context)
     revisions = {revision_key(*key): commit for key, commit in sorted(context.wanted.used.items())}
-    return Expansion(children, revisions)
+    return Expansion(children, revisions, context.wanted.largest)
 
 
 def label_value(name: str) -> str:
@@ -93,11 +94,13 @@ def _needs(wanted: Wanted) -> Needs:
 def _children(request: ExpandRequest, sets: list[tuple[int, Params]], context: Context) -> tuple[Child, ...]:
     templates = _templates(request)
     names = _cluster_names(request)
+    sights = [sight_of(one) for one in request.spec.get("generators") or []]
     found: dict[str, Child] = {}
     for index, params in sets:
         try:
             manifest = _manifest(request, templates[index], params, context, names=names)
-            child = Child(manifest["metadata"]["name"], manifest, params_text(params), index)
+            origin = origin_of(sights[index], params)
+            child = Child(manifest["metadata"]["name"], manifest, params_text(params), index, origin)
             if child.name in found:
                 other = found[child.name].params
                 raise DuplicateName(f'two children are called "{child.name}"; the other has params {other}')
@@ -110,7 +113,12 @@ def _children(request: ExpandRequest, sets: list[tuple[int, Params]], context: C
 
 
 def _cluster_names(request: ExpandRequest) -> dict[str, str]:
-    """What a child may call its cluster: its name, or the address by which Argo CD knew it."""
+    """What a child may call its cluster: its name, or the address by which Argo CD knew it.
+
+    Whose an address is, only all clusters can tell.
+    """
+    if request.part:
+        return {one.name: one.name for one in request.clusters}
     addresses = {
         one.annotations[ANNOTATION_SERVER]: one.name
         for one in request.clusters

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 RepoRevision: TypeAlias = tuple[str, str]
 MAX_CHILDREN = 20_000
 """Of one set: the API server and a person's patience end earlier."""
+MAX_PARAMS = 100_000
+"""Parameter sets that one generator may give, before selectors: a product grows faster than one thinks."""
 
 
 def revision_key(repo_url: str, revision: str) -> str:
@@ -244,6 +246,8 @@ class ExpandRequest:
     """File texts by (repository, revision, path)."""
     external: Mapping[ExternalNeed, list[dict[str, Any]]] = field(default_factory=dict)
     """Parameter sets by what was asked."""
+    part: bool = False
+    """Whether the clusters are only some: what only all of them can tell is an error then."""
 
     @property
     def set_key(self) -> str:
@@ -259,6 +263,7 @@ class ExpandRequest:
             "listings": [[*key, _fields(listing)] for key, listing in self.listings.items()],
             "contents": [[*key, text] for key, text in self.contents.items()],
             "external": [[need.kind, need.spec, rows] for need, rows in self.external.items()],
+            "part": self.part,
         }
 
     @staticmethod
@@ -272,6 +277,7 @@ class ExpandRequest:
             listings={(repo, revision): Listing(**listing) for repo, revision, listing in data["listings"]},
             contents={(repo, revision, path): text for repo, revision, path, text in data["contents"]},
             external={ExternalNeed(kind, spec): rows for kind, spec, rows in data["external"]},
+            part=data["part"],
         )
 
 
@@ -283,6 +289,8 @@ class Child:
     manifest: Manifest
     params: str
     generator: int = 0
+    origin: str = ""
+    """The cluster whose parameters these are, where the generator gives each cluster's by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,13 +299,19 @@ class Expansion:
 
     children: tuple[Child, ...]
     revisions: Mapping[str, str] = field(default_factory=dict)
+    largest: int = 0
+    """The most parameter sets that a product came to on the way."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
-            "children": [[one.name, one.manifest, one.params, one.generator] for one in self.children],
+            "children": [
+                [one.name, one.manifest, one.params, one.generator, one.origin] for one in self.children
+            ],
             "revisions": dict(self.revisions),
+            "largest": self.largest,
         }
 
     @staticmethod
     def from_wire(data: Mapping[str, Any]) -> Expansion:
-        return Expansion(tuple(Child(*one) for one in data["children"]), data["revisions"])
+        children = tuple(Child(*one) for one in data["children"])
+        return Expansion(children, data["revisions"], data["largest"])

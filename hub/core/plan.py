@@ -64,12 +64,15 @@ def plan_children(
     approved: bool = False,
     removing: Collection[str] = (),
     total: int | None = None,
+    there: int | None = None,
 ) -> ChildPlan:
     """Compare a successful expansion with the set's children as the hub has them.
 
     `drops` and `held` are what the set's last plan recorded; `approved` lets go exactly what `held` names.
     `removing` are clusters that a person removes: their children are no expansion's doing, and outside its
-    budget. `total` is the number of all Applications of the hub, for its one breaker.
+    budget. `total` is the number of all Applications of the hub, for its one breaker. `there` is how many
+    children there are where `existing` is a part of them: all of those that are not wanted, and some of those that
+    are.
     """
     gone = {key for key in existing if key not in desired}
     carried = {key for key in gone if _decided(existing[key])}
@@ -81,7 +84,7 @@ def plan_children(
         before={each.app: each for each in map(HeldDeletion.model_validate, held)},
         approved=approved,
         removing=removing,
-        size=len(existing) - len(carried),
+        size=(len(existing) if there is None else there) - len(carried),
         total=total,
     )
     present = {key for key in desired if key in existing}

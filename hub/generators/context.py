@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hub.core.expansion import (
+    MAX_PARAMS,
     ClusterFacts,
     ClusterSetFacts,
     ExternalNeed,
@@ -22,9 +23,6 @@ from hub.core.params import Params, nearest
 if TYPE_CHECKING:
     from hub.core.templating import TemplateEngine
 
-MAX_PARAMS = 100_000
-"""Parameter sets that one generator may give, before selectors: a product grows faster than one thinks."""
-
 GeneratorSpec: TypeAlias = Mapping[str, Any]
 Generate: TypeAlias = Callable[[GeneratorSpec, "Context"], list[Params]]
 
@@ -38,6 +36,8 @@ class Wanted:
     external: set[ExternalNeed] = field(default_factory=set)
     used: dict[RepoRevision, str] = field(default_factory=dict)
     """Commits by what was read."""
+    largest: int = 0
+    """The most parameter sets that a product has come to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ def generate(spec: GeneratorSpec, context: Context, *, child: Generate) -> list[
     for index, generator in enumerate(generators):
         at = f"matrix.generators[{index}]"
         rows = _product(rows, generator, context, at=at, child=child)
+        context.wanted.largest = max(context.wanted.largest, len(rows))
     return rows
 
 

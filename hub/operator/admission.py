@@ -59,12 +59,11 @@ async def register(client: RestClient, *, url: str, key: str, ca_pem: str) -> No
             "url": f"{url}/admission/v1/{key}",
             "caBundle": base64.b64encode(ca_pem.encode()).decode(),
         },
-        "rules": [
-            {
-                "apiGroups": [GROUP],
-                "apiVersions": [VERSION],
-                "resources": ["applications"],
-                "operations": ["CREATE", "UPDATE"],
+        "failurePolicy": "Ignore",
+        "sideEffects": "None",
+        "timeoutSeconds": TIMEOUT_SECONDS,
+        "admissionReviewVersions": ["v1"],
+    }
     by_hand = {"matchExpressions": [{"key": LABEL_SET, "operator": "DoesNotExist"}]}
     webhooks = [
         {
@@ -80,16 +79,16 @@ async def register(client: RestClient, *, url: str, key: str, ca_pem: str) -> No
             "matchConditions": [{"name": "has-health-rules", "expression": _HAS_RULES}],
         },
     ]
-                "scope": "Namespaced",
-            }
-        ],
-        "objectSelector": {"matchExpressions": [{"key": LABEL_SET, "operator": "DoesNotExist"}]},
-        "failurePolicy": "Ignore",
-        "sideEffects": "None",
-        "timeoutSeconds": TIMEOUT_SECONDS,
-        "admissionReviewVersions": ["v1"],
-    }
     manifest = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": NAME},
+        "webhooks": webhooks,
+    }
+    try:
+        await client.apply(PATH, manifest, field_manager=MANAGER_CONTROLLER, force=True)
+    except (ApiError, TransientError) as error:
+        log.warning("cycles are not refused before they are written: %s", error)
 
 
 def _rules(*resources: str) -> list[dict[str, Any]]:
@@ -102,12 +101,3 @@ def _rules(*resources: str) -> list[dict[str, Any]]:
             "scope": "Namespaced",
         }
     ]
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": NAME},
-        "webhooks": webhooks,
-    }
-    try:
-        await client.apply(PATH, manifest, field_manager=MANAGER_CONTROLLER, force=True)
-    except (ApiError, TransientError) as error:
-        log.warning("cycles are not refused before they are written: %s", error)

@@ -41,6 +41,7 @@ class Caches:
         self.leases = Objects()
         self.credentials = Objects()
         self._children: dict[str, set[str]] = {}
+        self._on_cluster: dict[str, set[str]] = {}
         self.applications.subscribe(self._file_child)
         self.reflectors: dict[str, Reflector] = {}
         for name, path, objects in (
@@ -75,11 +76,20 @@ class Caches:
         keys = self._children.get(owner, ())
         return {key: obj for key in keys if (obj := self.applications.get(key)) is not None}
 
+    def count_children(self, owner: str) -> int:
+        return len(self._children.get(owner, ()))
+
+    def on_cluster(self, cluster: str) -> frozenset[str]:
+        """Every Application there, by key."""
+        return frozenset(self._on_cluster.get(cluster, ()))
+
     def _file_child(self, old: Manifest | None, new: Manifest | None) -> None:
         for obj, file in ((old, set.discard), (new, set.add)):
             owner = views.owner_of(obj) if obj is not None else None
             if obj is not None and owner is not None:
                 file(self._children.setdefault(owner, set()), key_of(obj))
+            if obj is not None:
+                file(self._on_cluster.setdefault(obj["spec"]["cluster"], set()), key_of(obj))
 
     async def run(self) -> None:
         """Keep every cache until cancelled."""

@@ -10,7 +10,6 @@ import asyncio
 import functools
 import logging
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import AxletreeError
@@ -21,6 +20,7 @@ from hub.operator.admission import refusal
 from hub.operator.decisions import Decisions
 from hub.operator.deletion import Deletions
 from hub.operator.fleetstatus import FleetStatuses
+from hub.operator.fleetview import Seen, seen
 from hub.operator.objects import key_of
 from hub.operator.planloop import PlanLoop
 from hub.operator.planner import Planner
@@ -49,11 +49,11 @@ class Controller:
         self.plans = PlanLoop(hub, self.planner, on_planned=self._planned)
         self.deletions = Deletions(hub, self.plans, decisions, on_held=self.releaser.rollups.set_dirty)
         self.fleet_statuses = FleetStatuses(hub)
-        self._views: dict[str, object] = {}
+        self._views: dict[str, Seen] = {}
         self._poller = Poller(hub, self.plans)
+        self.webhooks = Webhooks(hub, self.plans, self._poller)
         self._intake: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(10_000)
         self._ready = False
-        self.webhooks = Webhooks(hub, self.plans, self._poller)
 
     # -- intake: kopf and the reflectors wake keys here
 
@@ -88,6 +88,8 @@ class Controller:
             ("applicationsets", caches.sets),
         ):
             objects.subscribe(functools.partial(self._heard, plural))
+        fleet = self._hub.fleet()
+        self._views = {key: seen(fleet, key) for key in (*fleet.clusters, *fleet.cluster_sets)}
         self._ready = True
         self.plans.ask_everything()
         for key in caches.applications:
@@ -104,11 +106,11 @@ class Controller:
             tasks.create_task(self.fleet_statuses.run(), name="fleet-statuses")
             tasks.create_task(self.deletions.run(), name="deletions")
             tasks.create_task(self._poller.run(), name="poll")
+            tasks.create_task(self.webhooks.run(), name="webhooks")
             tasks.create_task(self._full_pass(), name="full-pass")
             tasks.create_task(self._watch_silence(), name="silence")
 
     def _restore(self) -> None:
-            tasks.create_task(self.webhooks.run(), name="webhooks")
         """What earlier processes decided: targets from status, releases from Assignments."""
         for key, obj in self._hub.caches.applications.view().items():
             target = Target.from_status(obj)
@@ -194,11 +196,14 @@ class Controller:
         """Plan anew where something moved that expansion or rendering reads; our own status writes do not."""
         self.fleet_statuses.wake()
         fleet = self._hub.fleet()
-        view = fleet.clusters.get(key)
-        now = (replace(view, stale=False) if view is not None else None, fleet.cluster_sets.get(key))
-        if self._views.get(key) != now:
-            self._views[key] = now
+        before, now = self._views.get(key, Seen()), seen(fleet, key)
+        if before == now:
+            return
+        self._views[key] = now
+        if before.cluster_set != now.cluster_set or before.address(key) != now.address(key):
             self.plans.ask_everything()
+        else:
+            self.plans.ask_cluster(key)
 
     def _planned(self, sets: set[str], applications: set[str]) -> None:
         for key in applications:
@@ -228,8 +233,8 @@ class Controller:
             return
         key = key_of(obj)
         self.releaser.wake(key)
-        if old is None and new is not None and not (new.get("status") or {}).get("observed"):
-            self.releaser.made_again(key, new)
+        if old is None and new is not None:
+            self._application_appeared(key, new)
         if new is None or "deletionTimestamp" in new["metadata"] or _removed(new):
             self.deletions.wake_app(key, owner=views.owner_of(obj))
         if new is None:
@@ -247,6 +252,11 @@ class Controller:
             self.plans.ask_app(key, fresh=True)
         elif pinned or new["metadata"].get("generation") != state.generation:
             self.plans.ask_app(key)
+
+    def _application_appeared(self, key: str, obj: Manifest) -> None:
+        self.planner.seen(views.owner_of(obj) or "", key.partition("/")[2])
+        if not (obj.get("status") or {}).get("observed"):
+            self.releaser.made_again(key, obj)
 
     def _lease_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old

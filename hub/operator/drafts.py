@@ -11,18 +11,34 @@ from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, FINALIZ
 from hub.core.derive import begun_status
 from hub.core.ignore import kept
 from hub.core.plan import ChildPlan, plan_children, stamp
-from hub.operator import paths
+from hub.operator import paths, views
 from hub.operator.writer import changed
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
+    from hub.api.applicationset import ApplicationSetSpec
+    from hub.core.expansion import Expansion
     from hub.core.model import AppKey, Fleet
+    from hub.core.partial import Kept, Part
     from hub.operator.commits import Commits
     from hub.operator.context import HubContext
-    from hub.operator.planner import Expanded
     from hub.operator.targets import Targets, TargetSet
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """One set with what it expands to now."""
+
+    key: str
+    obj: Manifest
+    spec: ApplicationSetSpec
+    expansion: Expansion
+    part: Part | None = None
+    """What moved, where only some clusters were looked at: the rest is as `kept` says."""
+    kept: Kept | None = None
+    clusters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,8 @@ class Draft:
     moves: bool
     """Whether a child appears, goes, or has another target."""
     touched: set[str]
+    left: frozenset[AppKey] = frozenset()
+    """Children that are there and that nobody wants: on their way out, or Held."""
 
 
 class Refused(TerminalError):
@@ -62,15 +80,19 @@ class Drafts:
         """Write the children themselves, and find their targets. Raises ApiError where a write failed."""
         hub = self._hub
         last: dict[str, Any] = hub.state.set(one.key).plan or (one.obj.get("status") or {}).get("plan") or {}
-        plan = self._compare(one, fleet, last)
+        existing = self._existing(one)
+        plan = self._compare(one, existing, fleet, last)
         refused = await self._write_children(one, plan)
         number = int(last.get("id", 0))
-        wanted = [key for key in (*plan.create, *plan.update, *plan.unchanged) if key not in refused]
+        standing = one.part.standing if one.part is not None else ()
+        wanted = [
+            key for key in (*plan.create, *plan.update, *plan.unchanged, *standing) if key not in refused
+        ]
         targets = await self._targets.compute(wanted, fleet, commits, plan=number + 1)
         body: dict[str, Any] = {
             "id": number,
-            "revisions": dict(one.expansion.revisions) | targets.revisions,
-            "counts": _counts(plan),
+            "revisions": self._revisions(one, targets),
+            "counts": _counts(plan, one.part),
             "held": [held.to_json() for held in plan.held],
             "drops": [record.to_json() for record in plan.drops],
             "at": stamp(hub.now()),
@@ -82,8 +104,35 @@ class Drafts:
         held = body["held"] != (last.get("held") or [])
         touched = {*targets.touched, *plan.restore, *(drop.key for drop in plan.drop)}
         return Draft(
-            one, plan, targets, body, new=new or held, urgent=moved or held, moves=moves, touched=touched
+            one,
+            plan,
+            targets,
+            body,
+            new=new or held,
+            urgent=moved or held,
+            moves=moves,
+            touched=touched,
+            left=frozenset(existing.keys() - plan.update.keys() - {*plan.unchanged, *plan.recreate}),
         )
+
+    def _existing(self, one: Expanded) -> dict[AppKey, Manifest]:
+        """The set's children as they are; of a part those that moved, and those that nobody wants."""
+        caches = self._hub.caches
+        if one.part is None:
+            return caches.children_of(one.key)
+        namespace = one.key.partition("/")[0]
+        keys = {f"{namespace}/{child.name}" for child in one.part.children} | one.part.left
+        found = {key: caches.applications.get(key) for key in keys}
+        return {key: obj for key, obj in found.items() if obj is not None and views.owner_of(obj) == one.key}
+
+    def _revisions(self, one: Expanded, targets: TargetSet) -> dict[str, str]:
+        """`<repoURL>@<revision>` -> commit of all that the set reads."""
+        read = dict(one.expansion.revisions) | targets.revisions
+        if one.part is None or one.kept is None:
+            return read
+        found = {key.partition("/")[2]: each for key, each in targets.reads.items()}
+        known = self._hub.state.set(one.key).revisions | read
+        return {key: known[key] for key in sorted(one.kept.reads_with(one.part, found)) if key in known}
 
     async def publish(self, draft: Draft) -> None:
         """Write the plan on its set."""
@@ -118,9 +167,11 @@ class Drafts:
         state.refresh = (metadata.get("annotations") or {}).get(ANNOTATION_REFRESH, "")
         state.revisions = draft.body["revisions"]
 
-    def _compare(self, one: Expanded, fleet: Fleet, last: dict[str, Any]) -> ChildPlan:
+    def _compare(
+        self, one: Expanded, children: dict[AppKey, Manifest], fleet: Fleet, last: dict[str, Any]
+    ) -> ChildPlan:
         namespace = one.key.partition("/")[0]
-        children = self._hub.caches.children_of(one.key)
+        clusters = {str((obj.get("spec") or {}).get("cluster", "")) for obj in children.values()}
         return plan_children(
             {
                 key: kept(child.manifest, children.get(key), one.spec.ignore_differences)
@@ -131,8 +182,11 @@ class Drafts:
             deletion=one.spec.deletion,
             drops=last.get("drops") or [],
             held=last.get("held") or [],
-            removing=frozenset(name for name, view in fleet.clusters.items() if view.removing),
+            removing=frozenset(
+                name for name in clusters if name in fleet.clusters and fleet.clusters[name].removing
+            ),
             total=len(self._hub.caches.applications),
+            there=self._hub.caches.count_children(one.key) if one.part is not None else None,
             approved=approved(one.obj, last),
             now=self._hub.now(),
         )
@@ -167,9 +221,10 @@ def approved(obj: Manifest, plan: dict[str, Any]) -> bool:
     return bool(plan) and answer == f"deletions/{plan.get('id')}"
 
 
-def _counts(plan: ChildPlan) -> dict[str, int]:
+def _counts(plan: ChildPlan, part: Part | None) -> dict[str, int]:
+    there = len(plan.create) + len(plan.update) + len(plan.unchanged)
     return {
-        "children": len(plan.create) + len(plan.update) + len(plan.unchanged),
+        "children": there if part is None else part.size - len(plan.recreate),
         "added": len(plan.create),
         "changed": len(plan.update),
         "removed": len(plan.drop),

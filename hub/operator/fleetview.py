@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.contract.names import HUB_NAMESPACE
+from agent.contract.names import HUB_CLUSTER, HUB_NAMESPACE
 from hub.api.project import PROJECT_NAME, ProjectSpec
+from hub.core.clustersets import ANNOTATION_SERVER
 from hub.core.model import ClusterSetView, ClusterView, Fleet
 from hub.gateway.liveness import AgentLease, is_silent, lease_name
+from hub.importers.application import IN_CLUSTER
 from hub.operator import views
 
 if TYPE_CHECKING:
@@ -28,6 +30,26 @@ class _Known(NamedTuple):
     lease_obj: Manifest | None
     lease: AgentLease | None
     view: ClusterView
+
+
+class Seen(NamedTuple):
+    """What goes by one name, as expansion and rendering read it."""
+
+    cluster: ClusterView | None = None
+    cluster_set: ClusterSetView | None = None
+
+    def address(self, name: str) -> tuple[str | None, ...]:
+        """What children of any set may call the cluster by, beside its name."""
+        if self.cluster is None:
+            return ()
+        server = self.cluster.annotations.get(ANNOTATION_SERVER)
+        return (server, name) if name in (HUB_CLUSTER, IN_CLUSTER) else (server,) if server else ()
+
+
+def seen(fleet: Fleet, key: str) -> Seen:
+    """A cluster or cluster set of this name, or both; a cluster's silence changes no plan."""
+    view = fleet.clusters.get(key)
+    return Seen(None if view is None else replace(view, stale=False), fleet.cluster_sets.get(key))
 
 
 class FleetView:

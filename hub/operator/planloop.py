@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hub.operator.context import HubContext
     from hub.operator.drafts import Draft
-    from hub.operator.planner import Planner
+    from hub.operator.planner import Pass, Planner
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0
@@ -35,6 +35,7 @@ class PlanLoop:
         self._sets: set[str] = set()
         self._apps: set[str] = set()
         self._fresh: set[str] = set()
+        self._clusters: set[str] = set()
         self._wake = asyncio.Event()
         self._later: dict[str, Draft] = {}
         """Plans that are to be written when it is quiet, by set."""
@@ -51,6 +52,11 @@ class PlanLoop:
         self._apps.add(key)
         if fresh:
             self._fresh.add(key)
+        self._wake.set()
+
+    def ask_cluster(self, name: str) -> None:
+        """Ask for a pass over what one cluster, or its labels and values, are to each set and Application."""
+        self._clusters.add(name)
         self._wake.set()
 
     def ask_everything(self) -> None:
@@ -71,18 +77,40 @@ class PlanLoop:
             sets, self._sets = self._sets, set()
             apps, self._apps = self._apps, set()
             fresh, self._fresh = self._fresh, set()
-            sets |= self._sharing(sets, apps)
+            clusters, self._clusters = self._clusters, set()
             try:
-                done = await self._planner.plan(sets, apps, fresh=bool(fresh))
+                done = await self.once(sets, apps, fresh=bool(fresh), clusters=frozenset(clusters))
             except ApiError as error:
                 log.warning("the plan pass is tried again: %s", error)
-                self._retry(sets, apps, fresh)
+                self._retry(sets, apps, fresh, clusters)
                 continue
-            for key in sets:
+            for key in done.sets:
                 self._later.pop(key, None)
             self._later |= done.later
-            self._on_planned(sets, done.touched)
-            self._again_later(self._planner.unsettled(sets))
+            self._on_planned(done.sets, done.touched)
+            self._again_later(self._planner.unsettled(done.sets))
+
+    async def once(
+        self,
+        sets: set[str],
+        apps: set[str],
+        *,
+        fresh: bool = False,
+        clusters: frozenset[str] = frozenset(),
+    ) -> Pass:
+        """One pass, wider each time that a part turns out to take the whole: all of it sees the same commits.
+
+        What was asked for grows with it, so that a pass that fails is tried again over all of it.
+        """
+        if clusters:
+            sets |= self._planner.whole()
+        while True:
+            sets |= self._sharing(sets, apps)
+            done = await self._planner.plan(sets, apps, fresh=fresh, clusters=clusters)
+            if not (done.whole_sets or done.whole_apps):
+                return done
+            sets |= done.whole_sets
+            apps |= done.whole_apps
 
     async def _quiet(self) -> bool:
         """Whether no pass is asked for within a moment: what no release waits for has time until then."""
@@ -114,11 +142,12 @@ class PlanLoop:
         if unsettled:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
 
-    def _retry(self, sets: set[str], apps: set[str], fresh: set[str]) -> None:
+    def _retry(self, sets: set[str], apps: set[str], fresh: set[str], clusters: set[str]) -> None:
         def again() -> None:
             self._sets |= sets
             self._apps |= apps
             self._fresh |= fresh
+            self._clusters |= clusters
             self._wake.set()
 
         asyncio.get_running_loop().call_later(random.uniform(0.3, 1.0), again)  # noqa: S311 - jitter

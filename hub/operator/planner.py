@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,17 +20,18 @@ from hub.core.claims import clashes
 from hub.core.expansion import DuplicateName
 from hub.operator import paths, views
 from hub.operator.commits import Commits
-from hub.operator.drafts import Draft, Drafts, approved
+from hub.operator.drafts import Draft, Drafts, Expanded, approved
 from hub.operator.objects import key_of
+from hub.operator.partials import Partials
 from hub.operator.targets import Targets, TargetSet
 from hub.render.expansion import expand_set
 from hub.render.pool import RenderTimeout
+from hub.render.signed import check_children_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.contract.manifest import Manifest
-    from hub.core.expansion import Expansion
     from hub.core.model import AppKey, Fleet
     from hub.operator.context import HubContext
     from hub.operator.decisions import Decisions
@@ -46,21 +47,17 @@ class NoProject(TerminalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Expanded:
-    """One set with what it expands to now."""
-
-    key: str
-    obj: Manifest
-    spec: ApplicationSetSpec
-    expansion: Expansion
-
-
-@dataclass(frozen=True, slots=True)
 class Pass:
     """What a pass came to. `later` are plans that change nothing but the commit's name: no release waits for them."""
 
-    touched: set[str]
-    later: dict[str, Draft]
+    touched: set[str] = field(default_factory=set)
+    later: dict[str, Draft] = field(default_factory=dict)
+    sets: set[str] = field(default_factory=set)
+    """What was planned, as a whole or in part."""
+    whole_sets: set[str] = field(default_factory=set)
+    """Sets of which a part is not enough. Where there are any, nothing has come of the pass: it is made again."""
+    whole_apps: set[str] = field(default_factory=set)
+    """Hand-written Applications whose repository has another commit by now: those that share it go along."""
 
 
 class Planner:
@@ -71,18 +68,53 @@ class Planner:
         self._decisions = decisions
         self._targets = Targets(hub)
         self._drafts = Drafts(hub, self._targets)
+        self._partials = Partials(hub)
 
-    async def plan(self, keys: Iterable[str], apps: Iterable[str], *, fresh: bool) -> Pass:
-        """One pass. `keys` are sets, `apps` hand-written Applications. Raises ApiError where a write failed."""
+    def whole(self) -> set[str]:
+        """Sets of which no part can be planned by itself."""
+        return self._partials.whole()
+
+    def seen(self, owner: str, name: str) -> None:
+        """An Application of a set appeared."""
+        self._partials.seen(owner, name)
+
+    async def plan(
+        self,
+        keys: Iterable[str],
+        apps: Iterable[str],
+        *,
+        fresh: bool = False,
+        clusters: frozenset[str] = frozenset(),
+    ) -> Pass:
+        """One pass. `keys` are sets, `apps` hand-written Applications. Raises ApiError where a write failed.
+
+        Of all others only what the `clusters` are to them is planned.
+        """
         fleet = self._hub.fleet()
         commits = Commits(self._hub.source, fresh=fresh)
+        keys, apps = set(keys), set(apps)
+        beside = self._hand_written(clusters) - apps
+        parts, unsure = await self._parts(keys, clusters, fleet, commits)
+        moved = {key for key in beside if not await self._partials.same_commits(key, commits)}
+        if unsure or moved:
+            return Pass(whole_sets=unsure, whole_apps=moved)
+        for key in (*keys, *(one.key for one in parts)):
+            self._partials.forget(key)  # until its plan is made: a pass that fails is followed by a whole one
         found = await asyncio.gather(*(self._expand(key, fleet, commits) for key in sorted(keys)))
-        claimed = self._claimed([one for one in found if one is not None])
+        claimed = self._claimed([one for one in (*found, *parts) if one is not None])
         drafts = await asyncio.gather(*(self._drafts.make(one, fleet, commits) for one in claimed))
         hand_written = [
-            obj for key in sorted(apps) if (obj := self._hub.caches.applications.get(key)) is not None
+            obj
+            for key in sorted(apps | beside)
+            if (obj := self._hub.caches.applications.get(key)) is not None
         ]
         single = await asyncio.gather(*(self._plan_app(obj, fleet, commits) for obj in hand_written))
+        return await self._settle(drafts, single, fleet, keys)
+
+    async def _settle(
+        self, drafts: list[Draft], single: list[TargetSet], fleet: Fleet, keys: set[str]
+    ) -> Pass:
+        """Write what a release waits for, and make the new targets known."""
         urgent = [draft for draft in drafts if draft.urgent]
         await self._all(self._drafts.publish(draft) for draft in urgent)
         await self._decisions.record(
@@ -92,11 +124,31 @@ class Planner:
         for draft in drafts:
             self._drafts.done(draft)
             self._targets.adopt(draft.targets)
+            self._partials.keep(draft, fleet)
             touched |= draft.touched
         for targets in single:
             self._targets.adopt(targets)
             touched |= set(targets.touched)
-        return Pass(touched, {draft.one.key: draft for draft in drafts if draft.new and not draft.urgent})
+        later = {draft.one.key: draft for draft in drafts if draft.new and not draft.urgent}
+        return Pass(touched, later, keys | {draft.one.key for draft in drafts})
+
+    async def _parts(
+        self, keys: set[str], clusters: frozenset[str], fleet: Fleet, commits: Commits
+    ) -> tuple[list[Expanded], set[str]]:
+        """What the clusters are to every set but these, and the sets that this cannot be said of."""
+        rest = sorted(key for key in self._hub.caches.sets if key not in keys) if clusters else []
+        found = await asyncio.gather(*(self._partials.expand(key, clusters, fleet, commits) for key in rest))
+        unsure = {key for key, one in zip(rest, found, strict=True) if one is None}
+        return [one for one in found if one is not None and one.part is not None and one.part.matters], unsure
+
+    def _hand_written(self, clusters: frozenset[str]) -> set[str]:
+        caches = self._hub.caches
+        there = {key for cluster in clusters for key in caches.on_cluster(cluster)}
+        return {
+            key
+            for key in there
+            if (obj := caches.applications.get(key)) is not None and views.owner_of(obj) is None
+        }
 
     async def publish(self, draft: Draft) -> None:
         """Write a plan that no release waits for. Raises ApiError where that failed."""
@@ -129,6 +181,7 @@ class Planner:
                 fresh=commits.fresh,
                 asker=self._hub.asker,
             )
+            await check_children_signed(commits, fleet.projects.get(namespace), expansion.children)
         except (AxletreeError, ValueError) as error:
             self._freeze(state, key, error, generation=int(obj["metadata"].get("generation", 0)))
             state.refresh = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_REFRESH, "")

@@ -45,6 +45,8 @@ class TargetSet:
 
     targets: dict[str, Target] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names of the revisions that each child was made from."""
     changed: bool = False
     """Whether any child's digest differs from its last target."""
 
@@ -74,6 +76,7 @@ class Targets:
                 result.targets[key] = target
                 result.changed = True
             result.revisions |= revisions
+            result.reads[key] = tuple(revisions)
         return result
 
     def adopt(self, targets: TargetSet) -> None:

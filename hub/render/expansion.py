@@ -18,6 +18,7 @@ from hub.core.expansion import (
 )
 from hub.hosts.ask import Asking
 from hub.render.checks import repository_allowed
+from hub.render.signed import check_signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,14 +48,16 @@ async def expand_set(
     runner: Runner,
     fresh: bool = False,
     asker: Asker | None = None,
+    part: bool = False,
 ) -> Expansion:
     """The children of one set, checked against the API's models, all read from one commit a revision.
 
     `fresh` asks repositories again. A project in the fleet bounds what generators may read; without one
-    nothing bounds it: that there is one is the caller's rule. `asker` is who asks hosts and plugins. Raises
-    `ExpansionError`, `RenderFailed` and the errors of `hub.sources` and `hub.hosts`.
+    nothing bounds it: that there is one is the caller's rule. `asker` is who asks hosts and plugins; `part`
+    says that the fleet is only some of the clusters. Raises `ExpansionError`, `RenderFailed` and the errors of
+    `hub.sources` and `hub.hosts`.
     """
-    request = expand_request(namespace, name, spec, fleet)
+    request = replace(expand_request(namespace, name, spec, fleet), part=part)
     project = fleet.projects.get(namespace)
     asking = Asking(namespace, name, project)
     for _ in range(_MAX_ROUNDS):
@@ -63,7 +66,9 @@ async def expand_set(
             validate_children(result.children, set_key=request.set_key)
             return result
         _check_allowed(result, project, set_key=request.set_key)
-        listings = await asyncio.gather(*(_listing(source, need, fresh=fresh) for need in result.listings))
+        listings = await asyncio.gather(
+            *(_listing(source, need, project, fresh=fresh) for need in result.listings)
+        )
         known = {**request.listings, **dict(listings)}
         texts = await asyncio.gather(
             *(_texts(source, need, known[need.repo_url, need.revision].commit) for need in result.files)
@@ -110,8 +115,11 @@ async def _answers(
     return dict(zip(needs, rows, strict=True))
 
 
-async def _listing(source: Source, need: GitListingNeed, *, fresh: bool) -> tuple[RepoRevision, Listing]:
+async def _listing(
+    source: Source, need: GitListingNeed, project: ProjectSpec | None, *, fresh: bool
+) -> tuple[RepoRevision, Listing]:
     commit = await source.resolve(need.repo_url, need.revision, fresh=fresh)
+    await check_signed(source, project, need.repo_url, revision=need.revision, commit=commit)
     found = await source.listing(need.repo_url, commit)
     return (need.repo_url, need.revision), Listing(commit, tuple(found.files), tuple(found.dirs))
 
