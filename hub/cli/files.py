@@ -93,6 +93,7 @@ def fleet_of(documents: Iterable[Document]) -> Fleet:
                 annotations=metadata.get("annotations") or {},
                 values=spec.values,
                 accepted=document.spec.get("accepted", True) is not False,
+                windows=tuple(spec.maintenance_windows),
             )
         elif document.kind == "ClusterSet":
             members = checked(ClusterSetSpec, document)

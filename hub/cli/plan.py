@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,21 +14,27 @@ import typer
 
 from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
-from hub.cli.files import InvalidFile, fleet_of, read, repositories
-from hub.cli.offline import ClustersOption, RepoOption  # noqa: TC001 - typer reads them
+from hub.cli.files import InvalidFile, fleet_of, read
+from hub.cli.foreign import objects_in
+from hub.cli.offline import ClustersOption  # noqa: TC001 - typer reads it
 from hub.cli.output import Format, FormatOption, name_of_app, out, print_value
+from hub.cli.repositories import Named, Network, named
 from hub.cli.sides import Kitchen, side_of_files, side_of_hub, with_projects
-from hub.cli.snapshot import snapshot
+from hub.cli.snapshot import Snapshot, snapshot
+from hub.core.model import Fleet
 from hub.core.objectdiff import ADDED, CHANGED, REMOVED
 from hub.core.preview import Preview, preview
+from hub.hosts.ask import Asker
+from hub.hosts.objects import FileObjects
 from hub.sources.checkout import export, top_of
 from hub.sources.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from hub.core.model import Fleet
+    from agent.contract.manifest import Manifest
     from hub.core.preview import Change
+    from hub.sources.port import Source
 
 app = typer.Typer()
 
@@ -36,12 +44,19 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 @app.command()
 def plan(
-    folder: Annotated[Path, typer.Option("--dir", help="The folder of sets and Applications.")] = Path(),
+    folder: Annotated[
+        Path, typer.Option("--dir", help="The folder of sets and Applications; of the fetched repository.")
+    ] = Path(),
     *,
     clusters: ClustersOption = None,
-    repo: RepoOption = None,
+    repo: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repo", metavar="URL[=DIR]", help="Fetch this repository, or read it from a folder; repeat."
+        ),
+    ] = None,
     start: Annotated[
-        str, typer.Option("--from", metavar="REV", help="Compare with this revision of DIR's checkout.")
+        str, typer.Option("--from", metavar="REV", help="Compare with this revision of DIR's repository.")
     ] = "",
     end: Annotated[str, typer.Option("--to", metavar="REV", help="Instead of DIR as it lies now.")] = "",
     fmt: FormatOption = Format.TABLE,
@@ -49,12 +64,13 @@ def plan(
 ) -> None:
     """Print what a change would do: children, resources, order and waves, and what would be Held.
 
-    With --from it compares two states of files, and needs no hub; without, files with what a hub has. Exit code 0:
+    With --from it compares two states of files, and needs no hub where files name the clusters; without, files with
+    what a hub has. --repo URL is fetched, and DIR is a folder in it, unless a --repo URL=DIR is given. Exit code 0:
     nothing would change; 1: something would; 2: that cannot be said.
     """
     with plainly(), tempfile.TemporaryDirectory(prefix="axle-plan-") as scratch:
-        work = _Work(folder, clusters or (), repositories(repo or ()), Path(scratch))
-        found = run(lambda: work.offline(start, end) if start else work.against_hub(end, kubeconfig))
+        work = _Work(folder, clusters or (), named(repo or ()), Path(scratch), start, end)
+        found = run(lambda: work.plan(kubeconfig))
     if fmt is Format.TABLE:
         _print(found)
     elif fmt is Format.NAME:
@@ -66,73 +82,122 @@ def plan(
         raise typer.Exit(EXIT_NEGATIVE)
 
 
+@dataclass(slots=True)
 class _Work:
     """One comparison; `scratch` is thrown away afterwards."""
 
-    def __init__(
-        self, folder: Path, clusters: Sequence[Path], repos: Mapping[str, Path], scratch: Path
-    ) -> None:
-        if not folder.is_dir():
-            raise InvalidFile(f"--dir {folder}: no such folder")
-        self._folder = folder
-        self._clusters = clusters
-        self._repos = repos
-        self._scratch = scratch
+    folder: Path
+    clusters: Sequence[Path]
+    repos: Named
+    scratch: Path
+    start: str
+    end: str
+    network: Network = field(init=False)
+    objects: list[Manifest] = field(init=False)
 
-    async def offline(self, start: str, end: str) -> Preview:
-        old, old_repos = self._at(start)
-        new, new_repos = self._at(end)
-        documents = [*read([new]), *read(self._clusters)]
+    def __post_init__(self) -> None:
+        self.objects = objects_in(self.clusters)
+        if not self._remote and not self.folder.is_dir():
+            raise InvalidFile(f"--dir {self.folder}: no such folder")
+
+    @property
+    def _remote(self) -> str:
+        """The fetched repository that DIR is a folder of; empty where DIR is a folder here."""
+        moves = (self.start or self.end) and not self.repos.folders
+        return self.repos.fetched[0] if self.repos.fetched and moves else ""
+
+    async def plan(self, kubeconfig: Path | None) -> Preview:
+        hub = await _read_hub(kubeconfig) if not self.start or self._wants_clusters() else None
+        self.network = Network(self.scratch, self.repos, [*self.objects, *(hub.secrets if hub else ())])
+        asker = Asker(FileObjects(self.objects), clock=time.monotonic)
+        try:
+            if self.start:
+                return await self._of_files(hub, asker)
+            return await self._against(hub or Snapshot(), asker)
+        finally:
+            await asker.close()
+            await self.network.close()
+
+    async def _of_files(self, hub: Snapshot | None, asker: Asker) -> Preview:
+        """Two states of files. A hub says at most which clusters there are, and what is held there."""
+        old, before_source = await self._at(self.start)
+        new, after_source = await self._at(self.end)
+        documents = [*read([new]), *read(self.clusters)]
         earlier = read([old])
-        fleet = fleet_of(documents)
-        spaces = {each.namespace for each in [*documents, *earlier]}
-        fleet = with_projects(fleet, spaces)
+        found = fleet_of(documents)
+        fleet = found if hub is None else _over(hub.fleet, found)
+        fleet = with_projects(fleet, {each.namespace for each in [*documents, *earlier]})
         with self._kitchen(fleet) as kitchen:
-            before = await side_of_files(earlier, kitchen=kitchen, repositories=old_repos)
-            after = await side_of_files(documents, kitchen=kitchen, repositories=new_repos)
+            before = await side_of_files(earlier, kitchen=kitchen, source=before_source, asker=asker)
+            after = await side_of_files(documents, kitchen=kitchen, source=after_source, asker=asker)
+        if hub is not None:
+            before = replace(before, paused=hub.paused)
         return preview(before, after, fleet=fleet, now=datetime.now(UTC))
 
-    async def against_hub(self, end: str, kubeconfig: Path | None) -> Preview:
-        new, repos = self._at(end)
+    async def _against(self, hub: Snapshot, asker: Asker) -> Preview:
+        """Files, and what a hub has, rendered as it was released."""
+        new, source = await self._at(self.end)
         documents = read([new])
-        async with connected(kubeconfig) as client:
-            hub = await snapshot(client)
         with self._kitchen(hub.fleet) as kitchen:
-            after = await side_of_files(documents, kitchen=kitchen, repositories=repos)
+            after = await side_of_files(documents, kitchen=kitchen, source=source, asker=asker)
             commits = {
                 str(((obj.get("status") or {}).get("sync") or {}).get("revision") or "")
                 for obj in hub.apps.values()
             }
-            then = {commit: found for commit in sorted(commits) if commit and (found := self._then(commit))}
-            before = await side_of_hub(hub, after, kitchen=kitchen, repositories=then)
+            then = {commit: self._then(commit) for commit in sorted(commits) if commit}
+            before = await side_of_hub(hub, after, kitchen=kitchen, sources=then)
         return preview(before, after, fleet=hub.fleet, now=datetime.now(UTC))
 
-    def _at(self, revision: str) -> tuple[Path, Mapping[str, Path]]:
-        """The folder and the repositories of its checkout at a revision; as they lie for none."""
-        if not revision:
-            return self._folder, self._repos
-        top = top_of(self._folder)
-        repos = {
-            url: export(each, revision, into=self._scratch) if top_of(each) == top else each
-            for url, each in self._repos.items()
-        }
-        return export(self._folder, revision, into=self._scratch), repos
+    def _wants_clusters(self) -> bool:
+        """Whether no file speaks of a Cluster: then a hub has to say which there are."""
+        files = [*read(self.clusters), *(() if self._remote else read([self.folder]))]
+        return not any(document.kind == "Cluster" for document in files)
 
-    def _then(self, commit: str) -> Mapping[str, Path]:
-        """The repositories of which a commit is; none where no checkout has it."""
+    async def _at(self, revision: str) -> tuple[Path, Source]:
+        """DIR and all repositories as they were at a revision; as they are for none."""
+        if self._remote:
+            commit = await self.network.commit(self._remote, revision)
+            path = "" if self.folder == Path() else self.folder.as_posix()
+            folder = await self.network.folder(self._remote, commit, path, into=self.scratch / "sets")
+            return folder, self.network.source({}, at={self._remote: commit})
+        if not revision:
+            return self.folder, self.network.source(self.repos.folders)
+        top = top_of(self.folder)
+        repos = {
+            url: export(each, revision, into=self.scratch) if top_of(each) == top else each
+            for url, each in self.repos.folders.items()
+        }
+        return export(self.folder, revision, into=self.scratch), self.network.source(repos)
+
+    def _then(self, commit: str) -> Source:
+        """The repositories as they were at a commit, as far as it is theirs."""
         found = {}
-        for url, each in self._repos.items():
+        for url, each in self.repos.folders.items():
             with contextlib.suppress(SourceError):
-                found[url] = export(each, commit, into=self._scratch)
-        return found
+                found[url] = export(each, commit, into=self.scratch)
+        return self.network.source(found, at={self._remote: commit} if self._remote else None)
 
     @contextlib.contextmanager
     def _kitchen(self, fleet: Fleet) -> Iterator[Kitchen]:
-        kitchen = Kitchen(self._scratch / "renders", fleet)
+        kitchen = Kitchen(self.scratch / "renders", fleet)
         try:
             yield kitchen
         finally:
             kitchen.close()
+
+
+async def _read_hub(kubeconfig: Path | None) -> Snapshot:
+    async with connected(kubeconfig) as client:
+        return await snapshot(client, secrets=True)
+
+
+def _over(known: Fleet, said: Fleet) -> Fleet:
+    """A hub's fleet with what files say over it."""
+    return Fleet(
+        clusters={**known.clusters, **said.clusters},
+        cluster_sets={**known.cluster_sets, **said.cluster_sets},
+        projects={**known.projects, **said.projects},
+    )
 
 
 def _print(found: Preview) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from agent.contract.bundle import decode
 from agent.contract.errors import AxletreeError
-from agent.contract.names import API_VERSION, APPLYSET_PART_OF
+from agent.contract.names import ANNOTATION_PAUSED, API_VERSION, APPLYSET_PART_OF
 from agent.contract.sealing import new_keypair
 from hub.api.application import ApplicationSpec
 from hub.api.applicationset import ApplicationSetSpec
 from hub.api.project import ProjectSpec
 from hub.cli.files import InvalidFile, checked
+from hub.cli.limits import TimedRunner
 from hub.core.children import validate_set
 from hub.core.preview import Side
 from hub.fleet.tools import find_programs
@@ -23,7 +24,6 @@ from hub.operator.policy import apply_policy
 from hub.render.expansion import expand_set
 from hub.render.renderer import Renderer
 from hub.render.runner import InlineRunner
-from hub.sources.directory import DirectorySource
 from hub.store.disk import DiskStore
 from hub.store.index import RenderIndex
 
@@ -35,8 +35,20 @@ if TYPE_CHECKING:
     from hub.cli.files import Document
     from hub.cli.snapshot import Snapshot
     from hub.core.model import AppKey, Fleet
+    from hub.hosts.ask import Asker
+    from hub.sources.port import Source
 
 _AT_ONCE = 16
+_ANY = ProjectSpec.model_validate(
+    {
+        "sourceRepos": ["**"],
+        "generatorHosts": ["**"],
+        "destinations": [{"clusters": ["*"], "namespaces": ["*"]}],
+        "clusterResources": [{"group": "*", "kind": "*"}],
+        "serviceAccount": "anyone",
+    }
+)
+"""A Project that allows everything."""
 
 
 @dataclass(slots=True)
@@ -61,10 +73,9 @@ class Kitchen:
         self._index.close()
 
     async def render(
-        self, apps: Mapping[AppKey, Manifest], repositories: Mapping[str, Path]
+        self, apps: Mapping[AppKey, Manifest], source: Source
     ) -> tuple[dict[AppKey, Sequence[Manifest]], dict[AppKey, str]]:
         """What each renders to, and the problems of those that do not. A repository that is not there is one."""
-        source = DirectorySource(repositories)
         renderer = Renderer(
             source=source,
             pool=InlineRunner(find_programs()),
@@ -87,7 +98,7 @@ class Kitchen:
         return objects, problems
 
     async def _objects(
-        self, key: AppKey, obj: Manifest, renderer: Renderer, source: DirectorySource
+        self, key: AppKey, obj: Manifest, renderer: Renderer, source: Source
     ) -> Sequence[Manifest]:
         spec = ApplicationSpec.model_validate(obj["spec"])
         project = self.fleet.projects.get(key.partition("/")[0])
@@ -111,10 +122,10 @@ class Kitchen:
 
 
 async def side_of_files(
-    documents: Sequence[Document], *, kitchen: Kitchen, repositories: Mapping[str, Path]
+    documents: Sequence[Document], *, kitchen: Kitchen, source: Source, asker: Asker
 ) -> Side:
     """The sets among the documents expanded, with the Applications beside them, all rendered."""
-    source, runner = DirectorySource(repositories), InlineRunner()
+    runner = TimedRunner()
     apps: dict[AppKey, Manifest] = {}
     sets: dict[str, ApplicationSetSpec] = {}
     for document in documents:
@@ -133,18 +144,18 @@ async def side_of_files(
                 fleet=kitchen.fleet,
                 source=source,
                 runner=runner,
+                asker=asker,
             )
             apps |= {f"{document.namespace}/{child.name}": child.manifest for child in expansion.children}
-    objects, problems = await kitchen.render(apps, repositories)
-    return Side(apps, sets, objects, problems)
+    objects, problems = await kitchen.render(apps, source)
+    paused = {each.key for each in documents if _is_paused(each.obj)}
+    return Side(apps, sets, objects, problems, paused=frozenset(paused))
 
 
-async def side_of_hub(
-    hub: Snapshot, like: Side, *, kitchen: Kitchen, repositories: Mapping[str, Mapping[str, Path]]
-) -> Side:
+async def side_of_hub(hub: Snapshot, like: Side, *, kitchen: Kitchen, sources: Mapping[str, Source]) -> Side:
     """What the hub has of the sets and Applications that `like` speaks of, rendered as it was released.
 
-    `repositories` are folders by commit. What is of a commit that is not there is compared by its spec alone.
+    `sources` are by commit. What is of a commit that is not there is compared by its spec alone.
     """
     namespaces = {key.partition("/")[0] for key in (*like.apps, *like.sets)}
     meant = {key for key, obj in hub.sets.items() if key in like.sets or _of_a_root(obj, namespaces)}
@@ -155,19 +166,20 @@ async def side_of_hub(
         or (views.owner_of(obj) is None and (key in like.apps or _of_a_root(obj, namespaces)))
     }
     objects: dict[AppKey, Sequence[Manifest]] = {}
-    for commit, folders in repositories.items():
+    for commit, source in sources.items():
         there = {
             key: obj
             for key, obj in apps.items()
             if ((hub.apps[key].get("status") or {}).get("sync") or {}).get("revision") == commit
         }
-        found, _ = await kitchen.render(there, folders)
+        found, _ = await kitchen.render(there, source)
         objects |= found
     return Side(
         apps,
         {key: ApplicationSetSpec.model_validate(hub.sets[key]["spec"]) for key in meant},
         objects,
         plans={key: (hub.sets[key].get("status") or {}).get("plan") or {} for key in meant},
+        paused=hub.paused,
     )
 
 
@@ -175,7 +187,11 @@ def with_projects(fleet: Fleet, namespaces: set[str]) -> Fleet:
     """Where no file speaks of Projects at all, nothing is held for want of one."""
     if fleet.projects:
         return fleet
-    return replace(fleet, projects={name: ProjectSpec(trusted=True) for name in namespaces})
+    return replace(fleet, projects=dict.fromkeys(namespaces, _ANY))
+
+
+def _is_paused(obj: Manifest) -> bool:
+    return (obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true"
 
 
 def _of_a_root(obj: Manifest, namespaces: set[str]) -> bool:

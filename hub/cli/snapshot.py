@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from agent.contract.errors import ApiError
+from agent.contract.names import ANNOTATION_PAUSED, LABEL_CREDENTIALS
 from hub.api.project import PROJECT_NAME, ProjectSpec
+from hub.cli.connect import FORBIDDEN
 from hub.cli.kinds import APPS, CLUSTER_SETS, CLUSTERS, PROJECTS, SETS, key_of
 from hub.cli.liveness import LEASES, with_liveness
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, Fleet
-from hub.operator import views
+from hub.operator import paths, views
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
@@ -26,6 +29,18 @@ class Snapshot:
     apps: Mapping[str, Manifest] = field(default_factory=dict)
     sets: Mapping[str, Manifest] = field(default_factory=dict)
     fleet: Fleet = field(default_factory=Fleet)
+    secrets: Sequence[Manifest] = ()
+    """Credentials of repositories, where they were asked for and may be read."""
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """Sets and Applications that a person holds."""
+        both = [*self.apps.items(), *self.sets.items()]
+        return frozenset(
+            key
+            for key, obj in both
+            if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true"
+        )
 
     def graph(self) -> AppGraph:
         """Every Application as its status has it: what the release rule of the hub decides over."""
@@ -37,7 +52,7 @@ class Snapshot:
         return built
 
 
-async def snapshot(client: RestClient) -> Snapshot:
+async def snapshot(client: RestClient, *, secrets: bool = False) -> Snapshot:
     """Everything that the core decides over, read once."""
     kinds = (APPS, SETS, CLUSTERS, CLUSTER_SETS, PROJECTS)
     listings = await asyncio.gather(*(client.list(kind.path()) for kind in kinds), client.list(LEASES))
@@ -58,7 +73,18 @@ async def snapshot(client: RestClient) -> Snapshot:
                 if obj["metadata"]["name"] == PROJECT_NAME
             },
         ),
+        secrets=await _credentials(client) if secrets else (),
     )
+
+
+async def _credentials(client: RestClient) -> Sequence[Manifest]:
+    """Whoever may not read them reads repositories without."""
+    try:
+        return (await client.list(paths.SECRETS, label_selector=LABEL_CREDENTIALS)).items
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+        return ()
 
 
 def node_of(key: str, obj: Manifest) -> AppNode:

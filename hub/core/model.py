@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from hub.api.cluster import DriftSpec
+    from hub.api.cluster import DriftSpec, MaintenanceWindow
     from hub.api.model import LabelSelector
     from hub.api.project import ProjectSpec
 
@@ -42,6 +42,8 @@ class ClusterView:
     """As its agent reported it; empty until then."""
     api_versions: tuple[str, ...] = ()
     """API groups and kinds beyond Helm's own list that charts may ask for."""
+    windows: tuple[MaintenanceWindow, ...] = ()
+    """Releases go to it only inside one of them; none: always."""
 
     @property
     def is_hub(self) -> bool:

@@ -37,6 +37,8 @@ class Side:
     """Why one cannot be rendered."""
     plans: Mapping[SetKey, Mapping[str, Any]] = field(default_factory=dict)
     """`status.plan` of sets that have one: what their budgets have spent."""
+    paused: frozenset[str] = frozenset()
+    """Sets and Applications that a person holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def preview(before: Side, after: Side, *, fleet: Fleet, now: datetime) -> Previe
     edges = {key: _waits(graph, key, actions) for key in actions}
     found = tuple(cycles(graph))
     rollouts = {key: (spec.rollout, spec.health.stale) for key, spec in after.sets.items()}
-    played = rehearse(graph, rollouts=rollouts, fleet=fleet, now=now)
+    paused = before.paused | after.paused
+    played = rehearse(graph, rollouts=rollouts, fleet=fleet, now=now, paused=paused)
     changes = [
         Change(
             app=key,
@@ -120,11 +123,8 @@ def preview(before: Side, after: Side, *, fleet: Fleet, now: datetime) -> Previe
     ]
     changes += [Change(key, _cluster(before.apps[key]), REMOVED) for key in removed]
     held = [Hold(key, rule, "its deletion would be Held") for key, rule in kept]
-    held += [
-        Hold(key, each[0].edge, each[0].root or each[0].message)
-        for key, each in played.held.items()
-        if each and key in actions
-    ]
+    stops = {**played.waits, **{key: found[0] for key, found in played.held.items() if found}}
+    held += [Hold(key, stop.edge, stop.root or stop.message) for key, stop in stops.items() if key in actions]
     return Preview(tuple(changes), played, tuple(held), found, len(after.apps) - len(actions))
 
 
@@ -195,6 +195,7 @@ def _graph(before: Side, after: Side, fleet: Fleet, actions: Mapping[AppKey, str
                 plan=1 if key in actions else 0,
                 target="" if problem else target,
                 target_problem=problem,
+                paused=key in before.paused or key in after.paused,
                 released=old,
                 release=0 if new else 1,
                 observed=None

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING
 
 from agent.contract.health import HealthState, SyncState
 from hub.api.rollout import WaveState
-from hub.core.gates import WaveGate, inversions
+from hub.core.gates import WaveGate, inversions, paused_set
 from hub.core.model import Observed
+from hub.core.plan import stamp
 from hub.core.rollout import blockers, decide
 from hub.core.waves import approval_of, judge, waves_of
+from hub.core.windows import window_blocker, window_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from hub.api.rollout import Rollout, WaveStatus
     from hub.core.graph import AppGraph
     from hub.core.model import AppKey, AppNode, Blocker, Fleet, SetKey
+    from hub.core.rollout import Gate
     from hub.core.waves import Judgement
+    from hub.core.windows import WindowState
 
 _MAX_STEPS = 100_000
 
@@ -40,6 +44,9 @@ class Step:
 class Rehearsal:
     steps: tuple[Step, ...]
     held: Mapping[AppKey, tuple[Blocker, ...]]
+    """What never goes, however long one waits."""
+    waits: Mapping[AppKey, Blocker] = field(default_factory=dict)
+    """What goes once a person has approved, or a window has opened, with the first such rule."""
     wave_of: Mapping[AppKey, str] = field(default_factory=dict)
 
 
@@ -49,6 +56,7 @@ class _Stage:
     rollouts: Mapping[SetKey, tuple[Rollout, str]]
     fleet: Fleet
     now: datetime
+    paused: Collection[str] = ()
     records: dict[SetKey, dict[str, WaveStatus]] = field(default_factory=dict)
     approvals: dict[SetKey, set[str]] = field(default_factory=dict)
     judged: dict[SetKey, Judgement] = field(default_factory=dict)
@@ -72,48 +80,88 @@ class _Stage:
                 self.inverted[key] = inversions(self.graph, judged.wave_of, names)
             self.judged[key] = judged
             self.records[key] = {wave.status.name: wave.status for wave in judged.waves}
-            self.gates[key] = WaveGate(key, judged, inverted=self.inverted[key])
+            self.gates[key] = WaveGate(key, judged, inverted=self.inverted[key], paused=key in self.paused)
 
     def gate(self, node: AppNode) -> Blocker | None:
         own = self.gates.get(node.owner or "")
-        return None if own is None else own(node)
+        if own is not None:
+            return own(node)
+        return paused_set(node.owner) if node.owner in self.paused and node.owner is not None else None
+
+    def window(self, node: AppNode) -> Blocker | None:
+        return window_blocker(node.cluster, self.window_of(node.cluster))
+
+    def window_of(self, cluster: str) -> WindowState:
+        view = self.fleet.clusters.get(cluster)
+        return window_state(view.windows if view is not None else (), self.now)
+
+    @property
+    def rules(self) -> tuple[Gate, ...]:
+        return (self.window, self.gate)
 
     def take(self, node: AppNode) -> None:
         own = self.gates.get(node.owner or "")
         if own is not None:
             own.take(node)
 
-    def open(self) -> str:
+    def waiting(self, pending: Collection[AppKey]) -> dict[AppKey, Blocker]:
+        """Those that a window holds, or a wave that someone has to approve."""
+        found = {}
+        for key in pending:
+            node = self.graph.get(key)
+            if node is not None and (held := self.window(node) or self._unapproved(node)) is not None:
+                found[key] = held
+        return found
+
+    def _unapproved(self, node: AppNode) -> Blocker | None:
+        judged = self.judged.get(node.owner or "")
+        index = judged.wave_of.get(node.key) if judged is not None else None
+        if judged is None or index is None or index >= len(judged.waves):
+            return None
+        asks = judged.waves[index].status.state is WaveState.AWAITING_APPROVAL
+        return self.gate(node) if asks else None
+
+    def open(self, pending: Collection[AppKey]) -> str:
         """Do the one thing that a person or the clock would do next; what that was, or empty for nothing."""
         for key, judged in sorted(self.judged.items()):
             for wave in judged.waves:
                 if wave.status.state is WaveState.AWAITING_APPROVAL:
                     self.approvals.setdefault(key, set()).add(approval_of(wave.status))
                     return f"approval of wave {wave.status.name} of {key}"
-        soaks = [
-            (wave.expires, wave.status.name, key)
+        moments = [
+            (wave.expires, f"soak of wave {wave.status.name} of {key}")
             for key, judged in self.judged.items()
             for wave in judged.waves
             if wave.status.state is WaveState.SOAKING and wave.expires is not None
         ]
-        if not soaks:
+        for name in {node.cluster for key in pending if (node := self.graph.get(key)) is not None}:
+            state = self.window_of(name)
+            if not state.open and state.changes is not None:
+                moments.append((state.changes, f"the maintenance window of {name} at {stamp(state.changes)}"))
+        if not moments:
             return ""
-        moment, name, key = min(soaks)
+        moment, words = min(moments)
         self.now = max(self.now, moment)
-        return f"soak of wave {name} of {key}"
+        return words
 
 
 def rehearse(
-    graph: AppGraph, *, rollouts: Mapping[SetKey, tuple[Rollout, str]], fleet: Fleet, now: datetime
+    graph: AppGraph,
+    *,
+    rollouts: Mapping[SetKey, tuple[Rollout, str]],
+    fleet: Fleet,
+    now: datetime,
+    paused: Collection[str] = (),
 ) -> Rehearsal:
     """Let everything go that may, in steps; `graph` is used up. `rollouts` are each set's with its `health.stale`."""
-    stage = _Stage(graph, {key: each for key, each in rollouts.items() if each[0].waves}, fleet, now)
+    stage = _Stage(graph, {key: each for key, each in rollouts.items() if each[0].waves}, fleet, now, paused)
     pending = {node.key for node in graph if node.released != node.target or node.target_problem}
     steps: list[Step] = []
     notes: list[str] = []
+    waits: dict[AppKey, Blocker] = {}
     for _ in range(_MAX_STEPS):
         stage.judge()
-        releases = decide(pending, graph, fleet, gates=(stage.gate,), taken=stage.take)
+        releases = decide(pending, graph, fleet, gates=stage.rules, taken=stage.take)
         if releases:
             steps.append(Step(tuple(release.key for release in releases), tuple(notes)))
             notes.clear()
@@ -123,17 +171,18 @@ def rehearse(
                 if node is not None:
                     graph.upsert(_healthy(replace(node, release=release.release), stage.now))
             continue
-        opened = stage.open() if pending else ""
+        waits |= {key: each for key, each in stage.waiting(pending).items() if key not in waits}
+        opened = stage.open(pending) if pending else ""
         if not opened:
             break
         notes.append(opened)
-    held = {key: blockers(key, graph, fleet, gates=(stage.gate,)) for key in sorted(pending)}
+    held = {key: blockers(key, graph, fleet, gates=stage.rules) for key in sorted(pending)}
     names = {
         app: judged.waves[min(index, len(judged.waves) - 1)].status.name
         for judged in stage.judged.values()
         for app, index in judged.wave_of.items()
     }
-    return Rehearsal(tuple(steps), held, names)
+    return Rehearsal(tuple(steps), held, {key: each for key, each in waits.items() if key not in held}, names)
 
 
 def _healthy(node: AppNode, now: datetime) -> AppNode:

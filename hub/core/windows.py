@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from hub.core.model import Blocker
 from hub.core.plan import parse_duration, stamp
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hub.api.cluster import MaintenanceWindow
 
 LONGEST = timedelta(days=31)
+WINDOW = "Window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ def window_state(windows: Iterable[MaintenanceWindow], now: datetime) -> WindowS
     moments = [each.changes for each in found if each.changes is not None]
     problems = "; ".join(each.problem for each in found if each.problem)
     return WindowState(open=False, changes=min(moments, default=None), problem="" if moments else problems)
+
+
+def window_blocker(cluster: str, state: WindowState) -> Blocker | None:
+    """What keeps releases from a cluster outside its windows; None inside."""
+    return None if state.open else Blocker(WINDOW, cluster, f"cluster {cluster}: {state.message}")
 
 
 def _state(window: MaintenanceWindow, now: datetime) -> WindowState:

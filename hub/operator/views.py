@@ -28,6 +28,7 @@ def cluster_view(obj: Manifest, *, stale: bool) -> ClusterView:
         joined=bool(status.get("sealingKey")),
         stale=stale,
         removing="deletionTimestamp" in metadata,
+        windows=tuple(spec.maintenance_windows),
         kubernetes_version=str((status.get("agent") or {}).get("kubernetesVersion", "")),
         api_versions=tuple((status.get("agent") or {}).get("apiVersions") or ()),
     )

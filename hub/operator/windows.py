@@ -6,17 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hub.api.cluster import MaintenanceWindow
-from hub.core.model import Blocker
-from hub.core.windows import OPEN, WindowState, window_state
+from hub.core.windows import OPEN, WindowState, window_blocker, window_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.contract.manifest import Manifest
-    from hub.core.model import AppNode
+    from hub.core.model import AppNode, Blocker
     from hub.operator.context import HubContext
 
-WINDOW = "Window"
 _LONGEST_SLEEP = 3600.0
 _LATE = 0.1
 
@@ -32,10 +30,10 @@ class Windows:
 
     def gate(self, node: AppNode) -> Blocker | None:
         state = self._state(node.cluster)
-        if state.open:
-            return None
-        self._look_again(node.cluster, state)
-        return Blocker(WINDOW, node.cluster, f"cluster {node.cluster}: {state.message}")
+        held = window_blocker(node.cluster, state)
+        if held is not None:
+            self._look_again(node.cluster, state)
+        return held
 
     def _state(self, name: str) -> WindowState:
         obj = self._hub.caches.clusters.get(name)

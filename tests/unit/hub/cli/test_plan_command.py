@@ -192,3 +192,34 @@ def test_two_commits_are_compared_whatever_lies_in_the_folder(checkout: Checkout
     assert added == {"shop/extra-eu1": "Added", "shop/extra-us1": "Added"}
     assert checkout.plan("--from", "no-such-branch").exit_code == 2
     assert checkout.plan("--from", "--upload-pack=x").exit_code == 2
+
+
+def test_what_waits_for_a_person_or_the_clock_is_held_by_that_rule(checkout: Checkout) -> None:
+    window = 'spec: {maintenanceWindows: [{start: "0 3 1 1 *", duration: 1h}], values: '
+    text = CLUSTERS.replace("spec: {values: ", window, 1)
+    checkout.clusters.write_text(text)
+    set_file = "root/shop.yaml"
+    checkout.write(set_file, (checkout.folder / set_file).read_text().rstrip("\n") + WAVES)
+    checkout.commit("waves")
+    checkout.write("shop/database/more.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n")
+    found = checkout.found()
+    assert {(each["app"], each["rule"]) for each in found["held"]} == {
+        ("shop/database-eu1", "Window"),
+        ("shop/database-us1", "Wave"),
+    }
+    assert "waits for approval" in found["held"][1]["message"] + found["held"][0]["message"]
+    first, second = found["order"]
+    assert (first["apps"], second["apps"]) == (["shop/database-eu1"], ["shop/database-us1"])
+    assert first["after"][0].startswith("the maintenance window of eu1 at ")
+
+    paused = (checkout.folder / set_file).read_text()
+    metadata = "metadata: {name: shop,"
+    assert metadata in paused
+    note = 'annotations: {axletree.dev/paused: "true"},'
+    checkout.write(set_file, paused.replace(metadata, f"{metadata} {note}"))
+    found = checkout.found()
+    assert {(each["app"], each["rule"]) for each in found["held"]} == {
+        ("shop/database-eu1", "Paused"),
+        ("shop/database-us1", "Paused"),
+    }
+    assert found["order"] == []
