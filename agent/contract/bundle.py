@@ -22,6 +22,7 @@ from agent.contract.healthrule import HealthRules
 from agent.contract.manifest import Manifest
 from agent.contract.model import WireModel
 from agent.contract.options import IgnoreDifference, SyncOption
+from agent.contract.output import OutputRules
 from agent.contract.sealing import open_sealed, seal
 from agent.contract.secrets import map_secret, mask
 
@@ -66,6 +67,7 @@ class ApplyPolicy(WireModel):
     ignore_differences: list[IgnoreDifference] | None = None
     health_rules: HealthRules | None = None
     """Before the built-in ones: the Application's own, its Project's, the hub's."""
+    outputs: OutputRules | None = None
 
 
 class Bundle(WireModel):

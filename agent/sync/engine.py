@@ -18,6 +18,7 @@ from agent.contract.health import SyncState
 from agent.contract.wire import TombstoneReason
 from agent.sync.claims import Claims
 from agent.sync.documents import DocumentKeeper
+from agent.sync.exports import Exports
 from agent.sync.keeper import Keeper
 from agent.sync.outcome import Outcome
 from agent.sync.queue import WorkQueue
@@ -69,6 +70,7 @@ class Engine:
         self._keeper = Keeper(store, identity)
         self._sightings = Sightings(client, self._roster, self._queue, news=self._news, clock=_now)
         self.watches = self._sightings.watches
+        self._exports = Exports(client, mapper, on_told=self._say)
         self._rounds = Rounds(
             client=client,
             mapper=mapper,
@@ -147,6 +149,8 @@ class Engine:
                 group.create_task(self.watches.run(), name="watches")
                 group.create_task(self._documents.run(), name="keep assignment")
                 group.create_task(self._keeper.run(), name="keep inventories")
+                group.create_task(self.adoptions.run(), name="adoptions")
+                group.create_task(self._exports.run(), name="outputs")
                 for number in range(self._concurrency):
                     group.create_task(self._work(), name=f"worker {number}")
         finally:
@@ -242,6 +246,8 @@ class Engine:
     def _news(self, app: App) -> None:
         """Tell of an app; those that wait for it look again, once it is where it should be."""
         self._say(app)
+        self._exports.look(app)
+        self.adoptions.look()
         if not app.healthy_at_target():
             return
         for other in self.apps.values():
@@ -255,7 +261,7 @@ class Engine:
 
     def _say(self, app: App) -> None:
         if not app.orphan:
-            self._reporter.put(app.report(now=_now()))
+            self._reporter.put(self._exports.completed(app, app.report(now=_now())))
 
 
 def _now() -> datetime:

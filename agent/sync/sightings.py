@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.apply.fields import trim
 from agent.apply.plan import Unseen
+from agent.sync.exports import exports
 from agent.sync.objects import Change
 from agent.sync.pods import PodInspector
 from agent.sync.watch import WatchSet
@@ -86,10 +87,7 @@ class Sightings:
         if change is Change.NOTHING:
             return
         if change is Change.DRIFT:
-            if app.in_round:
-                app.recheck.add(ref)
-            elif app.tombstone is None:
-                self.correct(app, ref)
+            self._drifted(app, ref)
         elif new is not None and app.applier.observe(app.inventory, new, ref) is not app.inventory:
             self._queue.add(app.key)  # a Job completed: to be kept before its TTL takes it
         if app.results.get(ref) != before:
@@ -98,6 +96,14 @@ class Sightings:
                 self._news(app)
                 if app.gated:
                     self._queue.add(app.key)
+        elif not app.in_round and exports(app, ref):
+            self._news(app)
+
+    def _drifted(self, app: App, ref: ObjectRef) -> None:
+        if app.in_round:
+            app.recheck.add(ref)
+        elif app.tombstone is None:
+            self.correct(app, ref)
 
     def _on_synced(self, resource: ApiResource) -> None:
         """What we know and a whole cache does not have is gone, unless our own write is just ahead of it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from agent.contract.health import DriftMode  # noqa: TC001 - a pydantic field
 from agent.contract.healthrule import HealthRule  # noqa: TC001 - a pydantic field
 from agent.contract.options import IgnoreDifference, SyncOption  # noqa: TC001 - pydantic fields
+from agent.contract.output import OutputName, OutputRule, names_differ
 from hub.api.model import (
     ApiModel,
     Condition,
@@ -84,6 +85,83 @@ class Dependency(OneOf):
         return ("name", "selector", "application_set")
 
 
+class InputStale(StrEnum):
+    USE_LAST = "UseLast"
+    """Go on with the last good value."""
+    WAIT = "Wait"
+    FAIL = "Fail"
+
+
+_AS_EDGE = {
+    InputStale.USE_LAST: OnStale.IGNORE,
+    InputStale.WAIT: OnStale.WAIT,
+    InputStale.FAIL: OnStale.FAIL,
+}
+
+
+class Input(OneOf):
+    """A value that another app exports, and an edge to it: exactly one of `name`, `selector`, `applicationSet`.
+
+    It gives one value where it means one app: by `name`, on the same cluster, or on one cluster by name. Else a
+    list, sorted by cluster.
+    """
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("name", "selector", "applicationSet"))
+
+    as_: OutputName = Field(alias="as")
+    """What it is called here: `{{ inputs.AS }}`, in source values and patches."""
+    name: Name | None = None
+    namespace: Namespace | None = None
+    """Another project's namespace, where that project allows edges from ours; ours by default."""
+    selector: LabelSelector | None = None
+    application_set: Name | None = None
+    clusters: ClusterTarget = Field(default_factory=lambda: ClusterTarget(scope=Scope.SAME))
+    output: OutputName
+    default: Annotated[Any, Field(json_schema_extra={"x-any": True})] = None
+    """Where nothing is meant, or what is meant has no such output. Without one it is waited for."""
+    on_stale: InputStale = InputStale.USE_LAST
+    """If the other's cluster is not heard."""
+
+    @classmethod
+    def one_of(cls) -> tuple[str, ...]:
+        return ("name", "selector", "application_set")
+
+    @property
+    def single(self) -> bool:
+        """Whether it gives one value rather than a list: by what is declared, not by what happens to be there."""
+        where = self.clusters
+        return self.name is not None or where.scope is Scope.SAME or len(where.names) == 1
+
+    def edge(self) -> Dependency:
+        """The dependency that it is, too: what it takes comes from a producer that is Healthy at its target."""
+        return Dependency(
+            name=self.name,
+            namespace=self.namespace,
+            selector=self.selector,
+            application_set=self.application_set,
+            clusters=self.clusters,
+            on_stale=_AS_EDGE[self.on_stale],
+            optional=self.default is not None,
+        )
+
+
+class Output(OutputRule):
+    """A value that other apps may take as an input: read by the agent while the app is Healthy."""
+
+    schema_: Annotated[dict[str, Any] | None, Field(json_schema_extra={"x-any": True})] = Field(
+        default=None, alias="schema"
+    )
+    """A JSON Schema: the hub takes no value that it refuses. Without one, any JSON."""
+    export_to: list[Annotated[str, StringConstraints(pattern=r"^([-a-z0-9]+|\*)$", max_length=63)]] = Field(
+        default_factory=list, max_length=64
+    )
+    """Other projects (namespaces) that may read it, of those in our Project's `allowEdgesFrom`; `*` for all those."""
+
+    def rule(self) -> OutputRule:
+        """What the agent has to know of it."""
+        return OutputRule(name=self.name, object=self.object, value=self.value)
+
+
 class SyncMode(StrEnum):
     AUTO = "Auto"
     MANUAL = "Manual"
@@ -134,10 +212,26 @@ class ApplicationSpec(ApiModel):
     """Over the result, after the overlay."""
     common: Common = Field(default_factory=Common)
     depends_on: list[Dependency] = Field(default_factory=list, max_length=32)
+    inputs: list[Input] = Field(default_factory=list, max_length=32)
+    """Values of other apps' outputs; each is an edge of the graph as well."""
+    outputs: list[Output] = Field(default_factory=list, max_length=32)
+    """What others may take from it."""
     sync: SyncSpec = Field(default_factory=SyncSpec)
     deletion: AppDeletion = Field(default_factory=AppDeletion)
     health_rules: list[HealthRule] = Field(default_factory=list, max_length=32)
     """How its objects are judged, before its Project's rules and the built-in ones."""
+
+    @model_validator(mode="after")
+    def _own_names(self) -> Self:
+        if not names_differ(self.outputs):
+            raise ValueError("two outputs have the same name")
+        if len({each.as_ for each in self.inputs}) < len(self.inputs):
+            raise ValueError("two inputs have the same name (as)")
+        return self
+
+    def edges(self) -> tuple[Dependency, ...]:
+        """All that it waits for: its dependencies, then its inputs, each in its order."""
+        return (*self.depends_on, *(each.edge() for each in self.inputs))
 
     def read(self) -> list[Source | Overlay]:
         """Everything that it is made from, the first source first."""
@@ -191,6 +285,31 @@ class HistoryEntry(ApiModel):
     """It was Healthy in full: a way back leads here."""
 
 
+class OutputStatus(ApiModel):
+    """Kept while its producer is away: whether it is stale is its cluster's and its app's health to say."""
+
+    name: Text
+    value: Annotated[Any, Field(json_schema_extra={"x-any": True})] = None
+    digest: Text = ""
+    """At which it was Healthy with this value."""
+    revision: Text = ""
+    at: Text = ""
+    problem: Text = ""
+    """Why there is no newer value; the one here still holds."""
+    missing: bool = False
+    """There never was a good value."""
+
+
+class InputStatus(ApiModel):
+    as_: Text = Field(alias="as")
+    value: Annotated[Any, Field(json_schema_extra={"x-any": True})] = None
+    origins: list[Text] = Field(default_factory=list, alias="from")
+    """The Applications that it came from; none for a default."""
+    declared: Text = ""
+    """A mark of the input as it was declared then."""
+    at: Text = ""
+
+
 class DeletionStatus(ApiModel):
     """The recorded decision. Without it no tombstone is ever written."""
 
@@ -224,8 +343,18 @@ class ApplicationStatus(ApiModel):
         default=None, max_length=10
     )
     """The last releases, newest first."""
+    outputs: Annotated[list[OutputStatus], Field(json_schema_extra=_HOT)] | None = Field(
+        default=None, max_length=32
+    )
+    """The last good value of each output."""
+    inputs: Annotated[list[InputStatus], Field(json_schema_extra=_HOT)] | None = Field(
+        default=None, max_length=32
+    )
+    """What its target is rendered with."""
     deletion: Annotated[DeletionStatus, Field(json_schema_extra=_HOT)] | None = None
     """The recorded decision that it goes."""
+    adoption: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None
+    """What the agent says of taking its objects over from other tools; applied by the gateway alone."""
 
 
 class Application(ApiModel):

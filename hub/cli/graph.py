@@ -79,7 +79,7 @@ def graph_of(apps: Sequence[Document], fleet: Fleet) -> AppGraph:
                 cluster=spec.cluster,
                 labels=labels,
                 owner=owner,
-                depends_on=tuple(spec.depends_on),
+                depends_on=spec.edges(),
                 mode=spec.sync.mode,
             )
         )

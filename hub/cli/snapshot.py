@@ -98,7 +98,7 @@ def node_of(key: str, obj: Manifest) -> AppNode:
         cluster=spec.cluster,
         labels=obj["metadata"].get("labels") or {},
         owner=views.owner_of(obj),
-        depends_on=tuple(spec.depends_on),
+        depends_on=spec.edges(),
         mode=spec.sync.mode,
         plan=int(sync.get("plan", 0)),
         target=str(sync.get("target", "")),

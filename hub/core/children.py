@@ -22,6 +22,7 @@ from hub.core.expansion import (
     ExpansionError,
     InvalidChild,
 )
+from hub.core.insert import InputMisused, check_places
 from hub.core.params import nearest
 
 if TYPE_CHECKING:
@@ -94,17 +95,21 @@ def _validated(child: Child, set_key: str) -> ApplicationSpec:
     try:
         # as JSON and strict: what the API server would refuse (a text for a boolean) is refused here
         text = json.dumps(child.manifest["spec"])
-        return ApplicationSpec.model_validate_json(
+        spec = ApplicationSpec.model_validate_json(
             text, strict=True, extra="forbid", by_alias=True, by_name=False
         )
+        check_places(child.manifest["spec"])
     except ValidationError as error:
-        detail = "; ".join(problems(error, ApplicationSpec, at="spec"))
-        raise InvalidChild(
-            f'child "{child.name}": {detail}',
-            set_key=set_key,
-            generator=child.generator,
-            params=child.params,
-        ) from error
+        raise _invalid(child, set_key, "; ".join(problems(error, ApplicationSpec, at="spec"))) from error
+    except InputMisused as error:
+        raise _invalid(child, set_key, str(error)) from error
+    return spec
+
+
+def _invalid(child: Child, set_key: str, detail: str) -> InvalidChild:
+    return InvalidChild(
+        f'child "{child.name}": {detail}', set_key=set_key, generator=child.generator, params=child.params
+    )
 
 
 def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
@@ -127,3 +132,13 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     if get_origin(annotation) in (list, Union, types.UnionType, Annotated):
         return next((found for one in get_args(annotation) if (found := _model_of(one))), None)
     return None
+
+
+def field_names(model: type[BaseModel]) -> list[str]:
+    """What its fields are called in YAML."""
+    return [name for name, _ in _fields(model)]
+
+
+def model_at(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model of a field's value, or of the entries of its list; None where that is no model."""
+    return next((_model_of(one.annotation) for each, one in _fields(model) if each == name), None)

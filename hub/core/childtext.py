@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.kube.yaml import YamlError, load_value
 from hub.core.expansion import InvalidChild
+from hub.core.insert import refers
 from hub.core.params import scalar_text
 
 _ANY = "*"
@@ -36,7 +37,7 @@ def with_texts(spec: dict[str, Any]) -> dict[str, Any]:
     sources = spec.get("sources")
     for at, source in enumerate(sources if isinstance(sources, list) else []):
         helm = source.get("helm") if isinstance(source, dict) else None
-        if isinstance(helm, dict) and isinstance(helm.get("values"), str):
+        if isinstance(helm, dict) and isinstance(helm.get("values"), str) and not refers(helm["values"]):
             where = f"spec.sources[{at}].helm.values"
             try:
                 helm["values"] = load_value(helm["values"], source=where) or {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.health import HealthState, SyncState, worst
-from hub.core.rollout import TERMINAL
+from hub.core.edges import TERMINAL
 from hub.core.rollup import MAX_WORST
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from hub.core.expansion import (
     UnknownCluster,
     revision_key,
 )
+from hub.core.insert import marks
 from hub.core.labels import is_label_key, is_label_value
 from hub.core.params import MAX_NAME, Params, nearest, overlay, params_text, scalar_text, with_itself
 from hub.core.patch import PatchError, strategic_merge
@@ -148,11 +149,13 @@ def _manifest(
     params = with_itself(params)
     _known(template, ("metadata", "spec"), path="template")
     metadata = template.get("metadata") or {}
+    spec = template.get("spec") or {}
+    with_marks = params | {"inputs": marks(spec["inputs"])} if spec.get("inputs") else params
     body = {
         "metadata": _text_values(metadata, params, context),
-        "spec": render_value(template.get("spec") or {}, params, context, path="spec"),
+        "spec": render_value(spec, with_marks, context, path="spec"),
     }
-    body = _patched(body, _patch(request, params, context))
+    body = _patched(body, _patch(request, with_marks, context))
     metadata = body.get("metadata") or {}
     _known(body, ("metadata", "spec", "apiVersion", "kind"), path="templatePatch")
     _known(metadata, _METADATA, path="metadata")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.health import HealthState, SyncState
 from agent.contract.names import HUB_CLUSTER
-from hub.api.application import Dependency, SyncMode
+from hub.api.application import Dependency, Input, SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hub.api.cluster import DriftSpec, MaintenanceWindow
     from hub.api.model import LabelSelector
     from hub.api.project import ProjectSpec
+    from hub.core.outputs import Exported
 
 AppKey = str
 """`namespace/name` of an Application on the hub."""
@@ -85,6 +86,8 @@ class Observed:
     drift: tuple[Mapping[str, Any], ...] = ()
     deleted: bool = False
     held: str = ""
+    outputs: tuple[Mapping[str, Any], ...] | None = None
+    """As reported; None: the report says nothing about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,14 @@ class AppNode:
     part_of: AppKey | None = None
     """The root Application whose objects include this one (or its set)."""
     depends_on: tuple[Dependency, ...] = ()
+    """Every edge; the last ones are those of its inputs, in their order."""
+    inputs: tuple[Input, ...] = ()
+    exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The outputs that it declares, each with the other projects that may read it."""
+    outputs: tuple[Exported, ...] = ()
+    """The last good value of each."""
+    flapping: str = ""
+    """Why it does not take the newest values of its inputs: they change too often."""
     mode: SyncMode = SyncMode.AUTO
     plan: int = 0
     target: str = ""
@@ -157,7 +168,7 @@ class Blocker:
 
     edge: str
     """`Dependency`, `NoMatch`, `Cycle`, `Project`, `Render`, `Stale`, `Manual`, `Join`, `Paused`, `Wave`,
-    `WaveInversion`, `Window`."""
+    `WaveInversion`, `Window`, `MissingInput`, `InputsFlapping`."""
     on: str
     message: str
     root: str = ""

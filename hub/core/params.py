@@ -127,7 +127,12 @@ def params_text(params: Mapping[str, Any]) -> str:
 
 def _json(value: object) -> str:
     """As JSON, without what stands before the host in an address: that is a password more often than not."""
-    return _USER_PART.sub("://***@", json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
+    return _USER_PART.sub("://***@", json.dumps(value, sort_keys=True, ensure_ascii=False, default=_shown))
+
+
+def _shown(value: object) -> str:
+    """What is no JSON: a reference that only a child's own rendering resolves, as it is written."""
+    return f"{{{{ {value.reference} }}}}" if hasattr(value, "reference") else str(value)
 
 
 def _cut(text: str, limit: int) -> str:

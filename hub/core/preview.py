@@ -190,7 +190,7 @@ def _graph(before: Side, after: Side, fleet: Fleet, actions: Mapping[AppKey, str
                 cluster=spec.cluster,
                 labels=_labels(obj),
                 owner=_owner(obj) or None,
-                depends_on=tuple(spec.depends_on),
+                depends_on=spec.edges(),
                 mode=spec.sync.mode,
                 plan=1 if key in actions else 0,
                 target="" if problem else target,

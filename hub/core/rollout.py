@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from agent.contract.health import HealthState, SyncState
 from agent.contract.names import ANNOTATION_PAUSED
-from hub.api.application import At, Dependency, OnStale, Ready, Scope, SyncMode
+from hub.api.application import Ready, Scope, SyncMode
+from hub.core.edges import describe, edge_blocker, live
 from hub.core.graph import AppGraph, ResolvedEdge, title
+from hub.core.inputs import FLAPPING, MISSING, bind
 from hub.core.model import AppKey, AppNode, Blocker, Fleet
 
-TERMINAL = frozenset({"Render", "Project", "Cycle", "Failed", "Invalid", "WaveInversion"})
-"""Edges of blockers that do not pass by waiting: a person has to change something."""
 MAX_AFTER = 256
+_CHAINED = frozenset({"Dependency", MISSING})
+"""Edges of blockers that wait for another app."""
 
 Gate = Callable[[AppNode], Blocker | None]
 """A further condition on a release (a wave, a window, a pause)."""
@@ -95,31 +97,10 @@ def after_of(key: AppKey, graph: AppGraph) -> tuple[AppKey, ...]:
         target.key
         for edge in graph.edges_of(key)
         if edge.dependency.ready is Ready.HEALTHY and edge.dependency.clusters.scope is not Scope.ANY
-        for target in _live(edge, graph)
+        for target in live(edge, graph)
         if target.cluster == node.cluster
     }
     return tuple(sorted(found)[:MAX_AFTER])
-
-
-def describe(node: AppNode) -> str:  # noqa: PLR0911 - a table of states
-    """What state a node is in, in words, as others see it through an edge."""
-    seen = node.observed
-    name = title(node)
-    if node.deleting:
-        return f"{name} is being deleted"
-    if node.target_problem:
-        return f"{name}: {node.target_problem}"
-    if not node.target:
-        return f"{name} has no target yet"
-    if node.released != node.target:
-        return f"{name} is not released to its target yet"
-    if seen is None or seen.release != node.release:
-        return f"{name} is Syncing"
-    if seen.sync is not SyncState.SYNCED:
-        return _with(f"{name} is {seen.sync}", seen.message)
-    if seen.health.rank >= HealthState.MISSING.rank:
-        return _with(f"{name} is {seen.health}", seen.health_message)
-    return f"{name} is {seen.health}"
 
 
 def _blockers(node: AppNode, graph: AppGraph, fleet: Fleet, gates: tuple[Gate, ...]) -> Iterator[Blocker]:
@@ -133,22 +114,34 @@ def _blockers(node: AppNode, graph: AppGraph, fleet: Fleet, gates: tuple[Gate, .
     if graph.cycle_of(node.key):
         yield Blocker("Cycle", node.key, f"dependency cycle: {graph.cycle_text(node.key)}")
         return
-    if node.target_problem or (node.target and node.target == node.released):
+    if node.target_problem:
         return
+    if node.target and node.target == node.released:
+        if node.flapping:
+            yield Blocker(FLAPPING, node.key, node.flapping)
+        return
+    yield from _unbound(node, graph, fleet)
     yield from _own(node, fleet)
-    for gate in gates:
-        held = gate(node)
-        if held is not None:
-            yield held
-    for edge in graph.edges_of(node.key):
-        waits = _edge(node, edge, graph, fleet)
-        if waits is not None:
-            yield waits
+    gated = (gate(node) for gate in gates)
+    edges = (edge_blocker(node, edge, graph, fleet) for edge in _edges(node, graph))
+    yield from filter(None, chain(gated, edges))
+
+
+def _unbound(node: AppNode, graph: AppGraph, fleet: Fleet) -> Iterator[Blocker]:
+    """What the inputs wait for of an app that has no target before they are there."""
+    if node.inputs and not node.target:
+        values = bind(node, graph, fleet)
+        yield from values if isinstance(values, tuple) else ()
+
+
+def _edges(node: AppNode, graph: AppGraph) -> tuple[ResolvedEdge, ...]:
+    edges = graph.edges_of(node.key)
+    return edges if node.target else edges[: len(edges) - len(node.inputs)]
 
 
 def _own(node: AppNode, fleet: Fleet) -> Iterator[Blocker]:
     """What does not depend on other apps."""
-    if not node.target:
+    if not node.target and not node.inputs:
         yield Blocker("Render", node.key, "not rendered yet")
     if node.namespace not in fleet.projects:
         yield Blocker("Project", node.namespace, f"namespace {node.namespace} has no Project")
@@ -180,110 +173,11 @@ def _by_cluster(name: str, fleet: Fleet) -> Blocker | None:
     return Blocker(word, name, f"cluster {name} {problem}") if problem else None
 
 
-def _edge(node: AppNode, edge: ResolvedEdge, graph: AppGraph, fleet: Fleet) -> Blocker | None:
-    dependency = edge.dependency
-    targets = _live(edge, graph)
-    refused = _refused(node, dependency, fleet) or _unmatched(node, edge, targets)
-    if refused is not None:
-        return refused
-    waits = [held for target in targets if (held := _waits_for(target, dependency, fleet)) is not None]
-    if not waits or (dependency.clusters.scope is Scope.ANY and len(waits) < len(targets)):
-        return None
-    first = next((each for each in waits if each.edge in TERMINAL), waits[0])
-    more = f" (and {len(waits) - 1} more)" if len(waits) > 1 else ""
-    return replace(first, message=first.message + more)
-
-
-def _unmatched(node: AppNode, edge: ResolvedEdge, targets: list[AppNode]) -> Blocker | None:
-    """Whether the edge means nothing, or nothing on one of the clusters that it names."""
-    meant = _words(node, edge.dependency)
-    if edge.problem:
-        return Blocker("Invalid", meant, f"the edge to {meant} does not read: {edge.problem}")
-    if edge.dependency.optional or (targets and not edge.missing):
-        return None
-    where = f" on {', '.join(edge.missing)}" if edge.missing else ""
-    return Blocker("NoMatch", meant, f"nothing matches {meant}{where}")
-
-
-def _waits_for(target: AppNode, dependency: Dependency, fleet: Fleet) -> Blocker | None:
-    """Whether this dependency holds the edge, and as what."""
-    if dependency.ready is not Ready.RELEASED:
-        cluster = fleet.clusters.get(target.cluster)
-        if cluster is not None and cluster.stale:
-            message = f"{title(target)} is on {target.cluster}, which is Stale"
-            match dependency.on_stale:
-                case OnStale.IGNORE:
-                    return None
-                case OnStale.WAIT:
-                    return Blocker("Stale", target.key, message)
-                case OnStale.FAIL:
-                    return Blocker("Failed", target.key, f"{message}: the edge fails on that")
-    return None if _ready(target, dependency) else Blocker("Dependency", target.key, describe(target))
-
-
-def _ready(target: AppNode, dependency: Dependency) -> bool:
-    seen = target.observed
-    if dependency.at is At.TARGET:
-        if target.target_problem:
-            return False
-        released, there = bool(target.target) and target.released == target.target, target.at_target
-    else:
-        released = bool(target.released)
-        there = (
-            released
-            and seen is not None
-            and seen.release == target.release
-            and seen.digest == target.released
-            and seen.sync is SyncState.SYNCED
-        )
-    match dependency.ready:
-        case Ready.RELEASED:
-            return released
-        case Ready.SYNCED:
-            return there
-        case Ready.HEALTHY:
-            return there and seen is not None and seen.health is HealthState.HEALTHY
-
-
-def _refused(node: AppNode, dependency: Dependency, fleet: Fleet) -> Blocker | None:
-    """Edges into another namespace need that Project's leave."""
-    other = dependency.namespace
-    if other is None or other == node.namespace:
-        return None
-    project = fleet.projects.get(other)
-    if project is not None and node.namespace in project.allow_edges_from:
-        return None
-    return Blocker("Project", other, f"the Project of {other} does not allow edges from {node.namespace}")
-
-
-def _live(edge: ResolvedEdge, graph: AppGraph) -> list[AppNode]:
-    nodes = (graph.get(key) for key in edge.targets)
-    return [node for node in nodes if node is not None and not node.deleting]
-
-
-def _words(node: AppNode, dependency: Dependency) -> str:
-    """What an edge means, as a person would write it."""
-    namespace = dependency.namespace or node.namespace
-    if dependency.name:
-        return f"{namespace}/{dependency.name}"
-    if dependency.application_set:
-        return f"applicationset {namespace}/{dependency.application_set}"
-    selector = dependency.selector
-    labels = (
-        [] if selector is None else [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
-    )
-    if selector is not None:
-        labels += [
-            f"{each.key} {each.operator} ({','.join(each.values)})" for each in selector.match_expressions
-        ]
-    return f"applications {','.join(labels) or 'of any label'} in {namespace}"
-
-
 def _root_of(node: AppNode, first: Blocker, graph: AppGraph, fleet: Fleet, gates: tuple[Gate, ...]) -> str:
     """Follow the first blocker of each node on the way, until something does not wait for another app."""
     seen = {node.key}
     blocker = first
-    while blocker.edge == "Dependency" and blocker.on not in seen:
+    while blocker.edge in _CHAINED and blocker.on not in seen:
         seen.add(blocker.on)
         target = graph.get(blocker.on)
         if target is None:
@@ -294,7 +188,3 @@ def _root_of(node: AppNode, first: Blocker, graph: AppGraph, fleet: Fleet, gates
             return describe(node)
         blocker = further
     return f"{title(node)}: {blocker.message}"
-
-
-def _with(text: str, message: str) -> str:
-    return f"{text}: {message}" if message else text

@@ -27,6 +27,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from agent.contract.errors import TerminalError
 from agent.kube import yaml
+from hub.core.insert import Mark
 from hub.core.params import normalize
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ def _printed(value: Any) -> Any:
     """How an expression's value appears within text."""
     if isinstance(value, str | Undefined):
         return value
+    if isinstance(value, Mark):
+        return value.text()
     return json.dumps(_json_value(value), ensure_ascii=False)
 
 
@@ -236,6 +239,8 @@ def _json_value(value: Any, depth: int = 0) -> Any:
         str(value)  # StrictUndefined raises, with the name that is missing
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, Mark):
+        return value.text()
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float) and math.isfinite(value):

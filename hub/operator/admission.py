@@ -40,7 +40,8 @@ def refusal(graph: AppGraph, obj: Manifest) -> str:
         cluster=spec.cluster,
         labels=obj["metadata"].get("labels") or {},
         owner=views.owner_of(obj),
-        depends_on=tuple(spec.depends_on),
+        depends_on=spec.edges(),
+        inputs=tuple(spec.inputs),
     )
     path = new_cycle(graph, node)
     return f"DependencyCycle: {path}" if path else ""

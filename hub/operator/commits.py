@@ -9,7 +9,7 @@ from agent.contract.errors import AxletreeError
 from hub.sources.port import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hub.sources.port import RepoListing, Source
 
@@ -21,9 +21,13 @@ class Commits:
         self._source = source
         self.fresh = fresh
         self._known: dict[tuple[str, str], asyncio.Task[str]] = {}
+        self._pinned: dict[str, str] = {}
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         key = (repo_url, revision)
+        pinned = self._pinned.get(f"{repo_url}@{revision}")
+        if pinned is not None:
+            return pinned
         if key not in self._known:
             resolving = self._source.resolve(repo_url, revision, fresh=fresh or self.fresh)
             self._known[key] = asyncio.ensure_future(resolving)
@@ -37,6 +41,10 @@ class Commits:
             for (repo, revision), task in self._known.items()
             if task.done() and not isinstance(task.exception(), AxletreeError)
         }
+
+    def pin(self, revisions: Mapping[str, str]) -> None:
+        """From here on, these `repo@revision` mean these commits: a frozen plan reads no newer one."""
+        self._pinned = dict(revisions)
 
     async def tree_id(self, repo_url: str, commit: str, path: str) -> str | None:
         return await self._source.tree_id(repo_url, commit, path)
@@ -52,11 +60,11 @@ class Commits:
     async def read(self, repo_url: str, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         return await self._source.read(repo_url, commit, paths)
 
+    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+        await self._source.verify(repo_url, commit, keys, revision=revision)
+
     def known_at(self, repo_url: str) -> float | None:
         return self._source.known_at(repo_url)
 
     async def close(self) -> None:
         """Nothing of its own: the source outlives the pass."""
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
-        await self._source.verify(repo_url, commit, keys, revision=revision)
-

@@ -46,7 +46,9 @@ class Controller:
         self.releaser = Releaser(hub)
         decisions = Decisions(hub, self.releaser.graph.order)
         self.planner = Planner(hub, decisions)
-        self.plans = PlanLoop(hub, self.planner, on_planned=self._planned)
+        binder = self.releaser.binder
+        self.plans = PlanLoop(hub, self.planner, on_planned=self._planned, bind=binder.bind)
+        binder.ask = self.plans.ask_inputs
         self.deletions = Deletions(hub, self.plans, decisions, on_held=self.releaser.rollups.set_dirty)
         self.fleet_statuses = FleetStatuses(hub)
         self._views: dict[str, Seen] = {}

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 
 from agent.contract.canonical import canonical_json
 from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_SYNC, HUB_CLUSTER, applyset_id
-from hub.api.application import Dependency, SyncMode
+from hub.api.application import Dependency, Input, SyncMode
 from hub.core.model import AppNode
+from hub.core.outputs import Exported, exported
 from hub.operator import views
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hub.operator.state import Target
 
 _DEPENDENCIES = TypeAdapter(list[Dependency])
+_INPUTS = TypeAdapter(list[Input])
 _WAITS = ("Join:",)
 """Problems that are a wait, not a failure: the release rule has its own words for them."""
 
@@ -76,13 +78,18 @@ class Nodes:
             self._roots[applyset_id(self._hub.hub_id, HUB_CLUSTER, key)] = key
         problem = target.problem if target is not None else ""
         deletion = status.get("deletion") or {}
+        inputs, edges = _inputs(canonical_json(obj["spec"].get("inputs") or []))
         return AppNode(
             key=key,
             cluster=spec.cluster,
             labels=obj["metadata"].get("labels") or {},
             owner=owner,
             part_of=self.root_of(obj),
-            depends_on=_dependencies(canonical_json(obj["spec"].get("dependsOn") or [])),
+            depends_on=(*_dependencies(canonical_json(obj["spec"].get("dependsOn") or [])), *edges),
+            inputs=inputs,
+            exports={each.name: tuple(each.export_to) for each in spec.outputs},
+            outputs=self._outputs(key, spec, obj, target=target, released=digest),
+            flapping=self._hub.state.flapping.get(key, ""),
             mode=_mode(spec, obj, target),
             plan=target.plan if target is not None else 0,
             target=target.digest if target is not None else "",
@@ -95,6 +102,25 @@ class Nodes:
             released_at=self._released_at(key, release, status),
             paused=(obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true",
         )
+
+    def _outputs(
+        self, key: str, spec: ApplicationSpec, obj: Manifest, *, target: Target | None, released: str
+    ) -> tuple[Exported, ...]:
+        """The last good values: what is remembered, with what the newest report adds."""
+        state, status = self._hub.state, obj.get("status") or {}
+        if not spec.outputs:
+            state.outputs.pop(key, None)
+            return ()
+        held = state.outputs.get(key)
+        if held is None:
+            held = tuple(Exported.from_json(each) for each in status.get("outputs") or ())
+        history = status.get("history") or ()
+        revision = next((each.get("revision", "") for each in history if each["digest"] == released), "")
+        if target is not None and target.digest == released:
+            revision = target.revision
+        found = exported(spec.outputs, held, views.observed_of(obj), released=released, revision=revision)
+        state.outputs[key] = found
+        return found
 
     def _released_at(self, key: str, release: int, status: Manifest) -> datetime | None:
         history = status.get("history") or ()
@@ -113,6 +139,13 @@ class Nodes:
 def _dependencies(raw: bytes) -> tuple[Dependency, ...]:
     """Children of one set mostly carry equal ones: each distinct list is kept once."""
     return tuple(_DEPENDENCIES.validate_json(raw))
+
+
+@lru_cache(maxsize=4096)
+def _inputs(raw: bytes) -> tuple[tuple[Input, ...], tuple[Dependency, ...]]:
+    """Inputs with the edges that they are, each distinct list once."""
+    found = _INPUTS.validate_json(raw)
+    return tuple(found), tuple(each.edge() for each in found)
 
 
 def _mode(spec: ApplicationSpec, obj: Manifest, target: Target | None) -> SyncMode:

@@ -11,7 +11,7 @@ from agent.contract.errors import ApiError
 from hub.operator import views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from hub.operator.context import HubContext
     from hub.operator.drafts import Draft
@@ -27,9 +27,17 @@ class PlanLoop:
     """`on_planned(sets, applications)`: these sets were planned, and of these Applications the target moved."""
 
     def __init__(
-        self, hub: HubContext, planner: Planner, *, on_planned: Callable[[set[str], set[str]], None]
+        self,
+        hub: HubContext,
+        planner: Planner,
+        *,
+        on_planned: Callable[[set[str], set[str]], None],
+        bind: Callable[[set[str]], Awaitable[set[str]]] | None = None,
     ) -> None:
         self._hub = hub
+        self._bind = bind
+        """Renders Applications with what their inputs are now; gives those whose target moved."""
+        self._inputs: set[str] = set()
         self._planner = planner
         self._on_planned = on_planned
         self._sets: set[str] = set()
@@ -59,6 +67,11 @@ class PlanLoop:
         self._clusters.add(name)
         self._wake.set()
 
+    def ask_inputs(self, key: str) -> None:
+        """Ask for an Application to be rendered with what its inputs are now."""
+        self._inputs.add(key)
+        self._wake.set()
+
     def ask_everything(self) -> None:
         for key in self._hub.caches.sets:
             self.ask_set(key)
@@ -78,16 +91,19 @@ class PlanLoop:
             apps, self._apps = self._apps, set()
             fresh, self._fresh = self._fresh, set()
             clusters, self._clusters = self._clusters, set()
+            inputs, self._inputs = self._inputs, set()
             try:
                 done = await self.once(sets, apps, fresh=bool(fresh), clusters=frozenset(clusters))
+                bound = await self._bind(inputs) if self._bind is not None and inputs else set()
             except ApiError as error:
+                self._inputs |= inputs
                 log.warning("the plan pass is tried again: %s", error)
                 self._retry(sets, apps, fresh, clusters)
                 continue
             for key in done.sets:
                 self._later.pop(key, None)
             self._later |= done.later
-            self._on_planned(done.sets, done.touched)
+            self._on_planned(done.sets, done.touched | bound)
             self._again_later(self._planner.unsettled(done.sets))
 
     async def once(
@@ -105,7 +121,7 @@ class PlanLoop:
         if clusters:
             sets |= self._planner.whole()
         while True:
-            sets |= self._sharing(sets, apps)
+            self._join_sharing(sets, apps)
             done = await self._planner.plan(sets, apps, fresh=fresh, clusters=clusters)
             if not (done.whole_sets or done.whole_apps):
                 return done
@@ -152,13 +168,16 @@ class PlanLoop:
 
         asyncio.get_running_loop().call_later(random.uniform(0.3, 1.0), again)  # noqa: S311 - jitter
 
-    def _sharing(self, sets: set[str], apps: set[str]) -> set[str]:
-        """Sets that read a repository and revision which one of these reads: all see the same commit."""
-        states = self._hub.state
+    def _join_sharing(self, sets: set[str], apps: set[str]) -> None:
+        """Add all that read a repository and revision which one of these reads: all see the same commit."""
+        states, caches = self._hub.state, self._hub.caches
         reads = {each for key in sets for each in states.set(key).revisions}
         reads |= {each for key in apps for each in states.app(key).revisions}
-        return {
+        sets |= {
+            key for key, one in states.sets.items() if key in caches.sets and reads & one.revisions.keys()
+        }
+        apps |= {
             key
-            for key, state in states.sets.items()
-            if key in self._hub.caches.sets and reads & state.revisions.keys()
+            for key, one in states.apps.items()
+            if key in caches.applications and reads & one.revisions.keys()
         }

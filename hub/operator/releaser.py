@@ -18,6 +18,7 @@ from hub.core.assign import assignment_spec
 from hub.core.graph import AppGraph
 from hub.core.rollout import decide
 from hub.operator import paths
+from hub.operator.binder import Binder
 from hub.operator.nodes import Nodes
 from hub.operator.rollups import Rollups
 from hub.operator.statuses import Statuses
@@ -42,6 +43,7 @@ class Releaser:
         self.graph = AppGraph()
         self.nodes = Nodes(hub)
         self.waves = Waves(hub, self.graph, on_due=self.kick, on_status=self._rollout_changed)
+        self.binder = Binder(hub, self.graph, wake=self.wake)
         self._gates = (Windows(hub, on_open=self.wake_cluster).gate, *self.waves.gates)
         self.statuses = Statuses(hub, self.graph, self.nodes, gates=self._gates)
         self.rollups = Rollups(hub, self.graph, self.nodes, on_root=self.wake, rollout=self.waves.status)
@@ -113,6 +115,7 @@ class Releaser:
         affected |= self.waves.judge(fleet)
         released = self._release(affected, fleet)
         self._in_flight = affected
+        self.binder.look(affected | gone.keys(), fleet)
         await self._pin()
         self.rollups.begin()
         touched = {node.cluster for key in affected if (node := self.graph.get(key)) is not None}

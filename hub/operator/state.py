@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.contract.manifest import Manifest
+    from hub.core.inputs import Bound
+    from hub.core.outputs import Exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Target:
     """By whom it is held at an earlier release (`person`, `wave`); empty: it is what the plan renders."""
     rendered: str = ""
     """What the plan renders, where it is pinned to something else."""
+    unbound: bool = False
+    """It has inputs, and waits for its producers to be Healthy at their own targets."""
 
     @classmethod
     def from_status(cls, obj: Manifest) -> Target | None:
@@ -66,6 +70,13 @@ class State:
     sets: dict[str, SetState] = field(default_factory=dict)
     apps: dict[str, SetState] = field(default_factory=dict)
     """Hand-written Applications: sets of one."""
+    bound: dict[str, Bound] = field(default_factory=dict)
+    """What an app's inputs were when its target was made."""
+    bound_at: dict[str, datetime] = field(default_factory=dict)
+    outputs: dict[str, tuple[Exported, ...]] = field(default_factory=dict)
+    """The last good value of each output, by app."""
+    flapping: dict[str, str] = field(default_factory=dict)
+    """Apps whose inputs change too often, and what is said of them."""
 
     def set(self, key: str) -> SetState:
         return self.sets.setdefault(key, SetState())

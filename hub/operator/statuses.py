@@ -11,6 +11,7 @@ from agent.contract.names import HUB_CLUSTER
 from hub.api.application import DeletionPolicy
 from hub.api.applicationset import SetHealth
 from hub.core.derive import application_status
+from hub.core.inputs import Bound
 from hub.core.model import AppNode, Drop
 from hub.core.plan import stamp
 from hub.core.rollout import blockers
@@ -81,9 +82,21 @@ class Statuses:
             target_blob=target.blob if target is not None else "",
             transient=target is not None and not target.permanent,
         )
+        status["outputs"] = [each.to_json() for each in node.outputs] or None
+        status["inputs"] = self._inputs(node, obj)
         if parts is not None:
             status["health"] |= {"counts": parts.counts, "worst": parts.worst}
         return status
+
+    def _inputs(self, node: AppNode, obj: Manifest) -> list[dict[str, Any]] | None:
+        """What its target was made with, and since when."""
+        held = (obj.get("status") or {}).get("inputs")
+        bound = self._hub.state.bound.get(node.key) if node.inputs else None
+        if bound is None or not bound.values:
+            return None
+        if held and Bound.from_json(held) == bound:
+            return list(held)
+        return bound.to_json(at=stamp(self._hub.state.bound_at.get(node.key) or self._hub.now()))
 
     def _with_parts(self, node: AppNode) -> tuple[AppNode, SetHealth | None]:
         """A root as healthy as what it holds: the sets and Applications that its manifests include."""

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError, AxletreeError, TerminalError
+from hub.core.inputs import Bound, declared
+from hub.core.insert import check_places, with_inputs
 from hub.core.pins import pin_of
 from hub.operator import views
+from hub.operator.commits import Commits
 from hub.operator.policy import apply_policy
 from hub.operator.state import Target
 from hub.render.checks import project_violations
 from hub.render.renderer import ProjectViolation
+from hub.render.signed import check_signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.api.application import ApplicationSpec
     from hub.core.model import ClusterView, Fleet
-    from hub.operator.commits import Commits
     from hub.operator.context import HubContext
 
 
@@ -83,6 +86,32 @@ class Targets:
         """From here on these are the targets that releases go to."""
         self._hub.state.targets |= targets.targets
 
+    async def bind(self, key: str, values: Bound, fleet: Fleet) -> None:
+        """Make the target of an app with inputs, at its plan's own commits; nothing else is rendered.
+
+        Raises what rendering raises.
+        """
+        obj = self._hub.caches.applications.get(key)
+        current = self._hub.state.targets.get(key)
+        if obj is None:
+            return
+        owner = views.owner_of(obj)
+        state = self._hub.state.set(owner) if owner else self._hub.state.app(key)
+        commits = Commits(self._hub.source, fresh=False)
+        commits.pin(state.revisions)
+        digest, blob, revision = await self._render(key, obj, fleet, commits, {}, values=values)
+        plan = current.plan if current is not None else 1
+        self._hub.state.targets[key] = _pinned(
+            obj, Target(plan=plan, digest=digest, blob=blob, revision=revision)
+        )
+
+    def fail(self, key: str, error: Exception, *, permanent: bool) -> None:
+        """There is no target with these values, and why."""
+        current = self._hub.state.targets.get(key)
+        plan = current.plan if current is not None else 1
+        reason = error.reason if isinstance(error, AxletreeError) else "Invalid"
+        self._hub.state.targets[key] = Target(plan=plan, problem=f"{reason}: {error}", permanent=permanent)
+
     async def _one(
         self, key: str, fleet: Fleet, commits: Commits, plan: int
     ) -> tuple[str, Target | None, dict[str, str]]:
@@ -90,22 +119,44 @@ class Targets:
         if obj is None:
             return key, None, {}
         revisions: dict[str, str] = {}
+        current = self._hub.state.targets.get(key)
+        bound = self._bound(key, obj)
         try:
-            target = await self._render(key, obj, fleet, commits, revisions)
+            target = await self._render(key, obj, fleet, commits, revisions, values=bound)
         except (AxletreeError, ValueError) as error:
             if isinstance(error, ApiError):
                 raise
-            current = self._hub.state.targets.get(key)
             if not isinstance(error, TerminalError | ValueError) and current is not None and current.digest:
                 return key, current, revisions  # a source that is away changes nothing
             reason = error.reason if isinstance(error, AxletreeError) else "Invalid"
             permanent = isinstance(error, TerminalError | ValueError)
             return key, Target(plan=plan, problem=f"{reason}: {error}", permanent=permanent), revisions
-        found = Target(plan=plan, digest=target[0], blob=target[1], revision=target[2])
-        return key, _pinned(obj, found), revisions
+        found = _pinned(obj, Target(plan=plan, digest=target[0], blob=target[1], revision=target[2]))
+        same = current is not None and bool(found.digest) and current.digest == found.digest
+        if bound is not None and not found.pinned and not same:
+            # It changes, so it is bound to what its producers give once they are where this plan wants them.
+            found = Target(plan=plan, revision=found.revision, unbound=True)
+        return key, found, revisions
+
+    def _bound(self, key: str, obj: Manifest) -> Bound | None:
+        """What an app with inputs was rendered with last; None for an app without."""
+        if not obj["spec"].get("inputs"):
+            return None
+        known = self._hub.state.bound.get(key)
+        if known is None:
+            known = Bound.from_json((obj.get("status") or {}).get("inputs") or ())
+            self._hub.state.bound[key] = known
+        return known
 
     async def _render(
-        self, key: str, obj: Manifest, fleet: Fleet, commits: Commits, revisions: dict[str, str]
+        self,
+        key: str,
+        obj: Manifest,
+        fleet: Fleet,
+        commits: Commits,
+        revisions: dict[str, str],
+        *,
+        values: Bound | None,
     ) -> tuple[str, str, str]:
         spec = views.application_spec(obj)
         cluster = self._cluster(spec, fleet)
@@ -121,7 +172,15 @@ class Targets:
             commit = await commits.resolve(address, revision)
             resolved[address, revision] = commit
             revisions[f"{address}@{revision}"] = commit
+        first = spec.sources[0]
+        check_places(obj["spec"])
+        if values is not None:
+            if declared(spec.inputs) != values.declared:
+                return "", "", resolved[first.address, first.revision]
+            spec = views.application_spec({"spec": with_inputs(obj["spec"], values.values)})
         sealing_key = base64.b64decode(self._hub.caches.clusters.view()[cluster.name]["status"]["sealingKey"])
+        for (address, revision), commit in resolved.items():
+            await check_signed(commits, project, address, revision=revision, commit=commit)
         rendered = await self._hub.renderer.render(
             key,
             spec,
@@ -132,7 +191,6 @@ class Targets:
             fleet=fleet,
             sealing_key=sealing_key,
         )
-        first = spec.sources[0]
         return rendered.digest, rendered.blob, resolved[first.address, first.revision]
 
     @staticmethod

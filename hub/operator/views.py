@@ -81,6 +81,7 @@ def observed_of(obj: Manifest) -> Observed | None:
         drift=tuple(raw.get("drift") or ()),
         deleted=bool(raw.get("deleted", False)),
         held=str(raw.get("held", "")),
+        outputs=None if raw.get("outputs") is None else tuple(raw["outputs"]),
     )
 
 

@@ -1,0 +1,205 @@
+"""An app's outputs: read from its live objects as the app itself may read them, while it is Healthy.
+
+An object is read anew when it changed, or when another release of the app is Healthy: one request an object, as the
+Project's ServiceAccount, so that nobody learns through an output what the app may not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from agent.contract.canonical import canonical_json
+from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
+from agent.contract.health import HealthState, SyncState
+from agent.contract.output import MAX_VALUE, OutputReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.contract.manifest import Manifest, ObjectRef
+    from agent.contract.output import OutputRule
+    from agent.contract.wire import AppReport
+    from agent.health.cel import Expression
+    from agent.kube.client import RestClient
+    from agent.kube.discovery import RestMapper
+    from agent.sync.app import App
+
+logger = logging.getLogger(__name__)
+
+READ_SECONDS = 10.0
+RETRY_SECONDS = 5.0
+_MAX_PROBLEM = 512
+
+
+class OutputUnreadable(TerminalError):
+    """An output that has no value, whose object is not the app's, or whose value is too large."""
+
+    reason = "OutputUnreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the outputs were, at which digest, and of which versions of the objects."""
+
+    digest: str
+    versions: tuple[tuple[str, str], ...]
+    outputs: tuple[OutputReport, ...]
+
+
+class Exports:
+    """`look` is called with whatever changed, and costs nothing for most; `run` reads until cancelled."""
+
+    def __init__(self, client: RestClient, mapper: RestMapper, *, on_told: Callable[[App], None]) -> None:
+        self._client, self._mapper, self._on_told = client, mapper, on_told
+        self._told: dict[str, Told] = {}
+        self._due: dict[str, App] = {}
+        self._wake = asyncio.Event()
+
+    def look(self, app: App) -> None:
+        """Have its outputs read if what is known of them is not of now."""
+        rules = _rules(app)
+        if not rules:
+            self._told.pop(app.key, None)
+            return
+        if app.deleted or not app.healthy_at_target():
+            return
+        told = self._told.get(app.key)
+        if told is None or (told.digest, told.versions) != (app.applied, _versions(app, rules)):
+            self._due[app.key] = app
+            self._wake.set()
+
+    def completed(self, app: App, report: AppReport) -> AppReport:
+        """The report with the outputs that hold at its digest, if it says that the app is well there."""
+        told = self._told.get(app.key)
+        well = report.health is HealthState.HEALTHY and report.sync is SyncState.SYNCED
+        if told is None or not well or told.digest != report.digest or not _rules(app):
+            return report
+        return report.model_copy(update={"outputs": list(told.outputs)})
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            due, self._due = self._due, {}
+            for app in due.values():
+                try:
+                    await self._read(app)
+                except (AxletreeError, TimeoutError) as error:
+                    logger.warning("%s: its outputs are read again later: %s", app.key, error)
+                    asyncio.get_running_loop().call_later(
+                        RETRY_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311 - jitter
+                        self.look,
+                        app,
+                    )
+
+    async def _read(self, app: App) -> None:
+        """Read all of an app's outputs. Raises `TransientError` where time may help."""
+        rules, digest = _rules(app), app.applied
+        if digest is None or app.bundle is None or not app.healthy_at_target():
+            return
+        versions = _versions(app, rules)
+        async with asyncio.timeout(READ_SECONDS):
+            user = await app.applier.accounts.user(app.bundle.policy)
+            objects: dict[ObjectRef, Manifest | AxletreeError] = {}
+            found = []
+            for rule in rules:
+                ref = owned(app, rule)
+                if ref is not None and ref not in objects:
+                    objects[ref] = await self._get(app, ref, user)
+                found.append(output(rule, None if ref is None else objects[ref]))
+        self._told[app.key] = Told(digest, versions, tuple(found))
+        self._on_told(app)
+
+    async def _get(self, app: App, ref: ObjectRef, user: str | None) -> Manifest | AxletreeError:
+        """The object as the app's account sees it; or why it does not, where only a person can help."""
+        entry = app.inventory.entries.get(ref)
+        version = entry.version if entry is not None else "v1"
+        try:
+            resource = await self._mapper.resource(
+                f"{ref.group}/{version}" if ref.group else version, ref.kind
+            )
+            path = resource.path(ref.namespace, ref.name)
+            return await self._client.request("GET", path, impersonate=user)
+        except TransientError:
+            raise
+        except ApiError as error:
+            if error.transient:
+                raise
+            return error
+        except AxletreeError as error:
+            return error
+
+
+def exports(app: App, ref: ObjectRef) -> bool:
+    """Whether an output of the app is read from this object."""
+    return any(_means(app, rule, ref) for rule in _rules(app))
+
+
+def owned(app: App, rule: OutputRule) -> ObjectRef | None:
+    """The one object that a rule means, among those that the app's bundle holds."""
+    found = [ref for ref in app.desired if _means(app, rule, ref)]
+    return found[0] if len(found) == 1 else None
+
+
+def output(rule: OutputRule, obj: Manifest | AxletreeError | None) -> OutputReport:
+    """One output's value, or why there is none. Never raises."""
+    try:
+        if obj is None:
+            named = f"{rule.object.kind} {rule.object.name}"
+            raise OutputUnreadable(f"the app has no {named}, or several: say group and namespace")
+        if isinstance(obj, AxletreeError):
+            raise obj
+        return OutputReport(name=rule.name, value=_value(rule, obj))
+    except AxletreeError as error:
+        return OutputReport(name=rule.name, problem=f"{error.reason}: {error}"[:_MAX_PROBLEM])
+
+
+def _value(rule: OutputRule, obj: Manifest) -> str:
+    from agent.health.cel import Undecided  # noqa: PLC0415 - most agents never need it
+
+    if (obj.get("apiVersion"), obj.get("kind")) == ("v1", "Secret"):
+        raise OutputUnreadable("an output is never read from a Secret")
+    try:
+        value = _expression(rule.value).value(obj)
+    except Undecided as error:
+        raise OutputUnreadable(str(error)) from error
+    if value is None:
+        raise OutputUnreadable(f"{rule.value[:80]!r} gives nothing yet")
+    try:
+        text = canonical_json(value).decode()
+    except (TypeError, ValueError) as error:
+        raise OutputUnreadable(f"it gives a {type(value).__name__}, which is no JSON value") from error
+    if len(text.encode()) > MAX_VALUE:
+        raise OutputUnreadable(f"its value has more than {MAX_VALUE} bytes")
+    return text
+
+
+@lru_cache(maxsize=256)
+def _expression(source: str) -> Expression:
+    from agent.health.cel import Expression  # noqa: PLC0415 - most agents never need it
+
+    return Expression(source)
+
+
+def _rules(app: App) -> Sequence[OutputRule]:
+    return (app.bundle.policy.outputs or ()) if app.bundle is not None and app.tombstone is None else ()
+
+
+def _means(app: App, rule: OutputRule, ref: ObjectRef) -> bool:
+    meant = rule.object
+    if (ref.kind, ref.name) != (meant.kind, meant.name) or meant.group not in (None, ref.group):
+        return False
+    default = app.bundle.policy.namespace if app.bundle is not None else ""
+    return not ref.namespace or ref.namespace == (meant.namespace or default)
+
+
+def _versions(app: App, rules: Sequence[OutputRule]) -> tuple[tuple[str, str], ...]:
+    """(uid, resourceVersion) of each output's object, as the watch has it."""
+    refs = (owned(app, rule) for rule in rules)
+    metadata = (app.live.get(ref, {}).get("metadata", {}) if ref is not None else {} for ref in refs)
+    return tuple((str(each.get("uid", "")), str(each.get("resourceVersion", ""))) for each in metadata)

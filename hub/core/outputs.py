@@ -1,0 +1,177 @@
+"""What apps export, as the hub keeps it: the last good value of each output, checked on arrival. Pure.
+
+An agent says its outputs only while the app is Healthy at the digest that the report names, and says nothing about
+them otherwise: so a report without them changes nothing, and one with a problem keeps the value that was good.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+
+from agent.contract.canonical import canonical_json
+from agent.contract.health import HealthState, SyncState
+from agent.contract.output import MAX_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hub.api.application import Output
+    from hub.core.model import Observed
+
+_MAX_PROBLEM = 512
+_MAX_SCHEMA = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One output. `text` is the last good value as canonical JSON; empty where there never was one."""
+
+    name: str
+    text: str = ""
+    digest: str = ""
+    """Of the app when it was last reported with this value."""
+    revision: str = ""
+    at: str = ""
+    problem: str = ""
+    """Why the newest report has no good value for it."""
+    problem_at: str = ""
+    """The digest at which there was that problem."""
+
+    @property
+    def there(self) -> bool:
+        return bool(self.text)
+
+    @property
+    def value(self) -> Any:
+        return json.loads(self.text)
+
+    def to_json(self) -> dict[str, Any]:
+        """As an entry of `status.outputs`."""
+        found: dict[str, Any] = {"name": self.name}
+        if self.there:
+            found["value"] = self.value
+        else:
+            found["missing"] = True
+        rest = {"digest": self.digest, "revision": self.revision, "at": self.at, "problem": self.problem}
+        return found | {key: text for key, text in rest.items() if text}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Exported:
+        return cls(
+            name=str(entry.get("name", "")),
+            text="" if entry.get("missing") else canonical_json(entry.get("value")).decode(),
+            digest=str(entry.get("digest", "")),
+            revision=str(entry.get("revision", "")),
+            at=str(entry.get("at", "")),
+            problem=str(entry.get("problem", "")),
+            problem_at=str(entry.get("digest", "")) if entry.get("problem") else "",
+        )
+
+
+def exported(
+    declared: Sequence[Output],
+    held: Iterable[Exported],
+    seen: Observed | None,
+    *,
+    released: str,
+    revision: str,
+) -> tuple[Exported, ...]:
+    """What holds after a report, in the order of declaration. `revision` is that of `released`.
+
+    What is no longer declared is forgotten; what was declared and not reported yet is not there.
+    """
+    if not declared:
+        return ()
+    before = {each.name: each for each in held}
+    said: Mapping[str, Mapping[str, Any]] = {}
+    if seen is not None and seen.outputs is not None and _counts(seen, released):
+        said = {str(each.get("name", "")): each for each in seen.outputs}
+    found = []
+    for rule in declared:
+        last = before.get(rule.name)
+        new = said.get(rule.name)
+        if new is not None and seen is not None:
+            last = _taken(rule, last, new, seen, revision=revision)
+        if last is not None:
+            found.append(last)
+    return tuple(found)
+
+
+def _counts(seen: Observed, released: str) -> bool:
+    """Whether the report is of what was released, in full and well: only then its outputs mean anything."""
+    healthy = seen.health is HealthState.HEALTHY and seen.sync is SyncState.SYNCED
+    return healthy and bool(released) and seen.digest == released
+
+
+def _taken(
+    rule: Output, last: Exported | None, said: Mapping[str, Any], seen: Observed, *, revision: str
+) -> Exported:
+    last = last or Exported(rule.name)
+    raw = said.get("value")
+    problem = str(said.get("problem") or "")
+    if not problem and isinstance(raw, str):
+        problem, text = _checked(rule, raw)
+        if not problem:
+            if (text, seen.digest) == (last.text, last.digest):
+                return replace(last, problem="", problem_at="")
+            return Exported(rule.name, text, seen.digest, revision, seen.observed_at)
+    said_problem = (problem or "it was reported without a value")[:_MAX_PROBLEM]
+    if not last.there:
+        return Exported(rule.name, digest=seen.digest, problem=said_problem, problem_at=seen.digest)
+    return replace(last, problem=said_problem, problem_at=seen.digest)
+
+
+def _checked(rule: Output, raw: str) -> tuple[str, str]:
+    """(problem, canonical text) of a value as it came over the wire: data from elsewhere, whoever sent it."""
+    if len(raw) > MAX_VALUE:
+        return f"OutputTooLarge: a value has at most {MAX_VALUE} bytes", ""
+    try:
+        value = json.loads(raw)
+        text = canonical_json(value).decode()
+    except (ValueError, RecursionError):
+        return "OutputInvalid: it is no JSON value", ""
+    if len(text.encode()) > MAX_VALUE:
+        return f"OutputTooLarge: a value has at most {MAX_VALUE} bytes", ""
+    if rule.schema_ is not None:
+        problem = refused_by(rule.schema_, value)
+        if problem:
+            return f"OutputInvalid: {problem}", ""
+    return "", text
+
+
+def schema_problem(schema: Mapping[str, Any]) -> str:
+    """Why a schema cannot be used; empty where it can."""
+    text = canonical_json(schema).decode()
+    if len(text) > _MAX_SCHEMA:
+        return f"a schema has at most {_MAX_SCHEMA} bytes"
+    try:
+        _validator(text)
+    except ValueError as error:
+        return str(error).splitlines()[0][:_MAX_PROBLEM]
+    return ""
+
+
+def refused_by(schema: Mapping[str, Any], value: Any) -> str:
+    """Why the schema refuses the value, without the value; empty where it does not."""
+    problem = schema_problem(schema)
+    if problem:
+        return f"its schema does not read: {problem}"
+    error = next(iter(_validator(canonical_json(schema).decode()).iter_errors(value)), None)
+    if error is None:
+        return ""
+    where = "/".join(str(part) for part in error.instance_path)
+    kind = "/".join(str(part) for part in error.schema_path)
+    return f"the schema refuses it{f' at {where}' if where else ''} ({kind})"[:_MAX_PROBLEM]
+
+
+@lru_cache(maxsize=1024)
+def _validator(text: str) -> jsonschema_rs.Validator:
+    """Compiled. Raises ValueError. Patterns run in linear time, and nothing is fetched for a `$ref`."""
+    return jsonschema_rs.validator_for(
+        json.loads(text), pattern_options=jsonschema_rs.RegexOptions(), offline=True
+    )

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.contract.health import HealthState, SyncState
+from hub.api.application import Input, Output
+from hub.api.project import ProjectSpec
+from hub.core.graph import AppGraph
+from hub.core.inputs import LIMIT, WINDOW, Bound, bind, pace
+from hub.core.model import AppNode, ClusterView, Fleet, Observed
+from hub.core.outputs import Exported, exported, refused_by, schema_problem
+from hub.core.rollout import blockers, decide, why_root
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TRUSTED = ProjectSpec(trusted=True)
+
+
+def given_input(**fields: Any) -> Input:
+    return Input.model_validate(
+        {"as": "db", "selector": {"matchLabels": {"app": "database"}}, "output": "url"} | fields
+    )
+
+
+def database(cluster: str = "eu1", value: str | None = "1", **fields: Any) -> AppNode:
+    outputs = () if value is None else (Exported("url", json.dumps(value), "new", "c0ffee", "then"),)
+    node = AppNode(
+        key=f"shop/database-{cluster}",
+        cluster=cluster,
+        labels={"app": "database"},
+        target="new",
+        released="new",
+        release=1,
+        observed=Observed(release=1, digest="new", health=HealthState.HEALTHY, sync=SyncState.SYNCED),
+        exports={"url": ()},
+        outputs=outputs,
+    )
+    return replace(node, **fields)
+
+
+def backend(*inputs: Input, **fields: Any) -> AppNode:
+    one = inputs or (given_input(),)
+    key = fields.pop("key", "shop/backend-eu1")
+    return AppNode(
+        key=key, cluster="eu1", depends_on=tuple(each.edge() for each in one), inputs=one, **fields
+    )
+
+
+def fleet(*stale: str, **projects: ProjectSpec) -> Fleet:
+    clusters = {name: ClusterView(name, stale=name in stale) for name in ("eu1", "eu2")}
+    return Fleet(clusters=clusters, projects={"shop": TRUSTED, **projects})
+
+
+def bound(node: AppNode, *others: AppNode, where: Fleet | None = None) -> Any:
+    graph = AppGraph()
+    for each in (*others, node):
+        graph.upsert(each)
+    found = bind(node, graph, where or fleet())
+    return dict(found.values) if isinstance(found, Bound) else [(each.edge, each.message) for each in found]
+
+
+def test_a_value_is_one_where_one_app_is_meant_and_a_list_by_cluster_else() -> None:
+    both = database("eu2", "2"), database("eu1", "1")
+    assert bound(backend(), *both) == {"db": "1"}
+    assert bound(backend(given_input(clusters={"scope": "All"})), *both) == {"db": ["1", "2"]}
+    assert bound(backend(given_input(clusters={"names": ["eu2"]})), *both) == {"db": "2"}
+    assert bound(backend(given_input(clusters={"names": ["eu1", "eu2"]})), *both) == {"db": ["1", "2"]}
+    named = given_input(selector=None, name="database-eu2", clusters={"scope": "Any"})
+    assert bound(backend(named), *both) == {"db": "2"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"target": "newer"}, "database@eu1 is not released to its target yet"),
+        ({"target_problem": "Render: bad"}, "database@eu1: Render: bad"),
+        ({"outputs": (Exported("url", '"0"', "old"),)}, "has not told its output url yet"),
+        ({"outputs": ()}, "has not told its output url yet"),
+    ],
+)
+def test_i6_a_value_is_taken_when_its_producer_is_healthy_at_its_own_target(
+    fields: dict[str, Any], says: str
+) -> None:
+    ((edge, message),) = bound(backend(), database(**fields))
+    assert edge == "Dependency"
+    assert says in message
+    ((edge, _),) = bound(backend(given_input(default="x")), database(**fields))
+    assert edge == "Dependency"  # a default is for what is not there, not for what comes later
+
+
+def test_a_missing_input_names_what_is_missing_and_a_default_takes_its_place() -> None:
+    missing = database(exports={})
+    assert bound(backend(), missing) == [("MissingInput", "input db: database@eu1 has no output url")]
+    assert bound(
+        backend(
+            given_input(default=[1]),
+        ),
+        missing,
+    ) == {"db": [1]}
+    assert bound(backend())[0][0] == "MissingInput"
+    assert bound(backend(given_input(default="none"))) == {"db": "none"}
+    unread = database(outputs=(Exported("url", digest="new", problem="gives nothing", problem_at="new"),))
+    assert bound(backend(), unread) == [("MissingInput", "input db: database@eu1: url: gives nothing")]
+    last = database(outputs=(Exported("url", '"1"', "old", problem="gives nothing", problem_at="new"),))
+    assert bound(backend(), last) == {"db": "1"}
+    two = database(), replace(database(), key="shop/another")
+    assert "2 apps match" in bound(backend(), *two)[0][1]
+
+
+@pytest.mark.parametrize(
+    ("on_stale", "gives"),
+    [("UseLast", {"db": "1"}), ("Wait", [("Stale", "")]), ("Fail", [("Failed", "")])],
+)
+def test_f48_of_a_producer_that_is_away_the_last_good_value_holds_or_not(on_stale: str, gives: Any) -> None:
+    found = bound(backend(given_input(onStale=on_stale)), database(target="newer"), where=fleet("eu1"))
+    assert (found if isinstance(found, dict) else [(edge, "") for edge, _ in found]) == gives
+    never = bound(backend(), database(value=None), where=fleet("eu1"))
+    assert [edge for edge, _ in never] == ["MissingInput"]
+
+
+def test_another_projects_output_needs_its_leave_and_its_projects() -> None:
+    other = given_input(namespace="data")
+    theirs = database(key="data/database", exports={"url": ("shop",)})
+    closed = replace(theirs, exports={"url": ()})
+    open_ = fleet(data=ProjectSpec(trusted=True, allow_edges_from=["shop"]))
+    assert bound(backend(other), theirs, where=open_) == {"db": "1"}
+    assert bound(backend(other), replace(theirs, exports={"url": ("*",)}), where=open_) == {"db": "1"}
+    assert bound(backend(other), closed, where=open_)[0][0] == "Project"
+    assert bound(backend(other), theirs, where=fleet(data=TRUSTED))[0][0] == "Project"
+
+
+def test_an_app_without_its_inputs_is_not_released_and_names_the_root() -> None:
+    graph = AppGraph()
+    for node in (database(target="newer", target_problem="Render: no such path"), backend()):
+        graph.upsert(node)
+    assert decide(["shop/backend-eu1"], graph, fleet()) == ()
+    assert [each.edge for each in blockers("shop/backend-eu1", graph, fleet())] == ["Dependency"]
+    assert "no such path" in why_root("shop/backend-eu1", graph, fleet())
+
+
+def test_an_input_is_an_edge_and_may_close_a_cycle() -> None:
+    graph = AppGraph()
+    back = given_input(selector={"matchLabels": {"app": "backend"}})
+    graph.upsert(replace(database(), inputs=(back,), depends_on=(back.edge(),)))
+    graph.upsert(replace(backend(), labels={"app": "backend"}))
+    assert graph.cycle_of("shop/backend-eu1")
+
+
+def test_f48_flapping_is_told_and_holds_no_new_release() -> None:
+    graph = AppGraph()
+    graph.upsert(database())
+    flapping = backend(target="a", released="a", release=1, flapping="its inputs changed 6 times")
+    graph.upsert(flapping)
+    assert [each.edge for each in blockers(flapping.key, graph, fleet())] == ["InputsFlapping"]
+    graph.upsert(replace(flapping, target="b"))
+    assert len(decide([flapping.key], graph, fleet())) == 1
+
+
+@given(st.lists(st.integers(0, 3000), max_size=60))
+def test_f48_no_app_takes_more_than_six_new_values_in_ten_minutes(asked: list[int]) -> None:
+    taken: list[datetime] = []
+    for second in sorted(asked):
+        now = NOW + timedelta(seconds=second)
+        until = pace(taken, now)
+        if until is None:
+            taken.append(now)
+        else:
+            assert until > now
+            assert pace(taken, until) is None
+    for moment in taken:
+        assert sum(moment - WINDOW < each <= moment for each in taken) <= LIMIT
+
+
+# -- what is kept of reports
+
+
+def rule(**fields: Any) -> Output:
+    return Output.model_validate(
+        {"name": "url", "object": {"kind": "Service", "name": "db"}, "value": "spec.clusterIP"} | fields
+    )
+
+
+def report(
+    *outputs: dict[str, Any], digest: str = "new", health: HealthState = HealthState.HEALTHY
+) -> Observed:
+    return Observed(
+        release=1, digest=digest, sync=SyncState.SYNCED, health=health, observed_at="now", outputs=outputs
+    )
+
+
+def kept(*held: Exported, seen: Observed | None, **fields: Any) -> tuple[Exported, ...]:
+    return exported([rule(**fields)], held, seen, released="new", revision="c0ffee")
+
+
+OLD = Exported("url", '"0"', "old", "beef", "then")
+
+
+def test_the_newest_good_value_is_kept_with_where_it_came_from() -> None:
+    (found,) = kept(OLD, seen=report({"name": "url", "value": '"1"'}))
+    assert found == Exported("url", '"1"', "new", "c0ffee", "now")
+    assert Exported.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        None,
+        Observed(release=1, digest="new", sync=SyncState.SYNCED, health=HealthState.HEALTHY),
+        report({"name": "url", "value": '"1"'}, health=HealthState.DEGRADED),
+        report({"name": "url", "value": '"1"'}, digest="other"),
+        report({"name": "other", "value": '"1"'}),
+    ],
+)
+def test_i7_a_report_that_says_nothing_good_changes_nothing(seen: Observed | None) -> None:
+    assert kept(OLD, seen=seen) == (OLD,)
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"name": "url", "value": "not json"}, "OutputInvalid: it is no JSON value"),
+        ({"name": "url", "value": json.dumps("x" * 2000)}, "OutputTooLarge"),
+        ({"name": "url", "value": "17"}, "OutputInvalid: the schema refuses it (type)"),
+        ({"name": "url", "problem": "OutputUnreadable: gone"}, "OutputUnreadable: gone"),
+        ({"name": "url"}, "without a value"),
+    ],
+)
+def test_s8_what_is_no_good_value_is_told_and_does_not_replace_one(
+    said: dict[str, Any], problem: str
+) -> None:
+    (found,) = kept(OLD, seen=report(said), schema={"type": "string"})
+    assert (found.text, found.digest) == (OLD.text, OLD.digest)
+    assert problem in found.problem
+    (first,) = kept(seen=report(said), schema={"type": "string"})
+    assert not first.there
+    assert Exported.from_json(first.to_json()) == first
+
+
+def test_an_output_that_is_no_longer_declared_is_forgotten() -> None:
+    assert exported([], [OLD], None, released="new", revision="") == ()
+
+
+def test_s8_a_schema_is_bounded_and_fetches_nothing() -> None:
+    assert schema_problem({"$ref": "http://127.0.0.1:1/x"})
+    assert schema_problem({"pattern": "(?=a)"})
+    assert schema_problem({"enum": ["x" * 20000]})
+    assert not schema_problem({"type": "string", "pattern": "^(a+)+$"})
+    assert refused_by({"type": "string", "pattern": "^(a+)+$"}, "a" * 900 + "!")
+    assert "confidential" not in refused_by({"type": "integer"}, "confidential")
+
+
+@pytest.mark.parametrize("kind", [{"kind": "Secret"}, {"kind": "Secret", "group": ""}])
+def test_s9_an_output_is_never_read_from_a_secret(kind: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="never read from a Secret"):
+        rule(object={"name": "db"} | kind)
