@@ -1,4 +1,8 @@
-"""A chart's address: a Helm repository or an OCI registry's path, `#`, and the chart's name. Pure."""
+"""Addresses of charts and artifacts. Pure.
+
+A chart's is that of a Helm repository or a path in an OCI registry, `#`, and the chart's name; an artifact's is its
+whole path in a registry.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ class ChartAddress:
 
     base: str
     chart: str
+    """Empty for an artifact."""
     repository: str = ""
     """The path within an OCI registry, the chart's name included; empty for a Helm repository."""
 
@@ -27,6 +32,8 @@ class ChartAddress:
     def parse(cls, text: str) -> ChartAddress:
         """Raises `RepositoryRefused`."""
         base, mark, chart = text.partition("#")
+        if not mark and base.startswith(OCI):
+            return cls._in_registry(base, "", text)
         if not mark or not _NAME.fullmatch(chart):
             raise RepositoryRefused(f"{redacted(base)}: {chart[:100]!a} is not the name of a chart")
         if not base.startswith(OCI):
@@ -35,7 +42,11 @@ class ChartAddress:
             if not url.startswith(("http://", "https://")):
                 raise RepositoryRefused(f"{redacted(base)}: a Helm repository has an http or oci address")
             return cls(url.removesuffix("/index.yaml"), chart)
-        url = str(RepoUrl.parse(f"https://{base.removeprefix(OCI).rstrip('/')}/{chart}"))
+        return cls._in_registry(f"{base.rstrip('/')}/{chart}", chart, base)
+
+    @classmethod
+    def _in_registry(cls, whole: str, chart: str, base: str) -> ChartAddress:
+        url = str(RepoUrl.parse(f"https://{whole.removeprefix(OCI).rstrip('/')}"))
         host, _, path = url.removeprefix("https://").partition("/")
         if not _PATH.fullmatch(path):
             raise RepositoryRefused(f"{redacted(base)}: {path[:100]!a} is no repository of a registry")
@@ -49,5 +60,5 @@ class ChartAddress:
 
 
 def is_chart(address: str) -> bool:
-    """Whether it is a chart's address, and not a Git repository's."""
-    return "#" in address
+    """Whether it is a chart's address or a registry's, and not a Git repository's."""
+    return "#" in address or address.startswith(OCI)

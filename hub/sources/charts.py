@@ -1,46 +1,39 @@
-"""Helm repositories and OCI registries as a source: a chart's archive by its digest, which is its commit.
+"""Helm repositories and OCI registries as a source: an archive by its digest, which is its commit.
 
 An archive is fetched once and kept by its sha256; what is kept is checked again when it is read. An exact
-version, once resolved, is asked for again like any other: a tag can be moved.
+version, once resolved, is asked for again like any other: a tag can be moved. A digest in the revision pins it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.sources.archives import files_of
 from hub.sources.chartaddress import ChartAddress
 from hub.sources.chartindex import ChartVersion, versions_of
 from hub.sources.download import Downloader
-from hub.sources.errors import (
-    ChartInvalid,
-    PathNotFound,
-    RepositoryDenied,
-    RepositoryUnreachable,
-    RevisionNotFound,
-    SignatureMissing,
-)
+from hub.sources.errors import ChartInvalid, PathNotFound, RepositoryDenied, RevisionNotFound
 from hub.sources.flight import Flights
+from hub.sources.kept import KeptArchives, Origin
+from hub.sources.pins import LATEST, Pin
 from hub.sources.port import MAX_BYTES, RepoListing
 from hub.sources.registry import Registry
 from hub.sources.semver import Range, Version, is_range
-from hub.sources.urls import checked_path, checked_revision
+from hub.sources.urls import checked_path
+from hub.sources.vouchers import Vouchers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from hub.sources.credentials import Credentials
 
 MAX_INDEX = 64 * 1024 * 1024
 MAX_ARCHIVE = 16 * 1024 * 1024
 _NOT_MODIFIED = 304
-_ANY = {"", "HEAD", "*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +43,7 @@ class _Index:
 
 
 class ChartRepositories:
-    """Charts of all repositories; satisfies `hub.sources.port.Source` for addresses with `#`.
+    """Charts and artifacts of all repositories; satisfies `hub.sources.port.Source` for `#` and `oci://`.
 
     `interval` in seconds: for so long an answer stands, unless somebody asks for a fresh one.
     """
@@ -58,7 +51,7 @@ class ChartRepositories:
     def __init__(
         self, cache_dir: Path, *, credentials: Callable[[str], Credentials | None], interval: float = 180.0
     ) -> None:
-        self._cache = cache_dir.absolute()
+        self._kept = KeptArchives(cache_dir.absolute())
         self._credentials = credentials
         self._interval = interval
         self._download = Downloader()
@@ -67,29 +60,23 @@ class ChartRepositories:
         self._answers: dict[tuple[str, str], tuple[float, str]] = {}
         self._flights: Flights[str] = Flights()
         self._index_flights: Flights[_Index] = Flights()
+        self._vouchers = Vouchers(self._kept, self._download, credentials)
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         """The digest of the version's archive, which is then in the cache."""
-        address = ChartAddress.parse(repo_url)
-        if not is_range(revision):
-            checked_revision(revision)
+        address, pin = ChartAddress.parse(repo_url), Pin.parse(revision)
         key, now = (str(address), revision), asyncio.get_running_loop().time()
         known = self._answers.get(key)
-        if (
-            known is not None
-            and not fresh
-            and now - known[0] < self._interval
-            and self._path(known[1]).exists()
-        ):
+        if known is not None and not fresh and now - known[0] < self._interval and self._kept.has(known[1]):
             return known[1]
         work = self._from_registry if address.repository else self._from_index
-        digest = await self._flights.run(f"{address} {revision}", lambda: work(address, revision))
+        digest = await self._flights.run(f"{address} {revision}", lambda: work(address, pin))
         self._answers[key] = (now, digest)
         self._asked[str(address)] = now
         return digest
 
     async def tree_id(self, repo_url: str, commit: str, path: str) -> str | None:
-        """A chart never changes below its digest."""
+        """An archive never changes below its digest."""
         clean = checked_path(path)
         if not clean:
             return commit
@@ -106,23 +93,33 @@ class ChartRepositories:
         self, repo_url: str, commit: str, path: str, *, limit_bytes: int = MAX_BYTES
     ) -> dict[str, bytes]:
         clean = checked_path(path)
-        data = await asyncio.to_thread(self._kept, commit)
-        found = await asyncio.to_thread(files_of, data, limit_bytes=limit_bytes, where=repo_url)
+        address = ChartAddress.parse(repo_url)
+
+        def read() -> dict[str, bytes]:
+            data = self._kept.get(commit)
+            chart = bool(address.chart) or self._kept.origin(commit, str(address)).chart
+            return files_of(data, limit_bytes=limit_bytes, where=repo_url, chart=chart)
+
+        found = await asyncio.to_thread(read)
         if not clean:
             return found
         if clean in found:
             return {clean.rpartition("/")[2]: found[clean]}
-        return {name[len(clean) + 1 :]: one for name, one in found.items() if name.startswith(f"{clean}/")}
+        below = {name[len(clean) + 1 :]: one for name, one in found.items() if name.startswith(f"{clean}/")}
+        if not below:
+            raise PathNotFound(f"{clean}: no such path in {repo_url}")
+        return below
 
     async def read(self, repo_url: str, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         files = await self.files(repo_url, commit, "")
         missing = [path for path in paths if checked_path(path) not in files]
         if missing:
-            raise PathNotFound(f"{missing[0]}: no such file in the chart")
+            raise PathNotFound(f"{missing[0]}: no such file in {repo_url}")
         return {path: files[checked_path(path)] for path in paths}
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
-        raise SignatureMissing(f"{repo_url}: signatures of charts are not verified")
+    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:  # noqa: ARG002 - the port's method
+        """By cosign's signature of the manifest, or the provenance of the chart."""
+        await self._vouchers.verify(ChartAddress.parse(repo_url), commit, keys)
 
     def known_at(self, repo_url: str) -> float | None:
         return self._asked.get(str(ChartAddress.parse(repo_url)))
@@ -130,23 +127,29 @@ class ChartRepositories:
     async def close(self) -> None:
         await self._download.close()
 
-    async def _from_index(self, address: ChartAddress, revision: str) -> str:
+    async def _from_index(self, address: ChartAddress, pin: Pin) -> str:
         index = await self._index_flights.run(address.base, lambda: self._index(address))
         versions = index.versions.get(address.chart)
         if not versions:
             raise RevisionNotFound(f"{address}: the repository has no such chart")
-        chosen = versions[_chosen(versions, revision, address)]
-        if chosen.digest and self._path(chosen.digest).exists():
-            return chosen.digest
-        answer = await self._download.get(
-            chosen.url, limit_bytes=MAX_ARCHIVE, authorization=self._authorization(chosen.url)
-        )
-        if not answer.body:
-            raise RepositoryDenied(f"{address}: it answered {answer.status}")
-        digest = hashlib.sha256(answer.body).hexdigest()
-        if chosen.digest and digest != chosen.digest:
-            raise ChartInvalid(f"{address}: version {chosen.version} does not have the digest of its index")
-        await self._keep(digest, answer.body, str(address))
+        named = next((one for one in versions.values() if pin.digest and one.digest == pin.digest), None)
+        chosen = named if named is not None and not pin.name else versions[_chosen(versions, pin, address)]
+        wanted = pin.digest or chosen.digest
+        if wanted and chosen.digest and wanted != chosen.digest:
+            raise ChartInvalid(f"{address}: version {chosen.version} does not have the digest that pins it")
+        digest = wanted
+        if not wanted or not self._kept.has(wanted):
+            answer = await self._download.get(
+                chosen.url, limit_bytes=MAX_ARCHIVE, authorization=self._authorization(chosen.url)
+            )
+            if not answer.body:
+                raise RepositoryDenied(f"{address}: it answered {answer.status}")
+            digest = hashlib.sha256(answer.body).hexdigest()
+            if wanted and digest != wanted:
+                what = "that pins it" if pin.digest else "of its index"
+                raise ChartInvalid(f"{address}: version {chosen.version} does not have the digest {what}")
+            await self._keep(digest, answer.body, str(address), chart=True)
+        await asyncio.to_thread(self._kept.found_as, digest, str(address), Origin(url=chosen.url))
         return digest
 
     async def _index(self, address: ChartAddress) -> _Index:
@@ -164,56 +167,43 @@ class ChartRepositories:
         found = self._indexes[address.base] = _Index(answer.headers.get("etag", ""), versions)
         return found
 
-    async def _from_registry(self, address: ChartAddress, revision: str) -> str:
-        registry = Registry(
-            address, self._download, self._credentials(f"{address.base}/{address.repository}")
-        )
-        exact = revision not in _ANY and not is_range(revision)
-        version = revision if exact else _chosen(await registry.tags(), revision, address)
-        digest = await registry.layer_of(version)
-        if not self._path(digest).exists():
-            await self._keep(digest, await registry.blob(digest, limit=MAX_ARCHIVE), str(address))
-        return digest
+    async def _from_registry(self, address: ChartAddress, pin: Pin) -> str:
+        registry = Registry(address, self._download, self._credentials)
+        if pin.digest:
+            reference = f"sha256:{pin.digest}"
+        elif pin.name not in LATEST and not is_range(pin.name):
+            reference = pin.name
+        elif not address.chart and pin.name != "*" and pin.name in LATEST:
+            reference = "latest"
+        else:
+            reference = _chosen(await registry.tags(), pin, address)
+        manifest = await registry.manifest(reference)
+        if not self._kept.has(manifest.archive):
+            data = await registry.blob(manifest.archive, limit=MAX_ARCHIVE)
+            await self._keep(manifest.archive, data, str(address), chart=manifest.chart)
+        origin = Origin(chart=manifest.chart, manifest=manifest.digest)
+        await asyncio.to_thread(self._kept.found_as, manifest.archive, str(address), origin)
+        return manifest.archive
 
     def _authorization(self, url: str) -> str:
         found = self._credentials(url)
         return found.header() if found else ""
 
-    def _path(self, digest: str) -> Path:
-        return self._cache / f"{digest}.tgz"
-
-    async def _keep(self, digest: str, data: bytes, where: str) -> None:
-        await asyncio.to_thread(files_of, data, limit_bytes=MAX_BYTES, where=where)
-        await asyncio.to_thread(self._write, digest, data)
-
-    def _write(self, digest: str, data: bytes) -> None:
-        self._cache.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._cache)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(self._path(digest))
-
-    def _kept(self, digest: str) -> bytes:
-        try:
-            data = self._path(digest).read_bytes()
-        except FileNotFoundError as error:
-            raise RepositoryUnreachable(f"chart {digest[:12]} is not in the cache: refresh") from error
-        if hashlib.sha256(data).hexdigest() != digest:
-            self._path(digest).unlink(missing_ok=True)
-            raise RepositoryUnreachable(f"chart {digest[:12]}: what was kept is damaged: refresh")
-        return data
+    async def _keep(self, digest: str, data: bytes, where: str, *, chart: bool) -> None:
+        await asyncio.to_thread(files_of, data, limit_bytes=MAX_BYTES, where=where, chart=chart)
+        await asyncio.to_thread(self._kept.put, digest, data)
 
 
-def _chosen(versions: Iterable[str], revision: str, address: ChartAddress) -> str:
+def _chosen(versions: Iterable[str], pin: Pin, address: ChartAddress) -> str:
     """The version that is meant, as the repository writes it."""
     known = list(versions)
-    if revision in known:
-        return revision
-    if revision in _ANY or is_range(revision):
-        best = Range.parse("*" if revision in _ANY else revision).best(known)
+    if pin.name in known:
+        return pin.name
+    if pin.name in LATEST or is_range(pin.name):
+        best = Range.parse("*" if pin.name in LATEST else pin.name).best(known)
     else:
-        wanted = Version.parse(revision)
+        wanted = Version.parse(pin.name)
         best = next((one for one in known if wanted is not None and Version.parse(one) == wanted), None)
     if best is None:
-        raise RevisionNotFound(f"{address}: no version {revision or '*'}")
+        raise RevisionNotFound(f"{address}: no version {pin.name or '*'}")
     return best

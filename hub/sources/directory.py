@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hub.sources import contents, walk
 from hub.sources.chartaddress import ChartAddress, is_chart
 from hub.sources.errors import RepositoryUnreachable, SourceTooLarge
+from hub.sources.pins import Pin
 from hub.sources.port import MAX_BYTES, RepoListing
 from hub.sources.semver import is_range
 from hub.sources.urls import RepoUrl, checked_path, checked_revision
@@ -75,7 +76,9 @@ class DirectorySource:
         self._missing = {_key(url) for url, path in directories.items() if not path.is_dir()}
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
-        if not is_range(revision):
+        if is_chart(repo_url):
+            Pin.parse(revision)
+        elif not is_range(revision):
             checked_revision(revision)
         self._of(repo_url)
         return LOCAL

@@ -90,6 +90,12 @@ class ChartInvalid(SourceError, TerminalError):
     reason = "ChartInvalid"
 
 
+class ArtifactInvalid(SourceError, TerminalError):
+    """A registry's manifest or the archive of an artifact is not what it must be, or has another digest."""
+
+    reason = "ArtifactInvalid"
+
+
 class SignatureError(SourceError, TerminalError):
     """What the project wants signed is not: nothing of it is used, and the last good plan stays."""
 

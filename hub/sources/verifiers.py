@@ -57,20 +57,38 @@ def check_signed(signed: Sequence[Signed], keys: TrustedKeys, *, what: str) -> N
     raise SignatureUntrusted(f"{what}: {'; '.join(told)}")
 
 
-def openpgp(signature: bytes, payload: bytes | None, keys: Sequence[str]) -> str:
-    """Why the signature is not good; empty where it is. Without a payload the signature is a clear-signed text."""
+def openpgp(signature: bytes, payload: bytes, keys: Sequence[str]) -> str:
+    """Why the detached signature is not good; empty where it is."""
     with tempfile.TemporaryDirectory(prefix="axletree-gpg-") as folder:
-        home = Path(folder)
-        (home / "keys").write_text("\n".join(keys), encoding="ascii", errors="replace")
-        code, _, _ = _run([*_GPG, "--homedir", folder, "--import", f"{folder}/keys"], home)
-        if code != 0:
-            raise SigningKeysInvalid("an OpenPGP block among the trusted keys does not read")
-        (home / "signature").write_bytes(signature)
-        command = [*_GPG, "--homedir", folder, "--status-fd", "1", "--verify", f"{folder}/signature"]
-        if payload is not None:
-            (home / "payload").write_bytes(payload)
-            command.append(f"{folder}/payload")
-        code, said, _ = _run(command, home)
+        gpg = _with_keys(Path(folder), keys)
+        Path(folder, "signature").write_bytes(signature)
+        Path(folder, "payload").write_bytes(payload)
+        return _judged(*_run([*gpg, "--verify", f"{folder}/signature", f"{folder}/payload"], Path(folder)))
+
+
+def clear_text(data: bytes, keys: Sequence[str]) -> tuple[str, str]:
+    """What a clear-signed text says, and nothing around it; then why it is not good, empty where it is."""
+    with tempfile.TemporaryDirectory(prefix="axletree-gpg-") as folder:
+        gpg = _with_keys(Path(folder), keys)
+        text = Path(folder, "text")
+        Path(folder, "signed").write_bytes(data)
+        said = _run([*gpg, "--output", str(text), "--decrypt", f"{folder}/signed"], Path(folder))
+        problem = _judged(*said)
+        return ("" if problem else text.read_text(encoding="utf-8", errors="replace")), problem
+
+
+def _with_keys(home: Path, keys: Sequence[str]) -> list[str]:
+    """The beginning of a command that knows these keys alone."""
+    gpg = [*_GPG, "--homedir", str(home), "--status-fd", "1"]
+    (home / "keys").write_text("\n".join(keys), encoding="ascii", errors="replace")
+    code, _ = _run([*gpg, "--import", str(home / "keys")], home)
+    if code != 0:
+        raise SigningKeysInvalid("an OpenPGP block among the trusted keys does not read")
+    return gpg
+
+
+def _judged(code: int, said: bytes) -> str:
+    """What gpg's status lines come to: exactly one signature, good in every respect."""
     words = [match[1] for match in _STATUS.finditer(said.decode(errors="replace"))]
     bad = sorted(_BAD.intersection(words))
     if bad:
@@ -97,7 +115,7 @@ def _ssh(signed: Signed, keys: Sequence[str]) -> str:
         (home / "allowed").write_text("".join(lines), encoding="ascii")
         (home / "signature").write_bytes(signed.signature)
         files = ("-f", f"{folder}/allowed", "-s", f"{folder}/signature")
-        code, _, _ = _run(
+        code, _ = _run(
             ("ssh-keygen", "-Y", "verify", "-n", "git", *files, "-I", _WHO),
             home,
             stdin=signed.payload,
@@ -105,7 +123,7 @@ def _ssh(signed: Signed, keys: Sequence[str]) -> str:
     return "" if code == 0 else "signed by a key that is not trusted, or not of this content"
 
 
-def _run(command: Sequence[str], home: Path, *, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+def _run(command: Sequence[str], home: Path, *, stdin: bytes = b"") -> tuple[int, bytes]:
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C"}
     try:
         done = subprocess.run(  # noqa: S603 - fixed programs, files of our own making
@@ -117,4 +135,4 @@ def _run(command: Sequence[str], home: Path, *, stdin: bytes = b"") -> tuple[int
         ) from error
     except subprocess.TimeoutExpired as error:
         raise VerifierMissing(f"{command[0]} gave no answer within {SECONDS:g} s") from error
-    return done.returncode, done.stdout, done.stderr
+    return done.returncode, done.stdout

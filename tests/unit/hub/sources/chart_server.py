@@ -29,6 +29,21 @@ def chart_archive(name: str, version: str, more: Mapping[str, bytes] | None = No
     return raw.getvalue()
 
 
+def plain_archive(files: Mapping[str, bytes]) -> bytes:
+    """As Flux packs a folder: names below `./`."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+        for path, data in files.items():
+            entry = tarfile.TarInfo(f"./{path}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return raw.getvalue()
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 @dataclass(slots=True)
 class ChartServer:
     archives: dict[str, bytes] = field(default_factory=dict)
@@ -39,6 +54,8 @@ class ChartServer:
     token: str = ""
     """What OCI calls must bear; the token service gives it."""
     redirect: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """By path: provenances, and what else a registry has."""
     seen: list[tuple[str, str]] = field(default_factory=list)
     """(path, Authorization) of every call."""
     server: TestServer | None = None
@@ -67,9 +84,28 @@ class ChartServer:
         self.archives[f"{name}-{version}.tgz"] = data
         return hashlib.sha256(data).hexdigest()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    def push(self, repository: str, tag: str, layers: list[tuple[str, bytes, dict[str, str]]]) -> str:
+        """A manifest of layers (media type, content, annotations) under a tag; its digest."""
+        entries = [
+            {"mediaType": kind, "digest": digest_of(data), "size": len(data), "annotations": notes}
+            for kind, data, notes in layers
+        ]
+        body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": entries}).encode()
+        base = f"/v2/{repository}"
+        for reference in (tag, digest_of(body)):
+            self.files[f"{base}/manifests/{reference}"] = body
+        for _, data, _ in layers:
+            self.files[f"{base}/blobs/{digest_of(data)}"] = data
+        tags = [path.rpartition("/")[2] for path in self.files if path.startswith(f"{base}/manifests/")]
+        listed = {"tags": [one for one in tags if not one.startswith("sha256")]}
+        self.files[f"{base}/tags/list"] = json.dumps(listed).encode()
+        return digest_of(body)
+
+    async def _answer(self, request: web.Request) -> web.Response:  # noqa: PLR0911 - a table of routes
         given = request.headers.get("Authorization", "")
         self.seen.append((request.path, given))
+        if request.path in self.files:
+            return web.Response(body=self.files[request.path])
         if request.path.startswith("/v2/") or request.path == "/token":
             return self._registry(request, given)
         if self.password and not given.startswith("Basic "):

@@ -1,0 +1,107 @@
+"""Who vouches for an archive: cosign's signatures in its registry, a provenance beside it or in its manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+from hub.sources.cosign import bundle_is_good, public_keys, simple_is_good
+from hub.sources.errors import RepositoryDenied, SignatureMissing, SignatureUntrusted
+from hub.sources.provenance import MAX_PROVENANCE, check_provenance
+from hub.sources.registry import Registry
+from hub.sources.signing import TrustedKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hub.sources.chartaddress import ChartAddress
+    from hub.sources.credentials import Credentials
+    from hub.sources.download import Downloader
+    from hub.sources.kept import KeptArchives
+
+REMEMBERED = 20_000
+
+
+class Vouchers:
+    """Asks for signatures and remembers what was good."""
+
+    def __init__(
+        self,
+        kept: KeptArchives,
+        download: Downloader,
+        credentials: Callable[[str], Credentials | None],
+    ) -> None:
+        self._kept = kept
+        self._download = download
+        self._credentials = credentials
+        self._good: set[tuple[str, str, str]] = set()
+
+    async def verify(self, address: ChartAddress, digest: str, keys: Sequence[str]) -> None:
+        """Return where one of the keys vouches for the archive of this digest, as it was found at the address.
+
+        Raises `SignatureError`, and what asking may raise.
+        """
+        question = (str(address), digest, hashlib.sha256("\0".join(keys).encode()).hexdigest())
+        if question in self._good:
+            return
+        trusted = TrustedKeys.of(keys)
+        what = f"{address}: archive {digest[:12]}"
+        if not trusted.pem and not trusted.pgp:
+            raise SignatureUntrusted(f"{what}: no PEM or OpenPGP key is trusted for it")
+        signed = bool(address.repository) and await self._by_cosign(address, digest, trusted, what)
+        if not signed:
+            await self._by_provenance(address, digest, trusted, what)
+        if len(self._good) >= REMEMBERED:
+            self._good.clear()
+        self._good.add(question)
+
+    async def _by_cosign(self, address: ChartAddress, digest: str, trusted: TrustedKeys, what: str) -> bool:
+        """Whether the manifest is signed; False where that may still be said by a provenance."""
+        if not trusted.pem:
+            return False
+        keys = public_keys(trusted.pem)
+        manifest = self._kept.origin(digest, str(address)).manifest
+        registry = Registry(address, self._download, self._credentials)
+        simple = await registry.simple_signatures(manifest)
+        if any(simple_is_good(text, signature, manifest, keys) for text, signature in simple):
+            return True
+        bundles = await registry.bundles(manifest)
+        if any(bundle_is_good(one, manifest, keys) for one in bundles):
+            return True
+        if trusted.pgp:
+            return False
+        if simple or bundles:
+            raise SignatureUntrusted(f"{what}: signed by a key that is not trusted, or for another manifest")
+        raise SignatureMissing(f"{what}: it is not signed, and its project wants it to be")
+
+    async def _by_provenance(
+        self, address: ChartAddress, digest: str, trusted: TrustedKeys, what: str
+    ) -> None:
+        if not trusted.pgp:
+            raise SignatureUntrusted(
+                f"{what}: a Helm repository's charts are signed with OpenPGP; no such key is trusted"
+            )
+        data = await self._provenance(address, digest)
+        if not data:
+            raise SignatureMissing(f"{what}: it has no provenance, and its project wants one")
+        await asyncio.to_thread(check_provenance, data, digest, trusted.pgp, what=what)
+
+    async def _provenance(self, address: ChartAddress, digest: str) -> bytes:
+        """The file as it is; empty where there is none."""
+        origin = self._kept.origin(digest, str(address))
+        if origin.manifest:
+            registry = Registry(address, self._download, self._credentials)
+            manifest = await registry.manifest(origin.manifest)
+            return (
+                await registry.blob(manifest.provenance, limit=MAX_PROVENANCE) if manifest.provenance else b""
+            )
+        url = f"{origin.url}.prov"
+        found = self._credentials(url)
+        try:
+            answer = await self._download.get(
+                url, limit_bytes=MAX_PROVENANCE, authorization=found.header() if found else ""
+            )
+        except RepositoryDenied:
+            return b""
+        return answer.body
