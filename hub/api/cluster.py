@@ -45,6 +45,8 @@ class CertificateInfo(ApiModel):
     """When the one in force was used first."""
     not_after: Text = ""
     renewals: int = 0
+    issuer: Text = ""
+    """Hex of the issuing CA's key identifier."""
 
 
 class CloneInfo(ApiModel):

@@ -1,4 +1,4 @@
-"""`axle hub run`: the hub as this program."""
+"""`axle hub`: the hub as this program, and what becomes of its identity."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import sys
 
 import typer
 
+from hub.cli.backup import backup, recover
+from hub.cli.hubkeys import rotate
+
 app = typer.Typer()
-hub_app = typer.Typer(no_args_is_help=True, help="Run the hub.")
+hub_app = typer.Typer(no_args_is_help=True, help="Run the hub, back it up, bring it back.")
 app.add_typer(hub_app, name="hub")
 
 # Its own parser says what it takes, --help included.
@@ -16,7 +19,11 @@ _THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 
 @hub_app.callback()
 def hub() -> None:
-    """Run the hub."""
+    """Run the hub, back it up, bring it back."""
+
+
+for command in (backup, recover, rotate):
+    hub_app.command()(command)
 
 
 @hub_app.command("run", context_settings=_THROUGH)

@@ -38,8 +38,10 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "diff": ("hub.cli.history", _FLEET, "Where an app is not what its plan wants."),
     "rollback": ("hub.cli.rollback", _FLEET, "Pin an app or a set at its last good release."),
     "sync": ("hub.cli.sync", _FLEET, "Let an app of mode Manual go to its target."),
-    "token": ("hub.cli.clusters", _FLEET, "Join tokens."),
-    "cluster": ("hub.cli.clusters", _FLEET, "Accept and remove clusters."),
+    "adopt": ("hub.cli.adopt", _FLEET, "Take over what Argo CD, Flux, Helm or kubectl manage now."),
+    "orphans": ("hub.cli.orphans", _FLEET, "Apps on a cluster that the hub does not know."),
+    "token": ("hub.cli.tokens", _FLEET, "Join tokens."),
+    "cluster": ("hub.cli.clusters", _FLEET, "How clusters come, stay and go."),
     "import": ("hub.cli.import_argocd", _FILES, "What Argo CD has, as ours."),
     "plan": ("hub.cli.plan", _FILES, "What a change would do, before it is merged."),
     "expand": ("hub.cli.offline", _FILES, "Print the children of an ApplicationSet."),
@@ -47,7 +49,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "explain": ("hub.cli.explain", _FILES, "Which layer made a field of an object what it is."),
     "graph": ("hub.cli.graph", _FILES, "Draw the dependency graph of files or of a hub, or name its cycles."),
     "health": ("hub.cli.health", _FILES, "Print how healthy objects in files are, by rules of your own too."),
-    "hub": ("hub.cli.hub", _RUN, "Run the hub."),
+    "hub": ("hub.cli.hub", _RUN, "Run the hub, back it up, bring it back."),
     "agent": ("hub.cli.agent", _RUN, "Install an agent on a spoke; run agents."),
 }
 

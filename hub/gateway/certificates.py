@@ -156,9 +156,8 @@ def certificate_fingerprint(pem: str) -> str:
     return hashlib.sha256(x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)).hexdigest()
 
 
-def certificate_end(pem: str) -> datetime:
-    """When a certificate ends."""
-    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
+def certificate_der(pem: str) -> bytes:
+    return x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
 
 
 def _spki(public: object) -> bytes:

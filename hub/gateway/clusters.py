@@ -11,7 +11,6 @@ from agent.contract.errors import ApiError
 from agent.contract.names import API_VERSION, MANAGER_GATEWAY
 from agent.kube.reflector import CacheNotSynced
 from hub.gateway import paths
-from hub.gateway.certificates import certificate_end, certificate_fingerprint
 from hub.gateway.errors import CertificateRefused, ClusterGoing, RequestInvalid, TokenRefused
 from hub.gateway.peers import (
     ANNOTATION_RENEWAL,
@@ -77,16 +76,35 @@ class Clusters:
                 cluster = await self._write(path, {"status": {"agent": agent}}, subresource="status")
         return cluster
 
-    async def install(self, request: JoinRequest, certificate: str, *, now: datetime) -> None:
+    async def check_free(self, name: str, *, match: dict[str, str]) -> None:
+        """Raise `TokenRefused` where a token that names no cluster would take one from whoever has it.
+
+        A Cluster that was declared beforehand may be joined so if it has the token's labels itself.
+        """
+        try:
+            cluster = await self._client.get(paths.cluster(name))
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return
+        labels = cluster["metadata"].get("labels") or {}
+        known = "fingerprint" in (cluster.get("status") or {})
+        if known or not match.items() <= labels.items():
+            raise TokenRefused(
+                f"there is a cluster {name} already: only a token for that name lets it join again"
+            )
+
+    async def install(self, request: JoinRequest, peer: Peer, *, now: datetime) -> None:
         """Put a first certificate in force, with the key that secret values are sealed to."""
         status = {
-            "fingerprint": certificate_fingerprint(certificate),
+            "fingerprint": peer.fingerprint,
             "sealingKey": request.sealing_key,
             "certificate": {
                 "joinedAt": _text(now),
                 "since": _text(now),
-                "notAfter": _text(certificate_end(certificate)),
+                "notAfter": _text(peer.not_after),
                 "renewals": 0,
+                "issuer": peer.issuer,
             },
             "clone": None,
             "agent": _agent_info(request),
@@ -111,6 +129,7 @@ class Clusters:
             "since": _text(now),
             "notAfter": _text(peer.not_after),
             "renewals": int(certificate.get("renewals") or 0) + 1,
+            "issuer": peer.issuer,
         }
         operations: list[Manifest] = [
             {"op": "test", "path": "/status/fingerprint", "value": status.get("fingerprint") or ""},
@@ -169,6 +188,7 @@ class Clusters:
                 "since": _text(since),
                 "notAfter": _text(peer.not_after),
                 "renewals": request.renewals,
+                "issuer": peer.issuer,
             },
         }
         await self._write(paths.cluster(name), {"status": status}, subresource="status")

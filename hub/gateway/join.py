@@ -12,9 +12,14 @@ from agent.contract.errors import ApiError
 from agent.contract.token import JoinToken, TokenInvalid
 from agent.contract.wire import JoinRequest, JoinResponse, RenewRequest, ReturnRequest
 from hub.gateway import tokens
-from hub.gateway.certificates import certificate_fingerprint, key_fingerprint, read_csr
+from hub.gateway.certificates import (
+    certificate_der,
+    certificate_fingerprint,
+    key_fingerprint,
+    read_csr,
+)
 from hub.gateway.errors import CertificateRefused, NotReady, RequestInvalid, TokenRefused
-from hub.gateway.peers import Admission, admit
+from hub.gateway.peers import Admission, admit, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,10 +69,10 @@ class Enrolment:
                 return None
             record = await self._issue(record, csr)
             if not record.enrolled:
-                fingerprint = certificate_fingerprint(record.certificate)
-                await self._clusters.install(request, record.certificate, now=self._now())
+                peer = peer_of(certificate_der(record.certificate))
+                await self._clusters.install(request, peer, now=self._now())
                 await tokens.save(self._client, replace(record, enrolled=True))
-                log.info("cluster %s joined with certificate %s", request.cluster, fingerprint[:12])
+                log.info("cluster %s joined with certificate %s", request.cluster, peer.fingerprint[:12])
         except ApiError as error:
             if error.status != _CONFLICT:
                 raise
@@ -132,10 +137,13 @@ class Enrolment:
             key=key,
             hub_id=self._identity().hub_id,
             now=self._now(),
+            labels=request.labels,
         )
         if record.used_by:
             return record
-        return await tokens.save(self._client, replace(record, used_by=key))
+        if not record.cluster:
+            await self._clusters.check_free(request.cluster, match=dict(record.match))
+        return await tokens.save(self._client, replace(record, used_by=key, cluster=request.cluster))
 
     async def _issue(self, record: TokenRecord, csr: CertificateSigningRequest) -> TokenRecord:
         """Fill in the certificate: kept before it is handed out, so that a repeat gives the same."""

@@ -1,5 +1,7 @@
 """Join tokens: each lets one key join as one cluster, within its time.
 
+The cluster is named, or whichever first comes with the labels that the token asks for.
+
 Kept as a Secret with the sha256 of the token's secret: of 256 random bits, so a slow hash would add nothing.
 The Secret also keeps what the token was used for, so that a lost answer can be given again, by any gateway.
 """
@@ -42,6 +44,8 @@ class TokenRecord:
     labels: tuple[tuple[str, str], ...] = ()
     allow_labels: tuple[str, ...] = ()
     """Label keys that the spoke itself may set; an entry that ends in `/` allows a whole prefix."""
+    match: tuple[tuple[str, str], ...] = ()
+    """Of a token that names no cluster: labels that the spoke must say of itself."""
     used_by: str = ""
     """Hex sha256 of the public key that used it; empty: not used yet."""
     certificate: str = ""
@@ -52,13 +56,17 @@ class TokenRecord:
 
     def allowed(self, labels: dict[str, str]) -> dict[str, str]:
         """Those of a spoke's own labels that this token lets it have."""
-        exact = {key for key in self.allow_labels if not key.endswith("/")}
+        exact = {key for key in self.allow_labels if not key.endswith("/")} | {key for key, _ in self.match}
         prefixes = tuple(key for key in self.allow_labels if key.endswith("/"))
         return {
             key: value
             for key, value in labels.items()
             if key in exact or (prefixes and key.startswith(prefixes))
         }
+
+    def fits(self, labels: dict[str, str]) -> bool:
+        """Whether a spoke with these labels of its own is one that the token is for."""
+        return all(labels.get(key) == value for key, value in self.match)
 
     def to_secret(self) -> Manifest:
         content = {
@@ -68,6 +76,7 @@ class TokenRecord:
             "autoAccept": json.dumps(self.auto_accept),
             "labels": json.dumps(dict(self.labels), sort_keys=True),
             "allowLabels": json.dumps(self.allow_labels),
+            "match": json.dumps(dict(self.match), sort_keys=True),
             "usedBy": self.used_by,
             "certificate": self.certificate,
             "enrolled": json.dumps(self.enrolled),
@@ -102,6 +111,7 @@ class TokenRecord:
                 auto_accept=json.loads(data["autoAccept"]) is True,
                 labels=tuple(sorted(json.loads(data["labels"]).items())),
                 allow_labels=tuple(json.loads(data["allowLabels"])),
+                match=tuple(sorted(json.loads(data.get("match", "{}")).items())),
                 used_by=data["usedBy"],
                 certificate=data["certificate"],
                 enrolled=json.loads(data["enrolled"]) is True,
@@ -116,7 +126,14 @@ def secret_name(token_id: str) -> str:
 
 
 def verify(
-    record: TokenRecord, *, token: JoinToken, cluster: str, key: str, hub_id: str, now: datetime
+    record: TokenRecord,
+    *,
+    token: JoinToken,
+    cluster: str,
+    key: str,
+    hub_id: str,
+    now: datetime,
+    labels: dict[str, str] | None = None,
 ) -> None:
     """Raise `TokenRefused` unless this token lets this key (its fingerprint) join as this cluster, now.
 
@@ -127,8 +144,11 @@ def verify(
         raise TokenRefused("there is no such token")
     if token.hub != hub_id:
         raise TokenRefused("the token is for another hub")
-    if cluster != record.cluster:
+    if record.cluster and cluster != record.cluster:
         raise TokenRefused(f"the token is not for cluster {cluster}")
+    if not record.cluster and not record.fits(labels or {}):
+        wanted = ", ".join(f"{name}={value}" for name, value in record.match)
+        raise TokenRefused(f"the token is for clusters with the labels {wanted}")
     if record.used_by and record.used_by != key:
         raise TokenRefused("the token was used, with another key")
     if not record.used_by and now >= record.expires_at:
@@ -145,8 +165,14 @@ async def create_token(
     labels: dict[str, str] | None = None,
     auto_accept: bool = False,
     allow_labels: tuple[str, ...] = (),
+    match: dict[str, str] | None = None,
 ) -> str:
-    """Make a token and give its text, which is nowhere else: the hub keeps a hash."""
+    """Make a token and give its text, which is nowhere else: the hub keeps a hash.
+
+    Without a `cluster`, `match` says which one may come: at least one label.
+    """
+    if bool(cluster) == bool(match):
+        raise ValueError("a token is for a cluster's name or for labels")
     token = JoinToken(
         id=secrets.token_hex(6),
         secret=secrets.token_urlsafe(32),
@@ -162,6 +188,7 @@ async def create_token(
         auto_accept=auto_accept,
         labels=tuple(sorted((labels or {}).items())),
         allow_labels=allow_labels,
+        match=tuple(sorted((match or {}).items())),
     )
     await client.create(paths.SECRETS, record.to_secret())
     return token.encode()
