@@ -129,7 +129,13 @@ class Hub:
                 hub_id=identity.hub_id,
                 epoch=identity.epoch,
                 now=_now,
-                fleet_view=FleetView(caches, now=_now, stale_after=self._settings.stale_after, since=_now()),
+                fleet_view=FleetView(
+                    caches,
+                    now=_now,
+                    stale_after=self._settings.stale_after,
+                    since=_now(),
+                    epoch=identity.epoch,
+                ),
                 resend=self.gateway.resend if self.gateway is not None else _nobody,
                 asker=asker,
             )

@@ -98,7 +98,7 @@ class AssignmentPoll:
         self._identity = identity
         self._held = held
         self._etag = held.etag if held else ""
-        self._backoff = Backoff(base=0.25, cap=30.0)
+        self._backoff = Backoff(base=0.25, cap=20.0)
         self.refused: Counter[str] = Counter()
 
     async def next(self) -> SignedAssignment:

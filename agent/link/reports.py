@@ -105,7 +105,7 @@ class Reporter:
     async def run(self, session: HubSession) -> None:
         """Send until cancelled."""
         loop = asyncio.get_running_loop()
-        backoff = Backoff(base=0.25, cap=30.0)
+        backoff = Backoff(base=0.25, cap=20.0)
         beat = loop.time()
         while True:
             wait = await self._idle(until=beat)

@@ -38,6 +38,8 @@ class ClusterView:
     joined: bool = True
     """Its agent has a certificate and a sealing key: bundles can be made for it."""
     stale: bool = False
+    behind: bool = False
+    """Its agent holds more than this hub ever gave it: the hub went back in time."""
     removing: bool = False
     kubernetes_version: str = ""
     """As its agent reported it; empty until then."""

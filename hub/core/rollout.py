@@ -166,6 +166,8 @@ def _by_cluster(name: str, fleet: Fleet) -> Blocker | None:
         problem = "is not accepted"
     elif not cluster.joined:
         problem = "has not joined yet"
+    elif cluster.behind:
+        problem, word = "holds more than this hub gave it: the hub went back in time", "Behind"
     elif cluster.stale:
         problem, word = "is Stale", "Stale"
     elif cluster.annotations.get(ANNOTATION_PAUSED) == "true":

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from hub.core.rollup import RollupResult
 
 
+_BEHIND = "its agent holds more than this hub gave it: nothing is released or deleted there before `axle hub recover`"
+
+
 def cluster_status(
     obj: Manifest,
     view: ClusterView,
@@ -35,6 +38,12 @@ def cluster_status(
         )
     elif not view.joined:
         connected, reason, message = "Pending", "NotJoined", "its agent has not joined yet"
+    elif view.behind:
+        connected, reason, message = (
+            "Stale" if view.stale else "Connected",
+            "HubBehind",
+            _BEHIND,
+        )
     elif view.stale:
         connected, reason, message = (
             "Stale",
@@ -43,7 +52,11 @@ def cluster_status(
         )
     else:
         connected, reason, message = "Connected", "Connected", ""
-    ready = connected == "Connected"
+    clone = (obj.get("status") or {}).get("clone")
+    if clone and reason == "Connected":
+        reason = "Cloned"
+        message = f"{clone.get('message', '')}: end the one that is not meant, then `axle cluster accept {view.name}`"
+    ready = reason == "Connected"
     return {
         "observedGeneration": generation,
         "connected": connected,

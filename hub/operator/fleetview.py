@@ -56,11 +56,18 @@ class FleetView:
     """`since` is when the reader started, `stale_after` in seconds: see `hub.gateway.liveness.is_silent`."""
 
     def __init__(
-        self, caches: Caches, *, now: Callable[[], datetime], stale_after: float, since: datetime
+        self,
+        caches: Caches,
+        *,
+        now: Callable[[], datetime],
+        stale_after: float,
+        since: datetime,
+        epoch: int = 0,
     ) -> None:
         self._caches = caches
         self._now = now
         self._stale_after = stale_after
+        self._epoch = epoch
         self._since = since
         self._known: dict[str, _Known] = {}
         self._dirty: set[str] = set()
@@ -115,10 +122,17 @@ class FleetView:
         known = before is not None and before.obj is obj
         view = before.view if before is not None and known else views.cluster_view(obj, stale=False)
         stale = view.joined and is_silent(lease, now, self._stale_after, since=self._since)
-        if view.stale != stale:
-            view = replace(view, stale=stale)
+        behind = lease is not None and (lease.epoch, lease.seq) > self._given(name)
+        if (view.stale, view.behind) != (stale, behind):
+            view = replace(view, stale=stale, behind=behind)
         self._known[name] = _Known(obj, lease_obj, lease, view)
         return before is None or before.view != view
+
+    def _given(self, name: str) -> tuple[int, int]:
+        """The highest position that this hub gave a cluster, or may give it at once: its epoch counts already."""
+        assignment = self._caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
+        spec = (assignment or {}).get("spec") or {}
+        return max(self._epoch, int(spec.get("epoch") or 0)), int(spec.get("seq") or 0)
 
     def _sets(self) -> dict[str, ClusterSetView]:
         found = (views.cluster_set_view(obj) for obj in self._caches.cluster_sets.values())

@@ -200,6 +200,8 @@ class Releaser:
             view = fleet.clusters.get(name)
             if view is None or (view.removing and not self.graph.on_cluster(name)):
                 continue  # it is gone, or going with nothing left on it
+            if view.behind:
+                continue  # neither a release nor a deletion before a person has recovered this hub
             current = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
             spec = assignment_spec(
                 name,

@@ -6,7 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from agent.contract.names import ANNOTATION_REFRESH, HUB_NAMESPACE
+from hub.api.registry import APPLICATION_SET, ASSIGNMENT
+from hub.cli.main import app
+from hub.operator import paths
 from tests.integration.hub_rig import FULL_PASS, SHOP, fleet, free_port
 
 if TYPE_CHECKING:
@@ -72,3 +77,61 @@ async def test_f4_f29_a_second_hub_waits_and_takes_over_without_a_deletion_or_a_
     assert releases == {"extra": 1, **dict.fromkeys(SHOP, 2)}
     assert again["tombstones"] == []
     assert again["epoch"] == assigned["epoch"]
+
+
+async def test_f3_a_hub_that_went_back_releases_and_deletes_nothing_until_it_is_recovered(
+    shop: Fleet,
+) -> None:
+    port = free_port()
+    first = await shop.hub("first", port)
+    await shop.shop()
+    await shop.join(port)
+    before = await shop.settled()
+    assigned = await shop.assignment()
+    await first.stop()
+    web = f"{shop.namespace}/web"
+    older = {
+        "seq": assigned["seq"] - 2,
+        "apps": [entry for entry in assigned["apps"] if entry["app"] != web],
+        "tombstones": [{"app": web, "reason": "Dropped", "decidedAt": "2026-01-01T00:00:00Z"}],
+    }
+    path = ASSIGNMENT.path(HUB_NAMESPACE, shop.cluster)
+    await shop.client.merge_patch(path, {"spec": older})
+
+    second = await shop.hub("second", port)
+    await shop.led_by("second")
+    cluster = f"{paths.CLUSTERS}/{shop.cluster}"
+
+    async def told() -> bool:
+        conditions = (await shop.client.get(cluster))["status"]["conditions"]
+        return any(each["reason"] == "HubBehind" for each in conditions)
+
+    await shop.until("the hub sees that it went back", told)
+    behind = await shop.assignment()
+    assert behind["seq"] < assigned["seq"], "what it wrote before it knew is older than what the agent holds"
+    await shop.commit(api="2")
+    moment = {"metadata": {"annotations": {ANNOTATION_REFRESH: "now"}}}
+    await shop.client.merge_patch(APPLICATION_SET.path(shop.namespace, "shop"), moment)
+
+    async def held() -> bool:
+        blocked = ((await shop.app("api")).get("status") or {}).get("blockedBy") or []
+        return any(each["edge"] == "Behind" for each in blocked)
+
+    await shop.until("nothing is released", held)
+    assert await shop.assignment() == behind
+    await second.stop()
+
+    recovered = await asyncio.to_thread(
+        CliRunner().invoke,
+        app,
+        ["hub", "recover", "--yes", "--kubeconfig", str(shop.server.kubeconfig_path)],
+    )
+    assert recovered.exit_code == 0, recovered.output
+    await shop.hub("third", port)
+    await shop.deployed("api", "2")
+    after = await shop.settled()
+    maps = [name for name in before if name.startswith("ConfigMap")]
+    assert maps
+    assert all(after[name][0] == before[name][0] for name in maps), "nothing was deleted and made again"
+    assert (await shop.assignment())["epoch"] == assigned["epoch"] + 1
+    assert (await shop.assignment())["tombstones"] == []

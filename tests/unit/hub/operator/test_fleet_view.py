@@ -5,7 +5,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from agent.contract.names import HUB_NAMESPACE
-from hub.gateway.liveness import ANNOTATION_CLUSTER, ANNOTATION_CONNECTED, lease_name
+from hub.gateway.liveness import (
+    ANNOTATION_CLUSTER,
+    ANNOTATION_CONNECTED,
+    ANNOTATION_EPOCH,
+    ANNOTATION_SEQ,
+    lease_name,
+)
 from hub.operator.fleetview import FleetView
 from hub.operator.objects import Objects
 
@@ -13,17 +19,22 @@ _START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, *, epoch: int = 1) -> None:
         self.now = _START
         self.version = 0
         self.caches = SimpleNamespace(
-            clusters=Objects(), leases=Objects(), cluster_sets=Objects(), projects=Objects()
+            clusters=Objects(),
+            leases=Objects(),
+            cluster_sets=Objects(),
+            projects=Objects(),
+            assignments=Objects(),
         )
         self.view = FleetView(
             cast("Any", self.caches),
             now=lambda: self.now,
             stale_after=30.0,
             since=_START - timedelta(hours=1),
+            epoch=epoch,
         )
 
     def _metadata(self, name: str, **more: Any) -> dict[str, Any]:
@@ -35,8 +46,13 @@ class World:
         obj = {"metadata": metadata, "spec": {"accepted": True}, "status": {"sealingKey": "k"}}
         self.caches.clusters.observe(None, obj)
 
-    def heard(self, name: str) -> None:
+    def assigned(self, name: str, *, epoch: int, seq: int) -> None:
+        metadata = self._metadata(name, namespace=HUB_NAMESPACE)
+        self.caches.assignments.observe(None, {"metadata": metadata, "spec": {"epoch": epoch, "seq": seq}})
+
+    def heard(self, name: str, *, epoch: int = 0, seq: int = 0) -> None:
         notes = {ANNOTATION_CLUSTER: name, ANNOTATION_CONNECTED: "true"}
+        notes |= {ANNOTATION_EPOCH: str(epoch), ANNOTATION_SEQ: str(seq)}
         metadata = self._metadata(lease_name(name), namespace=HUB_NAMESPACE, annotations=notes)
         self.caches.leases.observe(
             None, {"metadata": metadata, "spec": {"renewTime": self.now.isoformat().replace("+00:00", "Z")}}
@@ -78,3 +94,18 @@ def test_silence_makes_stale_without_any_event() -> None:
     assert world.view.fleet().clusters["eu1"].stale
     world.heard("eu1")
     assert not world.view.fleet().clusters["eu1"].stale
+
+
+def test_f3_a_cluster_whose_agent_holds_more_than_was_given_is_told_until_the_epoch_is_raised() -> None:
+    world = World()
+    world.cluster("eu1")
+    world.assigned("eu1", epoch=1, seq=7)
+    world.heard("eu1", epoch=1, seq=7)
+    assert not world.view.fleet().clusters["eu1"].behind
+    world.heard("eu1", epoch=1, seq=9)
+    assert world.view.fleet().clusters["eu1"].behind
+    raised = World(epoch=2)
+    raised.cluster("eu1")
+    raised.assigned("eu1", epoch=1, seq=7)
+    raised.heard("eu1", epoch=1, seq=9)
+    assert not raised.view.fleet().clusters["eu1"].behind
