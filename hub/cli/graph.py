@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from agent.contract.names import LABEL_SET
 from hub.api.application import ApplicationSpec
+from hub.api.rollout import Rollout
 from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.files import Document, InvalidFile, checked, fleet_of, read, repositories
@@ -18,14 +19,18 @@ from hub.cli.snapshot import snapshot
 from hub.core.drawing import cycles, to_dot, to_json, to_mermaid, unmatched
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode
+from hub.core.waves import contradictions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from hub.core.model import Fleet
+    from agent.contract.manifest import Manifest
+    from hub.core.model import AppKey, Fleet
 
 app = typer.Typer()
+_Built: TypeAlias = "tuple[AppGraph, Mapping[AppKey, str]]"
+"""The graph, and whose wave contradicts what it waits for."""
 
 
 class GraphFormat(StrEnum):
@@ -47,18 +52,22 @@ def graph(
 ) -> None:
     """Draw what waits for what: of files, whose sets are expanded first, or of a hub where none is named.
 
-    A table has levels, each of which waits only for earlier ones. Exit code 1: there is a cycle, which is
-    printed with its path.
+    A table has levels, each of which waits only for earlier ones. Exit code 1: there is a cycle, or a wave that
+    contradicts an edge, which is printed with its path.
     """
-    built = _of_files(file, clusters or (), repo or ()) if file else run(lambda: _of_hub(kubeconfig))
+    built, inverted = (
+        _of_files(file, clusters or (), repo or ()) if file else run(lambda: _of_hub(kubeconfig))
+    )
     found = cycles(built)
     for cycle in found:
         complain(f"DependencyCycle: {cycle}")
+    for key, words in sorted(inverted.items()):
+        complain(f"WaveInversion: {key}: {words}")
     if not found or fmt in {GraphFormat.DOT, GraphFormat.MERMAID, GraphFormat.JSON, GraphFormat.YAML}:
-        _print(built, fmt)
+        _print(built, fmt, inverted)
     for line in unmatched(built):
         complain(f"NoMatch: {line}")
-    if found:
+    if found or inverted:
         raise typer.Exit(EXIT_NEGATIVE)
 
 
@@ -86,7 +95,7 @@ def graph_of(apps: Sequence[Document], fleet: Fleet) -> AppGraph:
     return built
 
 
-def _of_files(files: Sequence[Path], clusters: Sequence[Path], repo: Sequence[str]) -> AppGraph:
+def _of_files(files: Sequence[Path], clusters: Sequence[Path], repo: Sequence[str]) -> _Built:
     with plainly():
         documents = read(files)
         fleet = fleet_of([*documents, *read(clusters)])
@@ -100,23 +109,33 @@ def _of_files(files: Sequence[Path], clusters: Sequence[Path], repo: Sequence[st
     with plainly():
         apps = [document for document in documents if document.kind == "Application"]
         apps += [Document("a child", child) for child in children]
-        return graph_of(apps, fleet)
+        built = graph_of(apps, fleet)
+        return built, contradictions(built, {each.key: _rollout(each.obj) for each in sets}, fleet)
     raise AssertionError  # pragma: no cover - for the type checker: `plainly` always raises
 
 
-async def _of_hub(kubeconfig: Path | None) -> AppGraph:
+async def _of_hub(kubeconfig: Path | None) -> _Built:
     async with connected(kubeconfig) as client:
-        return (await snapshot(client)).graph()
+        found = await snapshot(client)
+    built = found.graph()
+    return built, contradictions(built, {key: _rollout(obj) for key, obj in found.sets.items()}, found.fleet)
 
 
-def _print(built: AppGraph, fmt: GraphFormat) -> None:
+def _rollout(obj: Manifest) -> Rollout:
+    try:
+        return Rollout.model_validate(obj["spec"].get("rollout") or {})
+    except ValueError:
+        return Rollout()  # the hub has no waves of it, either
+
+
+def _print(built: AppGraph, fmt: GraphFormat, inverted: Mapping[AppKey, str]) -> None:
     match fmt:
         case GraphFormat.DOT:
             print(to_dot(built), end="")
         case GraphFormat.MERMAID:
             print(to_mermaid(built), end="")
         case GraphFormat.JSON | GraphFormat.YAML:
-            print_value(to_json(built), Format(fmt.value))
+            print_value(to_json(built) | {"inversions": dict(sorted(inverted.items()))}, Format(fmt.value))
         case GraphFormat.NAME:
             for key in (key for level in built.order() for key in level):
                 print(name_of_app(key))

@@ -215,6 +215,8 @@ def _print(found: Preview) -> None:
         out.print(f"  {each.app}: {each.rule}: {each.message}")
     for cycle in found.cycles:
         out.print(f"DependencyCycle: {cycle}", style="red")
+    for line in found.inversions:
+        out.print(f"WaveInversion: {line}", style="red")
     counts = [f"{found.count(action)} {action.lower()}" for action in _MARKS]
     out.print(f"plan: {', '.join(counts)}, {len(found.held)} held, {found.unchanged} unchanged", style="bold")
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from hub.core.graph import title
 from hub.core.model import Blocker
 from hub.core.pins import BY_WAVE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from hub.core.graph import AppGraph
     from hub.core.model import AppKey, AppNode, SetKey
     from hub.core.waves import Judgement
 
 WAVE, INVERSION, PAUSED = "Wave", "WaveInversion", "Paused"
-_MAX_PATH = 8
 
 
 class WaveGate:
@@ -70,47 +66,3 @@ class WaveGate:
 
 def paused_set(owner: SetKey) -> Blocker:
     return Blocker(PAUSED, owner, f"set {owner} is paused")
-
-
-def inversions(graph: AppGraph, wave_of: Mapping[AppKey, int], names: Sequence[str]) -> dict[AppKey, str]:
-    """Children that depend, directly or not, on children of a later wave of their own set, each with the path.
-
-    Such a wave waits for itself: the later one opens when the earlier is Done. With the waves as nodes of the
-    graph it is a cycle through one of them.
-    """
-    found: dict[AppKey, str] = {}
-    for later in sorted(set(wave_of.values()), reverse=True)[:-1]:
-        members = {key for key, index in wave_of.items() if index == later}
-        for key in sorted(graph.reverse_closure(members)):
-            index = wave_of.get(key)
-            if index is None or index >= later or key in found:
-                continue
-            path = _path(graph, key, members)
-            steps = " -> ".join(_named(graph, each, wave_of, names) for each in path[:_MAX_PATH])
-            found[key] = f"wave {names[index]} would wait for wave {names[later]}, which comes later: {steps}"
-    return found
-
-
-def _named(graph: AppGraph, key: AppKey, wave_of: Mapping[AppKey, int], names: Sequence[str]) -> str:
-    node = graph.get(key)
-    called = title(node) if node is not None else key
-    return f"{called} ({names[wave_of[key]]})" if key in wave_of else called
-
-
-def _path(graph: AppGraph, start: AppKey, goals: set[AppKey]) -> list[AppKey]:
-    """A shortest chain of dependencies from `start` to one of the goals, both included."""
-    came_from: dict[AppKey, AppKey] = {}
-    queue = deque([start])
-    while queue:
-        current = queue.popleft()
-        if current in goals:
-            path = [current]
-            while path[-1] != start:
-                path.append(came_from[path[-1]])
-            return path[::-1]
-        for edge in graph.edges_of(current):
-            for key in edge.targets:
-                if key != start and key not in came_from:
-                    came_from[key] = current
-                    queue.append(key)
-    return [start]

@@ -1,19 +1,17 @@
 """The dependency graph over expanded children, kept as the fleet changes.
 
-Edges run from a dependency to its dependents. Each change costs what it touches: an edge is tested for a
-cycle by a search from both its ends, of which one is small in any fleet that is not all chain, and a changed
-report changes no edge. Cycles are kept as strongly connected components: every member waits for itself.
+Each change costs what it touches: who is meant by an edge is kept by watches (`hub.core.matching`), what that closes
+by links (`hub.core.links`), and a changed report changes no edge.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from agent.contract.health import HealthState
+from hub.core.links import Links
 from hub.core.matching import AnchorIndex, Watch, watch_of
 
 if TYPE_CHECKING:
@@ -54,8 +52,7 @@ class AppGraph:
         self._meant: dict[Watch, set[AppKey]] = {}
         self._resolved: dict[AppKey, tuple[ResolvedEdge, ...]] = {}
         self._parts: dict[AppKey, set[AppKey]] = {}
-        self._graph: nx.DiGraph[AppKey] = nx.DiGraph()
-        self._components: dict[AppKey, frozenset[AppKey]] = {}
+        self.links = Links()
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -80,7 +77,7 @@ class AppGraph:
         return frozenset(self._parts.get(root, ()))
 
     def dependents(self, key: AppKey) -> frozenset[AppKey]:
-        return frozenset(self._graph.successors(key)) if key in self._graph else frozenset()
+        return frozenset(self.links.dependents(key)) if key in self.links else frozenset()
 
     def touching_cluster(self, cluster: str) -> set[AppKey]:
         """Whose gates may change when that cluster joins, goes Stale or comes back."""
@@ -92,16 +89,6 @@ class AppGraph:
         found = set(self._index.in_namespace(namespace))
         return found | self._spread(found)
 
-    def reverse_closure(self, keys: Iterable[AppKey]) -> set[AppKey]:
-        """Everything that depends on any of `keys`, directly or not, and they themselves."""
-        found = {key for key in keys if key in self._graph}
-        queue = deque(found)
-        while queue:
-            fresh = set(self._graph.successors(queue.popleft())) - found
-            found |= fresh
-            queue.extend(fresh)
-        return found
-
     # -- changes
 
     def upsert(self, node: AppNode) -> set[AppKey]:
@@ -110,7 +97,7 @@ class AppGraph:
         self._nodes[node.key] = node
         changed = {node.key}
         if old is None:
-            self._graph.add_node(node.key)
+            self.links.add(node.key)
         if old is None or old.part_of != node.part_of:
             self._file_part(node.key, old.part_of if old else None, node.part_of)
         if old is None or _identity(old) != _identity(node):
@@ -118,7 +105,7 @@ class AppGraph:
         if old is None or old.cluster != node.cluster or old.depends_on != node.depends_on:
             changed |= self._rewatch(node)
         if old is not None and old.deleting != node.deleting:
-            for key in self._graph.successors(node.key):
+            for key in self.links.dependents(node.key):
                 self._resolved.pop(key, None)
         if old is not None and _gate_view(old) != _gate_view(node):
             changed |= self._spread((node.key,)) | self._held_up(node)
@@ -139,10 +126,7 @@ class AppGraph:
                     self._resolved.pop(dependent, None)
         self._index.remove_node(node)
         self._drop_watches(key)
-        component = self._components.get(key, frozenset())
-        self._graph.remove_node(key)
-        changed |= self._recompute(component - {key}, also=component)
-        return changed
+        return changed | self.links.remove(key)
 
     def upsert_cluster(self, view: ClusterView) -> set[AppKey]:
         """Take a cluster's labels, which edges may select by."""
@@ -170,26 +154,11 @@ class AppGraph:
         return found
 
     def same_cycle(self, one: AppKey, other: AppKey) -> bool:
-        return other in self._components.get(one, ())
+        return self.links.same_cycle(one, other)
 
     def cycle_of(self, key: AppKey) -> tuple[AppKey, ...]:
         """A shortest cycle through the node, from it back to it, each depending on the next; () for none."""
-        component = self._components.get(key)
-        if component is None:
-            return ()
-        if self._graph.has_edge(key, key):
-            return (key, key)
-        came_from: dict[AppKey, AppKey] = {}
-        queue = deque([key])
-        while queue:
-            current = queue.popleft()
-            for dependency in sorted(self._graph.predecessors(current)):
-                if dependency == key:
-                    return (*_walk(came_from, current, key), key)
-                if dependency in component and dependency not in came_from:
-                    came_from[dependency] = current
-                    queue.append(dependency)
-        raise AssertionError(f"{key} is in a component without a cycle")
+        return self.links.cycle_of(key)
 
     def cycle_text(self, key: AppKey) -> str:
         """`a@eu1 -> b@eu1 -> a@eu1`, each depending on the next."""
@@ -197,18 +166,11 @@ class AppGraph:
 
     def cycles(self) -> tuple[frozenset[AppKey], ...]:
         """Every component that waits for itself, in a fixed order."""
-        return tuple(sorted(set(self._components.values()), key=min))
+        return self.links.cycles()
 
     def order(self) -> list[list[AppKey]]:
         """Generations: each depends only on earlier ones. The members of a cycle share one."""
-        if not self._components:
-            return [sorted(generation) for generation in nx.topological_generations(self._graph)]
-        condensed = nx.condensation(self._graph)
-        members = condensed.nodes(data="members")
-        return [
-            sorted(key for component in generation for key in members[component])
-            for generation in nx.topological_generations(condensed)
-        ]
+        return self.links.order()
 
     # -- the inside
 
@@ -244,12 +206,12 @@ class AppGraph:
         changed: set[AppKey] = set()
         for dependent in self._dependents[watch]:
             self._resolved.pop(dependent, None)
-            changed |= (self._link if now else self._unlink)(node.key, dependent)
+            changed |= (self.links.link if now else self._unlink)(node.key, dependent)
             changed.add(dependent)
         return changed
 
     def _rewatch(self, node: AppNode) -> set[AppKey]:
-        before = set(self._graph.predecessors(node.key))
+        before = set(self.links.dependencies(node.key))
         self._drop_watches(node.key)
         watches = [self._filed(watch_of(node, each)) for each in node.depends_on]
         self._watches[node.key] = watches
@@ -260,7 +222,7 @@ class AppGraph:
         for key in before - after:
             changed |= self._unlink(key, node.key)
         for key in after - before:
-            changed |= self._link(key, node.key)
+            changed |= self.links.link(key, node.key)
         return changed
 
     def _filed(self, watch: Watch) -> Watch:
@@ -306,76 +268,29 @@ class AppGraph:
                 changed |= self._match(watch, self._nodes[key])
         return changed
 
-    def _link(self, dependency: AppKey, dependent: AppKey) -> set[AppKey]:
-        if self._graph.has_edge(dependency, dependent):
-            return set()
-        self._graph.add_edge(dependency, dependent)
-        if self.same_cycle(dependency, dependent) or not self._closes(dependency, dependent):
-            return set()
-        graph: Any = self._graph  # the stubs want nodes of type object
-        component = frozenset(
-            (nx.descendants(graph, dependent) & nx.ancestors(graph, dependent)) | {dependent}
-        )
-        for key in component:
-            self._components[key] = component
-        return set(component)
-
-    def _closes(self, dependency: AppKey, dependent: AppKey) -> bool:
-        """Whether the new edge closes a cycle: its dependent reaches its dependency."""
-        if dependency == dependent:
-            return True
-        if not self._graph.in_degree(dependency) or not self._graph.out_degree(dependent):
-            return False
-        return bool(nx.has_path(self._graph, dependent, dependency))
-
     def _unlink(self, dependency: AppKey, dependent: AppKey) -> set[AppKey]:
         if any(dependency in self._meant[watch] for watch in self._watches.get(dependent, ())):
             return set()
-        if not self._graph.has_edge(dependency, dependent):
-            return set()
-        self._graph.remove_edge(dependency, dependent)
-        if not self.same_cycle(dependency, dependent):
-            return set()
-        component = self._components[dependent]
-        return self._recompute(component, also=component)
-
-    def _recompute(self, members: frozenset[AppKey], *, also: frozenset[AppKey]) -> set[AppKey]:
-        """What is left of a component that lost an edge or a member. Returns everyone who was in it."""
-        for key in also:
-            self._components.pop(key, None)
-        inside: Any = self._graph.subgraph(members)
-        for found in nx.strongly_connected_components(inside):
-            component = frozenset(found)
-            if len(component) > 1 or any(inside.has_edge(key, key) for key in component):
-                for key in component:
-                    self._components[key] = component
-        return set(members)
+        return self.links.unlink(dependency, dependent)
 
     def _held_up(self, node: AppNode) -> set[AppKey]:
         """Dependencies that are being deleted, and whose turn comes when this node is gone."""
         if not node.deleting:
             return set()
-        return {key for key in self._graph.predecessors(node.key) if self._nodes[key].deleting}
+        return {key for key in self.links.dependencies(node.key) if self._nodes[key].deleting}
 
     def _spread(self, keys: Iterable[AppKey]) -> set[AppKey]:
         """The direct dependents, and on through those that wait: they name the root of their wait."""
         found: set[AppKey] = set()
         queue = deque(keys)
         while queue:
-            for key in self._graph.successors(queue.popleft()):
+            for key in self.links.dependents(queue.popleft()):
                 if key not in found:
                     found.add(key)
                     waiting = self._nodes[key]
                     if waiting.released != waiting.target or waiting.target_problem:
                         queue.append(key)
         return found
-
-
-def _walk(came_from: Mapping[AppKey, AppKey], last: AppKey, first: AppKey) -> list[AppKey]:
-    path = [last]
-    while path[-1] != first:
-        path.append(came_from[path[-1]])
-    return path[::-1]
 
 
 def _identity(node: AppNode) -> tuple[object, ...]:

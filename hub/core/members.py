@@ -94,8 +94,6 @@ class Members:
         self._known: dict[AppKey, tuple[AppNode, ClusterView | None, Phase]] = {}
         self.waves = tuple(WaveMembers() for _ in waves)
         self.wave_of: dict[AppKey, int] = {}
-        self.shape = 0
-        """Another number whenever `wave_of` says something else."""
 
     def __iter__(self) -> Iterator[AppNode]:
         return (known[0] for known in self._known.values())
@@ -117,12 +115,10 @@ class Members:
         known = self._known.get(node.key)
         if known is not None and known[0] is node and known[1] is cluster:
             return
-        index = self._wave(node.cluster, cluster)
+        index = self.wave(node.cluster, cluster)
         if known is not None:
             self.waves[self.wave_of[node.key]].take(node.key, known[2])
-        if self.wave_of.get(node.key) != index:
-            self.wave_of[node.key] = index
-            self.shape += 1
+        self.wave_of[node.key] = index
         phase = self.phase(index, node, cluster, now)
         self._known[node.key] = (node, cluster, phase)
         self.waves[index].add(node, cluster, phase, final=is_final(node, phase))
@@ -131,16 +127,25 @@ class Members:
         known = self._known.pop(key, None)
         if known is not None:
             self.waves[self.wave_of.pop(key)].take(key, known[2])
-            self.shape += 1
 
     def phase(self, index: int, node: AppNode, cluster: ClusterView | None, now: datetime) -> Phase:
         return phase_of(node, cluster, timeout=self._timeouts[index], now=now, stale=self._stale)
 
-    def _wave(self, name: str, cluster: ClusterView | None) -> int:
+    def wave(self, name: str, cluster: ClusterView | None) -> int:
         """The wave's index; the number of waves for a cluster that none selects."""
         labels = cluster.labels if cluster is not None else {}
         chosen = (index for index, each in enumerate(self._selectors) if _selects(each, name, labels))
         return next(chosen, len(self._selectors))
+
+
+def placed(rollout: Rollout, nodes: Iterable[AppNode], fleet: Fleet, *, last: Wave) -> dict[AppKey, int]:
+    """The wave of each, by its index; what is being deleted is in none."""
+    members = Members(rollout, last=last, stale="")
+    return {
+        node.key: members.wave(node.cluster, fleet.clusters.get(node.cluster))
+        for node in nodes
+        if not node.deleting
+    }
 
 
 def _changed_by(node: AppNode) -> int:

@@ -75,6 +75,7 @@ class Preview:
     rehearsal: Rehearsal
     held: tuple[Hold, ...]
     cycles: tuple[str, ...]
+    inversions: tuple[str, ...]
     unchanged: int
 
     def count(self, action: str) -> int:
@@ -89,6 +90,7 @@ class Preview:
             ],
             "held": [{"app": each.app, "rule": each.rule, "message": each.message} for each in self.held],
             "cycles": list(self.cycles),
+            "inversions": list(self.inversions),
             "counts": {
                 "added": self.count(ADDED),
                 "changed": self.count(CHANGED),
@@ -125,7 +127,8 @@ def preview(before: Side, after: Side, *, fleet: Fleet, now: datetime) -> Previe
     held = [Hold(key, rule, "its deletion would be Held") for key, rule in kept]
     stops = {**played.waits, **{key: found[0] for key, found in played.held.items() if found}}
     held += [Hold(key, stop.edge, stop.root or stop.message) for key, stop in stops.items() if key in actions]
-    return Preview(tuple(changes), played, tuple(held), found, len(after.apps) - len(actions))
+    inverted = tuple(f"{key}: {words}" for key, words in sorted(played.inverted.items()))
+    return Preview(tuple(changes), played, tuple(held), found, inverted, len(after.apps) - len(actions))
 
 
 def _action(key: AppKey, before: Side, after: Side) -> str:

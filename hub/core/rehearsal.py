@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from agent.contract.health import HealthState, SyncState
 from hub.api.rollout import WaveState
-from hub.core.gates import WaveGate, inversions, paused_set
+from hub.core.gates import WaveGate, paused_set
 from hub.core.model import Observed
 from hub.core.plan import stamp
 from hub.core.rollout import blockers, decide
-from hub.core.waves import approval_of, judge, waves_of
+from hub.core.waves import approval_of, contradictions, judge
 from hub.core.windows import window_blocker, window_state
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Rehearsal:
     waits: Mapping[AppKey, Blocker] = field(default_factory=dict)
     """What goes once a person has approved, or a window has opened, with the first such rule."""
     wave_of: Mapping[AppKey, str] = field(default_factory=dict)
+    inverted: Mapping[AppKey, str] = field(default_factory=dict)
+    """Whose wave contradicts what it waits for, with the path."""
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class _Stage:
     records: dict[SetKey, dict[str, WaveStatus]] = field(default_factory=dict)
     approvals: dict[SetKey, set[str]] = field(default_factory=dict)
     judged: dict[SetKey, Judgement] = field(default_factory=dict)
-    inverted: dict[SetKey, Mapping[AppKey, str]] = field(default_factory=dict)
+    inverted: Mapping[AppKey, str] | None = None
     gates: dict[SetKey, WaveGate] = field(default_factory=dict)
 
     def judge(self) -> None:
@@ -75,12 +77,13 @@ class _Stage:
                 stale=stale,
                 approvals=self.approvals.get(key, ()),
             )
-            if key not in self.inverted:
-                names = [wave.name for wave in waves_of(rollout)]
-                self.inverted[key] = inversions(self.graph, judged.wave_of, names)
             self.judged[key] = judged
             self.records[key] = {wave.status.name: wave.status for wave in judged.waves}
-            self.gates[key] = WaveGate(key, judged, inverted=self.inverted[key], paused=key in self.paused)
+        if self.inverted is None:
+            rollouts = {key: rollout for key, (rollout, _) in self.rollouts.items()}
+            self.inverted = contradictions(self.graph, rollouts, self.fleet)
+        for key, judged in self.judged.items():
+            self.gates[key] = WaveGate(key, judged, inverted=self.inverted, paused=key in self.paused)
 
     def gate(self, node: AppNode) -> Blocker | None:
         own = self.gates.get(node.owner or "")
@@ -182,7 +185,8 @@ def rehearse(
         for judged in stage.judged.values()
         for app, index in judged.wave_of.items()
     }
-    return Rehearsal(tuple(steps), held, {key: each for key, each in waits.items() if key not in held}, names)
+    open_later = {key: each for key, each in waits.items() if key not in held}
+    return Rehearsal(tuple(steps), held, open_later, names, stage.inverted or {})
 
 
 def _healthy(node: AppNode, now: datetime) -> AppNode:

@@ -16,7 +16,8 @@ from agent.contract.health import HealthState
 from hub.api.rollout import LAST_WAVE, Approval, OnFailure, Wave, WaveState, WaveStatus
 from hub.core.edges import describe
 from hub.core.graph import title
-from hub.core.members import Members
+from hub.core.inversion import inversions
+from hub.core.members import Members, placed
 from hub.core.phases import Phase
 from hub.core.plan import parse_duration, share_of, stamp
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from hub.api.rollout import Rollout
+    from hub.core.graph import AppGraph
     from hub.core.members import WaveMembers
-    from hub.core.model import AppKey, AppNode, Fleet
+    from hub.core.model import AppKey, AppNode, Fleet, SetKey
 
 MAX_FAILURES = 64
 _NAMED = 3
@@ -123,6 +125,17 @@ def judge(
         some = ", ".join(title(node) for node in rest.first())
         warnings = (f"{len(rest.nodes)} children are in no wave, and go last: {some}",)
     return Judgement(tuple(views), members.wave_of, min(moments, default=None), warnings)
+
+
+def contradictions(graph: AppGraph, rollouts: Mapping[SetKey, Rollout], fleet: Fleet) -> dict[AppKey, str]:
+    """Children whose wave contradicts what they wait for, each with the path, of all sets together."""
+    waves = {}
+    for key, rollout in rollouts.items():
+        if rollout.waves:
+            nodes = [node for each in graph.of_set(key) if (node := graph.get(each)) is not None]
+            all_waves = waves_of(rollout)
+            waves[key] = placed(rollout, nodes, fleet, last=all_waves[-1]), [wave.name for wave in all_waves]
+    return dict(inversions(graph, waves))
 
 
 def members_of(rollout: Rollout, *, stale: str) -> Members:

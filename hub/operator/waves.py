@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from agent.contract.names import ANNOTATION_APPROVE_WAVE, ANNOTATION_PAUSED
 from hub.api.applicationset import ApplicationSetSpec
 from hub.api.rollout import Rollout, RolloutStatus, WaveStatus
-from hub.core.gates import WaveGate, inversions, paused_set
+from hub.core.gates import WaveGate, paused_set
+from hub.core.inversion import WaveGraph
 from hub.core.pins import BY_WAVE, last_good, pin_value, rolled_back
 from hub.core.waves import Judgement, judge, members_of, waves_of
 
@@ -41,11 +42,12 @@ class _Kept:
     gate: WaveGate | None = None
     states: list[str] = field(default_factory=list)
     status: RolloutStatus | None = None
-    inverted: Mapping[AppKey, str] = field(default_factory=dict)
+    inverted: dict[AppKey, str] = field(default_factory=dict)
+    """Its children whose wave contradicts what they wait for, each with the path."""
+    straightened: bool = False
+    """Whether these are others than at the last judgement."""
     members: Members | None = None
     """None: every child has to be looked at."""
-    shape: int | None = None
-    """That of the members when their waves were last held against the graph; None: they have to be again."""
     timer: asyncio.TimerHandle | None = None
 
 
@@ -68,7 +70,9 @@ class Waves:
         self._paused: set[SetKey] = set()
         self._dirty: dict[SetKey, set[AppKey]] = {}
         """Sets that are to be judged, with their children that moved."""
-        self._reshaped: set[AppKey] = set()
+        self._edges = WaveGraph(graph)
+        graph.links.subscribe(self._edges.linked)
+        self._inverted: Mapping[AppKey, str] = {}
         self.pins: dict[AppKey, str] = {}
         """Pins that are to be written."""
         hub.fleet_view.subscribe(self.cluster_moved)
@@ -80,8 +84,11 @@ class Waves:
         for node in (before, after):
             if node is not None and node.owner is not None:
                 self._touch(node.owner).add(node.key)
-        if after is not None and (before is None or _shape(before) != _shape(after)):
-            self._reshaped.add(after.key)
+        if after is None:
+            if before is not None:
+                self._edges.place(before.key, None)
+        elif after.owner not in self._kept and (before is None or before.owner != after.owner):
+            self._edges.place(after.key, after.owner)
 
     def cluster_moved(self, name: str) -> None:
         """Its labels choose waves, and its liveness counts in them."""
@@ -116,17 +123,16 @@ class Waves:
 
     def judge(self, fleet: Fleet) -> set[AppKey]:
         """Judge every set that moved. Returns the children whose gate changed by that."""
-        if self._reshaped:
-            owners = (self._graph.get(key) for key in self._graph.reverse_closure(self._reshaped))
-            reshaped = {node.owner for node in owners if node is not None and node.owner in self._kept}
-            for key in reshaped:
-                self._kept[key or ""].shape = None
-                self._touch(key or "")
-            self._reshaped.clear()
         dirty, self._dirty = self._dirty, {}
+        kept = {key: self._fitting(key, self._hub.caches.sets.get(key)) for key in sorted(dirty)}
+        for key, one in kept.items():
+            if one is not None:
+                self._gather(key, one, dirty[key], fleet)
+        for key in self._straighten():
+            kept.setdefault(key, self._kept[key])
         affected: set[AppKey] = set()
-        for key, touched in sorted(dirty.items()):
-            affected |= self._judge(key, touched, fleet)
+        for key, one in sorted(kept.items()):
+            affected |= self._judge(key, one)
         return affected
 
     # -- the inside
@@ -143,34 +149,34 @@ class Waves:
             return kept.gate(node)
         return paused_set(owner) if owner in self._paused else None
 
-    def _judge(self, key: SetKey, touched: set[AppKey], fleet: Fleet) -> set[AppKey]:
+    def _judge(self, key: SetKey, kept: _Kept | None) -> set[AppKey]:
         obj = self._hub.caches.sets.get(key)
         was = key in self._paused
         notes = (obj["metadata"].get("annotations") or {}) if obj is not None else {}
         paused = notes.get(ANNOTATION_PAUSED) == "true"
         (self._paused.add if paused else self._paused.discard)(key)
-        kept = self._fitting(key, obj)
-        if kept is None:
+        if kept is None or kept.members is None:
             return self._waiting(key) if was != paused else set()
-        members = self._members(key, kept, touched, fleet)
         judged = judge(
             kept.rollout,
-            members,
+            kept.members,
             records=kept.records,
-            fleet=fleet,
+            fleet=self._hub.fleet(),
             now=self._hub.now(),
             stale=kept.stale,
             approvals=[each for each in notes.get(ANNOTATION_APPROVE_WAVE, "").split(",") if each],
         )
-        self._straighten(kept, judged, members.shape)
-        before = (kept.gate.states if kept.gate is not None else [], kept.inverted)
+        before = kept.gate.states if kept.gate is not None else []
         kept.records = {wave.status.name: wave.status for wave in judged.waves}
         kept.gate = WaveGate(key, judged, inverted=kept.inverted, paused=paused)
-        for node in rolled_back(kept.rollout, judged, members):
+        for node in rolled_back(kept.rollout, judged, kept.members):
             self._take_back(node)
         self._tell(key, kept, judged, paused=paused)
         self._schedule(key, kept, judged)
-        return self._waiting(key) if (kept.gate.states, kept.inverted) != before else set()
+        if kept.gate.states != before or kept.straightened:
+            kept.straightened = False
+            return self._waiting(key)
+        return set()
 
     def _take_back(self, node: AppNode) -> None:
         """Note a pin at its last good release, which the next step writes; where there is none it stays."""
@@ -187,36 +193,54 @@ class Waves:
             rollout, stale = _rules(obj)
             if not rollout.waves:
                 gone = self._kept.pop(key, None)
-                if gone is not None and gone.timer is not None:
-                    gone.timer.cancel()
+                if gone is not None:
+                    self._let_be(key, gone)
                 return None
             if kept is None:
                 kept = self._kept[key] = _Kept(records=_recorded(obj))
-            kept.generation, kept.rollout, kept.stale, kept.shape = generation, rollout, stale, None
+            kept.generation, kept.rollout, kept.stale = generation, rollout, stale
             kept.members = None
         return kept
 
-    def _members(self, key: SetKey, kept: _Kept, touched: set[AppKey], fleet: Fleet) -> Members:
+    def _let_be(self, key: SetKey, gone: _Kept) -> None:
+        """The set has no waves any more."""
+        if gone.timer is not None:
+            gone.timer.cancel()
+        for each in self._graph.of_set(key):
+            self._edges.place(each, key)
+
+    def _gather(self, key: SetKey, kept: _Kept, touched: set[AppKey], fleet: Fleet) -> None:
         """The set's children as they are now: those that moved, or all where nothing is known of them."""
         now = self._hub.now()
         members = kept.members
         if members is None:
             members = kept.members = members_of(kept.rollout, stale=kept.stale)
-            touched = set(self._graph.of_set(key))
+            touched = touched | self._graph.of_set(key)
         for each in touched:
             node = self._graph.get(each)
             if node is None or node.owner != key:
                 members.drop(each)
-            else:
-                members.put(node, fleet, now)
-        return members
+                continue
+            members.put(node, fleet, now)
+            index = members.wave_of.get(each)
+            self._edges.place(each, key if index is None else (key, index))
 
-    def _straighten(self, kept: _Kept, judged: Judgement, shape: int) -> None:
-        """Look for waves that contradict edges, where either may have changed."""
-        if kept.shape != shape:
-            names = [wave.name for wave in waves_of(kept.rollout)]
-            kept.inverted = inversions(self._graph, judged.wave_of, names)
-            kept.shape = shape
+    def _straighten(self) -> set[SetKey]:
+        """Look for waves that contradict edges, of one set or of several. Returns sets of which that has moved."""
+        names = {key: [wave.name for wave in waves_of(kept.rollout)] for key, kept in self._kept.items()}
+        found = self._edges.inverted(names)
+        if found is self._inverted:
+            return set()
+        self._inverted = found
+        by_set: dict[SetKey, dict[AppKey, str]] = {}
+        for app, words in found.items():
+            node = self._graph.get(app)
+            if node is not None and node.owner is not None:
+                by_set.setdefault(node.owner, {})[app] = words
+        moved = {key for key, kept in self._kept.items() if kept.inverted != by_set.get(key, {})}
+        for key in moved:
+            self._kept[key].inverted, self._kept[key].straightened = by_set.get(key, {}), True
+        return moved
 
     def _tell(self, key: SetKey, kept: _Kept, judged: Judgement, *, paused: bool) -> None:
         stops = next((wave.reason for wave in judged.waves if wave.reason), "")
@@ -265,7 +289,3 @@ def _recorded(obj: Manifest | None) -> dict[str, WaveStatus]:
     except ValueError:
         return {}  # written by another version: begun anew, which holds children back at most
     return {wave.name: wave for wave in waves}
-
-
-def _shape(node: AppNode) -> tuple[object, ...]:
-    return node.cluster, node.owner, node.labels, node.depends_on

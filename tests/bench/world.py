@@ -28,11 +28,15 @@ from hub.operator.releaser import Releaser
 from hub.operator.settings import HubSettings
 from hub.operator.state import State, Target
 from hub.operator.writer import Writer
+from hub.render.renderer import Rendered
+from hub.render.runner import InlineRunner
 from tests.bench.marks import BenchFailed
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
+    from hub.api.application import ApplicationSpec
     from hub.core.expansion import Child
+    from hub.core.model import ClusterView
     from hub.core.templating import TemplateEngine
 
 NAMESPACE = "shop"
@@ -65,6 +69,18 @@ class Answering(RestClient):
             raise BenchFailed(f"{path} is written, and is not there")
         return self._stamped(_merged(obj, patch))
 
+    async def apply(self, path: str, obj: Manifest, **_: Any) -> Manifest:
+        *_before, namespace, _plural, name = path.split("/")
+        there = self.caches.applications.get(f"{namespace}/{name}")
+        if there is None:
+            metadata = {"uid": self.stamp(), "generation": 1} | obj["metadata"]
+            return self._stamped({**obj, "metadata": metadata})
+        metadata = there["metadata"]
+        moved = metadata.get("generation", 1) + (obj["spec"] != there["spec"])
+        return self._stamped(
+            {**there, "spec": obj["spec"], "metadata": {**metadata, **obj["metadata"], "generation": moved}}
+        )
+
     async def replace(self, path: str, obj: Manifest, **_: Any) -> Manifest:
         return self._stamped(obj)
 
@@ -77,6 +93,26 @@ class Answering(RestClient):
 
     def _stamped(self, obj: Manifest) -> Manifest:
         return {**obj, "metadata": {**obj["metadata"], "resourceVersion": self.stamp()}}
+
+
+class Rendering:
+    """What workers would make of each child: the same as before, but where its cluster has moved elsewhere."""
+
+    async def render(
+        self, app_key: str, _spec: ApplicationSpec, *, cluster: ClusterView, **_: Any
+    ) -> Rendered:
+        name = app_key.partition("/")[2]
+        digest = digest_of(
+            name if cluster.labels["region"] == region_of(cluster.name) else f"{name} elsewhere"
+        )
+        return Rendered(digest, f"blob-{digest}")
+
+
+class Standing:
+    """A repository in which nothing is committed."""
+
+    async def resolve(self, _repository: str, _revision: str, **_: Any) -> str:
+        return _COMMIT
 
 
 @dataclass(slots=True)
@@ -92,24 +128,24 @@ class World:
         client = Answering(KubeConfig("https://nobody.invalid"), user_agent="axletree-bench")
         caches = client.caches = Caches(client)
         self.client = client
-        absent = cast("Any", None)  # what reads Git and renders is measured elsewhere
         self.hub = HubContext(
             settings=HubSettings(data_dir=Path()),
             caches=caches,
             state=State(),
             writer=Writer(client, caches, concurrency=32),
-            source=absent,
-            pool=absent,
-            renderer=absent,
+            source=cast("Any", Standing()),
+            pool=cast("Any", InlineRunner()),
+            renderer=cast("Any", Rendering()),  # what renders is measured elsewhere
             hub_id="bench",
             epoch=1,
             now=lambda: self.now,
-            resend=lambda _: None,
             fleet_view=FleetView(
                 caches, now=lambda: self.now, stale_after=3600, since=NOW - timedelta(hours=1)
             ),
         )
-        project = {"metadata": self.meta(PROJECT_NAME, NAMESPACE), "spec": {}}
+        everywhere = [{"clusters": ["*"], "namespaces": ["*"]}]
+        rules = {"sourceRepos": ["**"], "destinations": everywhere, "serviceAccount": "deployer"}
+        project = {"metadata": self.meta(PROJECT_NAME, NAMESPACE), "spec": rules}
         caches.projects.observe(None, project)
         for at in range(self.clusters):
             self.cluster(at, team="blue")
@@ -128,7 +164,7 @@ class World:
     def cluster(self, at: int, **labels: str) -> str:
         """Write a cluster, with these labels beside its own. Gives its name."""
         role = "canary" if at < CANARIES else "early" if at % _EARLY == 0 else "main"
-        own = {"region": f"r{at % REGIONS}", "role": role}
+        own = {"region": region_of(_cluster(at)), "role": role}
         spec = {"accepted": True, "values": {"replicas": 2 + at % 3, "domain": f"{_cluster(at)}.example.com"}}
         obj = {
             "metadata": self.meta(_cluster(at), labels=own | labels),
@@ -239,6 +275,11 @@ def set_spec(at: int) -> dict[str, Any]:
             ]
         },
     }
+
+
+def region_of(cluster: str) -> str:
+    """Where a cluster is unless it was relabelled."""
+    return f"r{int(cluster[1:]) % REGIONS}"
 
 
 def _cluster(at: int) -> str:

@@ -112,3 +112,47 @@ def test_files_with_nothing_to_draw_are_no_graph(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["graph", "-f", str(tmp_path / "empty.yaml")])
     assert result.exit_code == 2
     assert "neither Application nor ApplicationSet" in result.stderr
+
+
+CROSSED = """
+apiVersion: axletree.dev/v1alpha1
+kind: ApplicationSet
+metadata: {name: %(own)s, namespace: shop}
+spec:
+  generators: [{clusters: {}}]
+  template:
+    metadata: {name: "%(own)s-{{ cluster.name }}", labels: {app: %(own)s, ring: "{{ cluster.labels.ring }}"}}
+    spec:
+      cluster: "{{ cluster.name }}"
+      sources: [{repoURL: https://git.example.com/shop}]
+      dependsOn:
+        - selector: {matchLabels: {app: %(other)s}}
+          clusters: {selector: {matchLabels: {after: "{{ cluster.labels.ring }}"}}}
+          optional: true
+  rollout:
+    waves: [{name: canary, selector: {matchLabels: {ring: "0"}}}, {name: fleet}]
+---
+"""
+RINGS = """
+apiVersion: axletree.dev/v1alpha1
+kind: Cluster
+metadata: {name: eu1, labels: {ring: "0"}}
+---
+apiVersion: axletree.dev/v1alpha1
+kind: Cluster
+metadata: {name: us1, labels: {ring: "1", after: "0"}}
+"""
+
+
+def test_waves_of_two_sets_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    sets = [CROSSED % {"own": one, "other": other} for one, other in (("a", "b"), ("b", "a"))]
+    path.write_text("".join(sets) + RINGS)
+    result = runner.invoke(app, ["graph", "-f", str(path)])
+    assert result.exit_code == 1, result.output
+    assert (
+        "WaveInversion: shop/a-eu1: wave canary would wait for wave fleet, which comes later: a@eu1 (canary) -> "
+        "b@us1 (fleet of shop/b) -> b@eu1 (canary of shop/b) -> a@us1 (fleet)"
+    ) in " ".join(result.stderr.split())
+    found = json.loads(runner.invoke(app, ["graph", "-f", str(path), "-o", "json"]).stdout)
+    assert list(found["inversions"]) == ["shop/a-eu1", "shop/b-eu1"]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.health import HealthState, SyncState
 from hub.api.project import ProjectSpec
 from hub.api.rollout import Rollout, WaveStatus
-from hub.core.gates import WaveGate, inversions
+from hub.core.gates import WaveGate
 from hub.core.graph import AppGraph
+from hub.core.inversion import inversions
 from hub.core.model import AppNode, ClusterView, Fleet, Observed
 from hub.core.pins import BY_WAVE, rolled_back
 from hub.core.rollout import blockers, decide
@@ -120,7 +121,7 @@ class Sim:
         assert self.judged == afresh, "what was kept of the members is not what they are"
         self.records = {wave.status.name: wave.status for wave in self.judged.waves}
         names = [wave.name for wave in waves_of(self.rollout)]
-        inverted = inversions(self.graph, self.judged.wave_of, names)
+        inverted = inversions(self.graph, {OWNER: (self.judged.wave_of, names)})
         return WaveGate(OWNER, self.judged, inverted=inverted, paused=self.paused)
 
     def _judge(self, members: Members | list[AppNode]) -> Judgement:

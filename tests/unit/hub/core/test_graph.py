@@ -160,7 +160,7 @@ def test_closure_parts_and_indexes() -> None:
     graph.upsert(app("a", "eu1", part_of="sys/root", owner="shop/a"))
     graph.upsert(app("b", "eu1", on("a"), part_of="sys/root"))
     graph.upsert(app("c", "eu1", on("b")))
-    assert graph.reverse_closure(["shop/b-eu1", "gone/x"]) == {"shop/b-eu1", "shop/c-eu1"}
+    assert graph.links.reverse_closure(["shop/b-eu1", "gone/x"]) == {"shop/b-eu1", "shop/c-eu1"}
     assert graph.parts_of("sys/root") == {"shop/a-eu1", "shop/b-eu1"}
     assert graph.of_set("shop/a") == {"shop/a-eu1"}
     assert graph.on_cluster("eu1") == {"shop/a-eu1", "shop/b-eu1", "shop/c-eu1"}

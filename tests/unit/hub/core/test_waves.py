@@ -13,7 +13,8 @@ import yaml
 from agent.contract.health import HealthState
 from hub.api.application import Dependency
 from hub.api.rollout import Rollout
-from hub.core.gates import WaveGate, inversions
+from hub.core.gates import WaveGate
+from hub.core.inversion import inversions
 from hub.core.plan import parse_duration
 from hub.core.waves import judge, waves_of
 from tests.unit.hub.core.rollout_sim import Sim
@@ -208,4 +209,4 @@ def test_a_gate_has_no_say_about_others() -> None:
     judged = judge(sim.rollout, [], records={}, fleet=sim.fleet, now=sim.now)
     gate = WaveGate("shop/other", judged, inverted={})
     assert gate(sim.node("c1")) is None
-    assert inversions(sim.graph, {}, [wave.name for wave in waves_of(sim.rollout)]) == {}
+    assert inversions(sim.graph, {"shop/other": ({}, [wave.name for wave in waves_of(sim.rollout)])}) == {}
