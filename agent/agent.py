@@ -233,6 +233,8 @@ class Agent:
             api_versions=self._capabilities.untold,
             boot=self._boot,
             orphans=self.engine.orphans if self.engine else [],
+            orphan_details=self.engine.orphan_reports if self.engine else None,
+            adoptions=(self.engine.adoptions.reports or None) if self.engine else None,
         )
 
     def _answered(self, said: ReportAnswer) -> None:

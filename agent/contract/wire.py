@@ -8,6 +8,13 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from agent.contract.adoption import (
+    MAX_ORPHANS,
+    MAX_REPORTS,
+    AdoptionReport,
+    AdoptionRequest,
+    OrphanReport,
+)
 from agent.contract.health import HealthState, SyncState
 from agent.contract.model import WireModel
 from agent.contract.output import MAX_OUTPUTS, OutputReport
@@ -103,6 +110,10 @@ class Tombstone(WireModel):
     """Forget it and leave its objects (policy Orphan)."""
     before: list[AppKey] = Field(default_factory=list)
     """Apps that must be gone first: deletion runs the edges in reverse."""
+    purge: bool = False
+    """It was an orphan, which the hub knows by its agent alone."""
+    service_account: Annotated[str, StringConstraints(max_length=253)] = ""
+    """As whom, where the app's own bundle is not there to say it."""
 
 
 class AssignmentDocument(WireModel):
@@ -114,6 +125,8 @@ class AssignmentDocument(WireModel):
     seq: int
     apps: list[AssignedApp] = Field(default_factory=list)
     tombstones: list[Tombstone] = Field(default_factory=list)
+    adoptions: list[AdoptionRequest] = Field(default_factory=list)
+    """Apps whose objects are to be looked at, or taken over from other tools."""
 
 
 class ObjectReport(WireModel):
@@ -188,6 +201,10 @@ class ReportBatch(WireModel):
     count: int = 0
     reports: list[AppReport] = Field(default_factory=list, max_length=5000)
     orphans: list[AppKey] = Field(default_factory=list, max_length=5000)
+    orphan_details: list[OrphanReport] | None = Field(default=None, max_length=MAX_ORPHANS)
+    """The first of them, and those that are being purged."""
+    adoptions: list[AdoptionReport] | None = Field(default=None, max_length=MAX_REPORTS)
+    """Answers to what the Assignment asks, for as long as it does."""
     keys: int = 0
     """The generation of the hub's keys that the agent trusts."""
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from agent.contract.errors import AxletreeError
 from agent.contract.health import SyncState
 from agent.contract.wire import TombstoneReason
+from agent.sync.adoption import Adoptions
 from agent.sync.claims import Claims
 from agent.sync.documents import DocumentKeeper
 from agent.sync.exports import Exports
 from agent.sync.keeper import Keeper
+from agent.sync.orphans import orphan_reports
 from agent.sync.outcome import Outcome
 from agent.sync.queue import WorkQueue
 from agent.sync.roster import Roster
@@ -28,6 +30,7 @@ from agent.sync.rulebook import RuleBook
 from agent.sync.sightings import Sightings
 
 if TYPE_CHECKING:
+    from agent.contract.adoption import OrphanReport
     from agent.kube.client import RestClient
     from agent.kube.discovery import RestMapper
     from agent.link.assignment import SignedAssignment
@@ -81,10 +84,17 @@ class Engine:
             claims=self._claims,
             claim=self._own,
         )
+        self.adoptions = Adoptions(
+            client, mapper, self._roster, self._rounds.obtainer, announce=reporter.announce
+        )
 
     @property
     def orphans(self) -> list[str]:
         return self._roster.orphans
+
+    @property
+    def orphan_reports(self) -> list[OrphanReport]:
+        return orphan_reports(self.apps.values(), unassigned=self.held is None)
 
     @property
     def held(self) -> SignedAssignment | None:
@@ -113,6 +123,7 @@ class Engine:
         """A session with the hub is there (or not): who needs a bundle may have it."""
         self._rounds.obtainer.fetcher = fetcher
         if fetcher is not None:
+            self.adoptions.look()
             for app in self.apps.values():
                 if app.assigned is not None and (app.saved is None or app.saved.assigned != app.assigned):
                     self._queue.add(app.key)
@@ -171,6 +182,7 @@ class Engine:
             self._reporter.forget(app.key)
         for key in due:
             self._queue.add(key)
+        self.adoptions.follow(self.held.document)
         self._reporter.announce()
 
     async def _work(self) -> None:

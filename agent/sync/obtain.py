@@ -81,6 +81,12 @@ class Obtainer:
             await finished(saving)  # before anything is pruned by it
         return saving
 
+    async def bytes_of(self, assigned: AssignedApp) -> bytes:
+        """A bundle as stored, verified. Raises `HubAway` where nobody can be asked."""
+        if self.fetcher is None:
+            raise HubAway(f"the bundle of release {assigned.release} is needed, and the hub is away")
+        return await self.fetcher.fetch(assigned.blob)
+
     async def _fetch(self, app: App, assigned: AssignedApp) -> tuple[SavedApp, Bundle]:
         """The assigned release, decoded; its claims count from now on."""
         if app.coming is not None and app.coming[0].assigned == assigned:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.contract.bundle import ApplyPolicy
 from agent.contract.errors import AxletreeError
 from agent.contract.health import SyncState
 from agent.contract.wire import TombstoneReason
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent.apply.result import ApplyResult
-    from agent.contract.bundle import ApplyPolicy, Bundle
+    from agent.contract.bundle import Bundle
     from agent.link.state import SavedApp
     from agent.sync.app import App
     from agent.sync.claims import Claims
@@ -87,10 +88,17 @@ class Remover:
             app.bundle = self.decoded(app.saved)
         return "" if app.bundle is None else await self.phases.before_removal(app, app.bundle)
 
-    async def _take_away(self, app: App) -> ApplyResult:
-        if app.bundle is None:
+    def _policy(self, app: App) -> ApplyPolicy:
+        """The bundle's; without it, as the person who decided said: never with the agent's own rights."""
+        if app.bundle is not None:
+            return app.bundle.policy
+        named = app.tombstone.service_account if app.tombstone is not None else ""
+        if not named:
             raise PolicyUnknown("its bundle is not there, so that nobody knows as whom to delete its objects")
-        policy: ApplyPolicy = app.bundle.policy
+        return ApplyPolicy(service_account=named)
+
+    async def _take_away(self, app: App) -> ApplyResult:
+        policy = self._policy(app)
         return await app.applier.delete_all(
             app.inventory,
             policy,

@@ -122,6 +122,14 @@ class Roster:
         """The app, made where it is not there."""
         app = self.apps.get(key)
         if app is None:
+            app = self.apps[key] = self.spare(key)
+            self.by_applyset[app.applyset] = app
+        return app
+
+    def spare(self, key: str) -> App:
+        """The app, or one that nobody serves: to look at what it would do."""
+        app = self.apps.get(key)
+        if app is None:
             applyset = applyset_id(self._identity.hub_id, self._identity.cluster, key)
             applier = Applier(
                 self._client,
@@ -134,7 +142,6 @@ class Roster:
             app = App(
                 key=key, applyset=applyset, manager=self.manager, applier=applier, rulebook=self._rulebook
             )
-            self.apps[key] = self.by_applyset[applyset] = app
         return app
 
     def _newer(self, order: tuple[int, int]) -> dict[str, AssignedApp]:

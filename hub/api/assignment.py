@@ -26,6 +26,20 @@ class AssignedTombstone(ApiModel):
     decided_at: Text
     orphan: bool = False
     before: list[AppKey] = Field(default_factory=list, max_length=64)
+    purge: bool = False
+    """An orphan, of which only the cluster's agent knew."""
+    service_account: Text = ""
+    """As whom, where the agent has no bundle of it that says so."""
+
+
+class AssignedAdoption(ApiModel):
+    """Objects to look at, or to take over from other tools."""
+
+    app: AppKey
+    digest: Digest
+    blob: Digest
+    request: Annotated[str, StringConstraints(max_length=64)]
+    take: bool = False
 
 
 class AssignmentSpec(ApiModel):
@@ -33,6 +47,7 @@ class AssignmentSpec(ApiModel):
     seq: Annotated[int, Field(ge=0)]
     apps: list[AssignedApp] = Field(default_factory=list, max_length=10000)
     tombstones: list[AssignedTombstone] = Field(default_factory=list, max_length=10000)
+    adoptions: list[AssignedAdoption] = Field(default_factory=list, max_length=1000)
 
 
 class Assignment(ApiModel):

@@ -17,12 +17,25 @@ class MaintenanceWindow(ApiModel):
     timezone: Annotated[str, StringConstraints(max_length=64)] = "UTC"
 
 
+class Purge(ApiModel):
+    """A person's decision that an orphan goes: an app that the agent holds and the hub does not know."""
+
+    app: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}$", max_length=507)
+    ]
+    decided_at: Text
+    service_account: Text = ""
+    """As whom it is deleted, where the agent has no bundle of it that says so."""
+
+
 class ClusterSpec(ApiModel):
     accepted: bool = False
     """Double opt-in: a spoke asks, an administrator (or a token's rule) accepts."""
     values: Values = Field(default_factory=dict)
     maintenance_windows: list[MaintenanceWindow] = Field(default_factory=list, max_length=16)
     """When releases may go there; none means always."""
+    purges: list[Purge] = Field(default_factory=list, max_length=256)
+    """Orphans to be deleted there, as `axle orphans purge` records them. An app that the hub knows is not meant."""
 
 
 class AgentInfo(ApiModel):
@@ -84,6 +97,8 @@ class ClusterStatus(ApiModel):
     connected: Text = ""
     """`Connected`, `Stale` or `Pending` (not joined yet)."""
     last_seen: Text = ""
+    orphans: list[OrphanStatus] = Field(default_factory=list, max_length=200)
+    """Written by the gateway, as the agent says."""
 
 
 class Cluster(ApiModel):

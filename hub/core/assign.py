@@ -12,12 +12,14 @@ from hub.core.plan import DROPPED
 from hub.core.rollout import MAX_AFTER, after_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from hub.core.graph import AppGraph
     from hub.core.model import AppKey, AppNode, Drop, Fleet
 
 Entry = dict[str, Any]
+_DELETED = "Deleted"
+"""The reason of a decision that a person made."""
 
 
 def assignment_spec(
@@ -31,6 +33,8 @@ def assignment_spec(
     orphan: Collection[AppKey] = (),
     fleet: Fleet | None = None,
     first: int = 1,
+    adoptions: Sequence[Entry] = (),
+    purges: Iterable[Mapping[str, str]] = (),
 ) -> dict[str, Any] | None:
     """The cluster's next `spec`, or None when the previous one still says it all.
 
@@ -53,16 +57,28 @@ def assignment_spec(
         node = graph.get(key)
         if node is not None and key not in going and (entry := _released(node, before.get(key), blobs)):
             apps[key] = entry
-    content = {
+    content: dict[str, Any] = {
         "apps": [_ordered(entry, graph, apps) for _, entry in sorted(apps.items())],
-        "tombstones": [_tombstone(going[key], going, graph, orphan) for key in sorted(going)],
+        "tombstones": [_tombstone(going[key], going, graph, orphan) for key in sorted(going)]
+        + _purged(purges, known={*apps, *going, *graph.on_cluster(cluster)}),
     }
+    if adoptions:
+        content["adoptions"] = list(adoptions)
     if previous is None:
-        return {"epoch": epoch, "seq": first, **content} if apps or going else None
+        return {"epoch": epoch, "seq": first, **content} if any(content.values()) else None
     same = previous.get("epoch") == epoch and all(
-        content[name] == (previous.get(name) or []) for name in ("apps", "tombstones")
+        content.get(name, []) == (previous.get(name) or []) for name in ("apps", "tombstones", "adoptions")
     )
     return None if same else {"epoch": epoch, "seq": int(previous["seq"]) + 1, **content}
+
+
+def _purged(purges: Iterable[Mapping[str, str]], *, known: Collection[AppKey]) -> list[Entry]:
+    """A person's decisions about orphans. An app that the hub knows, or assigns, is none."""
+    return [
+        {**each, "reason": _DELETED, "purge": True}
+        for each in sorted(purges, key=lambda each: each["app"])
+        if each["app"] not in known
+    ]
 
 
 def _released(node: AppNode, before: Entry | None, blobs: Mapping[AppKey, str]) -> Entry | None:

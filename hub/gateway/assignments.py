@@ -41,6 +41,8 @@ class View:
     """Assigned ones and tombstones: what the agent may report on."""
     blobs: frozenset[str]
     """What it may fetch."""
+    adoptions: dict[str, str] = field(default_factory=dict)
+    """App -> the request that the agent is to answer."""
 
 
 def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> View:
@@ -61,7 +63,9 @@ def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> Vie
         signature=identity.sign(body),
         apps=frozenset(app.app for app in document.apps)
         | frozenset(gone.app for gone in document.tombstones),
-        blobs=frozenset(app.blob for app in document.apps),
+        blobs=frozenset(app.blob for app in document.apps)
+        | frozenset(asked.blob for asked in document.adoptions),
+        adoptions={each.app: each.request for each in document.adoptions},
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hub.gateway.assignments import Board, View
     from hub.gateway.clusters import Clusters
     from hub.gateway.liveness import Liveness
+    from hub.gateway.requested import Requested
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Intake:
         *,
         observed: LatestWriter[Observation],
         agents: LatestWriter[dict[str, Any]],
+        requested: Requested,
         clock: Callable[[], float],
         now: Callable[[], datetime],
         on_clone: Callable[[str, str], None] = lambda _cluster, _why: None,
@@ -117,6 +119,7 @@ class Intake:
         self._liveness = liveness
         self._observed = observed
         self._agents = agents
+        self._requested = requested
         self._clock = clock
         self._now = now
         self._sessions: dict[str, Session] = {}
@@ -142,6 +145,7 @@ class Intake:
                 report.app, observation, content=_content(report), source=batch.boot, order=batch.count
             )
         self._note_agent(cluster, session, batch)
+        self._requested.take(cluster, batch, view=view, at=received_at)
         resend, session.wanted = session.wanted, False
         if len(ours) < len(batch.reports) and position > hub and session.asked != position:
             # Another gateway knows an Assignment that has not arrived here yet. Agents send what was not in
@@ -169,6 +173,7 @@ class Intake:
         """Drop what is known of a cluster that is gone."""
         self._sessions.pop(cluster, None)
         self._agents.forget(cluster)
+        self._requested.forget(cluster)
 
     def _session(self, cluster: str, boot: str) -> Session | None:
         """Find the session that a batch belongs to; None for one of an earlier process."""

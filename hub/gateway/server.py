@@ -30,6 +30,7 @@ from hub.gateway.leases import LeaseKeeper
 from hub.gateway.liveness import Liveness
 from hub.gateway.peers import Admission, Peer, admit, is_clone
 from hub.gateway.reports import SETTLED_SECONDS, Intake, agent_writer, observed_writer
+from hub.gateway.requested import requested
 from hub.gateway.routes import ROUTES
 from hub.gateway.tls import serve_as, server_tls
 
@@ -87,11 +88,13 @@ class Gateway:
         self._board = Board(self._assignment_cache, lambda: self._keyring.current)
         self._observed = observed_writer(client, clock=clock)
         self._agents = agent_writer(self._clusters, clock=clock)
+        self._requested = requested(client, clock=clock, had=self._had_orphans)
         self._intake = Intake(
             self._board,
             self.liveness,
             observed=self._observed,
             agents=self._agents,
+            requested=self._requested,
             clock=clock,
             now=now,
             on_clone=self._cloned,
@@ -162,6 +165,7 @@ class Gateway:
             self._runner = None
         await self._observed.close()
         await self._agents.close()
+        await self._requested.close()
         for task in (*self._tasks, *self._marks):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._marks, return_exceptions=True)

@@ -202,6 +202,7 @@ class Deletions:
         if "deletionTimestamp" not in obj["metadata"]:
             if FINALIZER not in (obj["metadata"].get("finalizers") or []):
                 await self._add_finalizer(self._hub.caches.clusters, path, obj)
+            await self._drop_purges(path, obj)
             return
         here = [each for each in self._hub.caches.applications.values() if each["spec"]["cluster"] == name]
         if not here:
@@ -216,6 +217,16 @@ class Deletions:
             for each in here:
                 await self._finish(key_of(each), each)
         asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
+
+    async def _drop_purges(self, path: str, obj: Manifest) -> None:
+        """Decisions about orphans that are gone: left there, they would be about the next app of that name."""
+        decided = obj["spec"].get("purges") or []
+        orphans = {each["app"] for each in (obj.get("status") or {}).get("orphans") or ()}
+        open_ = [each for each in decided if each["app"] in orphans]
+        if len(open_) < len(decided):
+            version = obj["metadata"]["resourceVersion"]
+            patch = {"metadata": {"resourceVersion": version}, "spec": {"purges": open_ or None}}
+            await self._hub.writer.merge(self._hub.caches.clusters, path, patch)
 
     async def _forget_cluster(self, name: str, obj: Manifest) -> None:
         for path in (f"{paths.ASSIGNMENTS}/{name}", f"{paths.LEASES}/{lease_name(name)}"):

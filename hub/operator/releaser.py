@@ -20,6 +20,7 @@ from hub.core.rollout import decide
 from hub.operator import paths
 from hub.operator.binder import Binder
 from hub.operator.nodes import Nodes
+from hub.operator.requests import adoptions, purges
 from hub.operator.rollups import Rollups
 from hub.operator.statuses import Statuses
 from hub.operator.waves import Waves
@@ -119,7 +120,7 @@ class Releaser:
         await self._pin()
         self.rollups.begin()
         touched = {node.cluster for key in affected if (node := self.graph.get(key)) is not None}
-        touched |= set(gone.values())
+        touched |= set(gone.values()) | clusters
         moved = {key for key in affected if self._target_moved(key)} | set(released)
         await self.statuses.write(moved, fleet)
         rest = affected - moved
@@ -213,6 +214,10 @@ class Releaser:
                 orphan=self.statuses.orphans(name),
                 fleet=fleet,
                 first=int(self._hub.now().timestamp()),
+                adoptions=adoptions(
+                    self.graph.on_cluster(name), self._hub.caches.applications.get, self._hub.state.targets
+                ),
+                purges=purges(self._hub.caches.clusters.get(name)),
             )
             if spec is None:
                 continue

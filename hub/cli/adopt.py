@@ -1,0 +1,243 @@
+"""`axle adopt`: take over what Argo CD, Flux, Helm or kubectl manage now. The plan first; nothing without --yes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.contract.adoption import AdoptionChange, AdoptionReport, AdoptionState
+from agent.contract.errors import AxletreeError
+from agent.contract.names import ANNOTATION_ADOPT, ANNOTATION_SYNC, LABEL_SET
+from hub.cli.act import annotate
+from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
+from hub.cli.kinds import APPS, field, key_of, why
+from hub.cli.names import Found, Reference, parse, resolve
+from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
+from hub.cli.sync import waiting_target
+from hub.cli.verdict import seconds_of
+from hub.cli.watching import following
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from agent.contract.adoption import AdoptionEntry
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+app = typer.Typer()
+
+NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
+_PATHS = 4
+_WORDS = {
+    AdoptionChange.CREATE: "made",
+    AdoptionChange.SAME: "the same",
+    AdoptionChange.DIFFERS: "differ",
+    AdoptionChange.PRUNE: "deleted",
+    AdoptionChange.REFUSED: "refused",
+}
+
+
+class NothingRendered(AxletreeError):
+    """There is no target yet, so that nobody can say what would be applied."""
+
+    reason = "NothingRendered"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One app, and what its agent answered; None where nothing came in time."""
+
+    obj: Manifest
+    answer: AdoptionReport | None
+
+    @property
+    def key(self) -> str:
+        return key_of(self.obj)
+
+
+@app.command()
+def adopt(
+    name: NameArgument,
+    namespace: NamespaceOption = "",
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take over as planned.")] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Also where Pods restart, or objects are deleted.")
+    ] = False,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the agents.")] = "2m",
+    fmt: FormatOption = Format.TABLE,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Take an app's objects over from Argo CD, Flux, Helm or kubectl; of a set, those of every child.
+
+    Without --yes it prints what would be taken over from whom, and what differs, and changes nothing. Exit code 1:
+    an agent did not answer in time, or the plan is not to be carried out like that.
+    """
+    with plainly():
+        reference = parse(name, namespace=namespace)
+        seconds = seconds_of(timeout)
+    planned = run(lambda: _plan(reference, kubeconfig, seconds=seconds))
+    _print(planned, fmt)
+    problems = [*_silent(planned), *_obstacles(planned, accept_changes=accept_changes)]
+    if yes and not problems:
+        taken = run(lambda: _take(planned, kubeconfig, seconds=seconds))
+        problems = _silent(taken)
+        for one in taken:
+            if one.answer is not None and one.answer.state is AdoptionState.TAKEN:
+                err.print(f"{one.key}: {one.answer.objects} objects are taken over")
+    for problem in problems:
+        complain(problem)
+    if problems:
+        raise typer.Exit(EXIT_NEGATIVE)
+    if not yes:
+        err.print("axle: nothing is changed; to take over as planned: --yes", style="dim")
+
+
+async def _plan(reference: Reference, kubeconfig: Path | None, *, seconds: float) -> list[Asked]:
+    async with connected(kubeconfig) as client:
+        found = await resolve(client, reference)
+        apps = [found.obj]
+        if found.kind is not APPS:
+            metadata = found.obj["metadata"]
+            selector = f"{LABEL_SET}={metadata['name']}"
+            listing = await client.list(APPS.path(metadata["namespace"]), label_selector=selector)
+            apps = sorted(listing.items, key=key_of)
+        empty = [key_of(obj) for obj in apps if not field(obj, "status", "sync", "target")]
+        if empty or not apps:
+            named = ", ".join(empty[:5]) or str(found)
+            raise NothingRendered(f"{named}: nothing is rendered yet; `axle why` says what it waits for")
+        request = secrets.token_hex(8)
+        return await _ask(client, apps, lambda _: f"plan/{request}", request=request, seconds=seconds)
+
+
+async def _take(planned: Sequence[Asked], kubeconfig: Path | None, *, seconds: float) -> list[Asked]:
+    """Carry out exactly what was planned: of a target that moved meanwhile, nothing is taken."""
+    async with connected(kubeconfig) as client:
+        request = secrets.token_hex(8)
+        digests = {one.key: one.answer.digest for one in planned if one.answer is not None}
+        for one in planned:
+            if waiting_target(one.obj) == digests[one.key]:
+                await annotate(client, Found(APPS, one.obj).path, {ANNOTATION_SYNC: digests[one.key]})
+        return await _ask(
+            client,
+            [one.obj for one in planned],
+            lambda obj: f"take/{digests[key_of(obj)]}/{request}",
+            request=request,
+            seconds=seconds,
+        )
+
+
+async def _ask(
+    client: RestClient,
+    apps: Sequence[Manifest],
+    word: Callable[[Manifest], str],
+    *,
+    request: str,
+    seconds: float,
+) -> list[Asked]:
+    """Write the question to every app, wait for the answers, take the question back."""
+    for obj in apps:
+        await annotate(client, Found(APPS, obj).path, {ANNOTATION_ADOPT: word(obj)})
+    namespaces = {obj["metadata"]["namespace"] for obj in apps}
+    keys = [key_of(obj) for obj in apps]
+    try:
+        async with following(client, APPS.path(namespaces.pop())) as followed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while not all(_final(each) for each in _asked(keys, followed.objects(), request)):
+                        await followed.change()
+            return _asked(keys, followed.objects(), request)
+    finally:
+        for obj in apps:
+            patch: dict[str, Any] = {"metadata": {"annotations": {ANNOTATION_ADOPT: None}}}
+            await client.merge_patch(Found(APPS, obj).path, patch, field_manager="axle")
+
+
+def _asked(keys: Iterable[str], objects: Iterable[Manifest], request: str) -> list[Asked]:
+    by_key = {key_of(obj): obj for obj in objects}
+    return [Asked(by_key[key], _answer(by_key[key], request)) for key in keys if key in by_key]
+
+
+def _answer(obj: Manifest, request: str) -> AdoptionReport | None:
+    said = field(obj, "status", "adoption")
+    if not isinstance(said, dict) or said.get("request") != request:
+        return None
+    return AdoptionReport.model_validate(said)
+
+
+def _final(one: Asked) -> bool:
+    return one.answer is not None and one.answer.state in {AdoptionState.PLANNED, AdoptionState.TAKEN}
+
+
+def _silent(asked: Iterable[Asked]) -> list[str]:
+    """Those of which there is no final answer, with what is known."""
+    found = []
+    for one in asked:
+        if _final(one):
+            continue
+        cluster = field(one.obj, "spec", "cluster")
+        said = one.answer.message if one.answer is not None else ""
+        reason = ": ".join(filter(None, (said, why(one.obj)))) or f"the agent of {cluster} has not answered"
+        found.append(f"{one.key}: {reason}")
+    return found
+
+
+def _obstacles(planned: Iterable[Asked], *, accept_changes: bool) -> list[str]:
+    """Why the plan is not to be carried out as it is."""
+    found = []
+    for one in planned:
+        answer = one.answer
+        if answer is None:
+            continue
+        refused = answer.changes.get(AdoptionChange.REFUSED, 0)
+        pruned = answer.changes.get(AdoptionChange.PRUNE, 0)
+        if refused:
+            found.append(
+                f"{one.key}: the API server refuses {refused} objects; they have to be corrected first"
+            )
+        if (answer.restarts or pruned) and not accept_changes:
+            found.append(
+                f"{one.key}: {answer.restarts} objects would restart Pods, {pruned} would be deleted: bring Git to "
+                "what is live first, or say --accept-changes"
+            )
+    return found
+
+
+def _print(planned: Sequence[Asked], fmt: Format) -> None:
+    answers = [one.answer for one in planned if one.answer is not None]
+    if fmt is Format.NAME:
+        for answer in answers:
+            for entry in answer.entries:
+                out.print(entry.ref)
+        return
+    if fmt is not Format.TABLE:
+        print_value([answer.wire() for answer in answers], fmt)
+        return
+    for one in planned:
+        if one.answer is None:
+            continue
+        changes = ", ".join(
+            f"{count} {_WORDS[AdoptionChange(each)]}" for each, count in one.answer.changes.items()
+        )
+        tools = ", ".join(f"{count} of {tool}" for tool, count in sorted(one.answer.tools.items()))
+        out.print(
+            f"{one.key} on {field(one.obj, 'spec', 'cluster')}: {changes}; {tools or 'nobody else has any'}"
+        )
+        rows = [_row(entry) for entry in one.answer.entries]
+        if rows:
+            print_table(("OBJECT", "NOW OF", "CHANGE", "WHAT"), rows, indent="  ")
+
+
+def _row(entry: AdoptionEntry) -> tuple[str, str, str, str]:
+    change = f"{entry.change}, restarts" if entry.restarts else str(entry.change)
+    paths = [*entry.paths[:_PATHS], *(["..."] if len(entry.paths) > _PATHS else [])]
+    stays = f"stays: {', '.join(entry.left[:_PATHS])}" if entry.left else ""
+    what = "; ".join(filter(None, (entry.message, ", ".join(paths), stays)))
+    return entry.ref, ", ".join(entry.tools) or "-", change, what

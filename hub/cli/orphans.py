@@ -1,0 +1,232 @@
+"""`axle orphans`: apps that an agent holds and the hub does not know. They run on until a person decides."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.contract.errors import AxletreeError
+from agent.contract.names import ANNOTATION_SYNC
+from hub.cli.act import MANAGER, annotate
+from hub.cli.connect import KubeconfigOption, connected, run
+from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
+from hub.cli.kinds import APPS, CLUSTERS, PROJECTS, field, key_of, short, why
+from hub.cli.names import Found, parse, resolve
+from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
+from hub.cli.sync import waiting_target
+from hub.cli.verdict import seconds_of
+from hub.cli.watching import following
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+
+app = typer.Typer()
+orphans_app = typer.Typer(no_args_is_help=True, help="Apps on a cluster that the hub does not know.")
+app.add_typer(orphans_app, name="orphans")
+
+ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="A cluster's name.")]
+AppArgument = Annotated[str, typer.Argument(metavar="APP", help="NAMESPACE/NAME, as `list` shows it.")]
+TimeoutOption = Annotated[str, typer.Option(help="How long to wait for the agent.")]
+
+
+class NoSuchOrphan(AxletreeError):
+    reason = "NoSuchOrphan"
+
+
+class NotAnOrphan(AxletreeError):
+    """The hub has an Application of that name there: it is bound, not purged."""
+
+    reason = "NotAnOrphan"
+
+
+class NothingToBind(AxletreeError):
+    """There is no Application that the orphan could be bound to."""
+
+    reason = "NothingToBind"
+
+
+@orphans_app.callback()
+def orphans() -> None:
+    """Apps on a cluster that the hub does not know."""
+
+
+@orphans_app.command("list")
+def list_(
+    cluster: Annotated[str, typer.Argument(metavar="[CLUSTER]", help="Only there.")] = "",
+    *,
+    fmt: FormatOption = Format.TABLE,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """What agents hold and nobody assigns to them, by their own inventories. It runs on, and nothing deletes it."""
+
+    async def work() -> list[Manifest]:
+        async with connected(kubeconfig) as client:
+            if cluster:
+                return [(await resolve(client, parse(cluster, kinds=(CLUSTERS,)))).obj]
+            return sorted((await client.list(CLUSTERS.path())).items, key=key_of)
+
+    found = [(key_of(obj), orphan) for obj in run(work) for orphan in orphans_of(obj)]
+    if fmt is Format.NAME:
+        for _, orphan in found:
+            out.print(orphan["app"])
+    elif fmt is Format.TABLE:
+        rows = [
+            (
+                name,
+                orphan["app"],
+                str(orphan.get("objects", 0)),
+                ",".join(orphan.get("namespaces") or ()) or "-",
+                "Purging" if orphan.get("going") else "Orphaned",
+                short(orphan.get("message", "")),
+            )
+            for name, orphan in found
+        ]
+        print_table(("CLUSTER", "APP", "OBJECTS", "NAMESPACES", "STATE", "MESSAGE"), rows)
+    else:
+        print_value([{"cluster": name, **orphan} for name, orphan in found], fmt)
+
+
+@orphans_app.command()
+def adopt(
+    cluster: ClusterArgument,
+    app_: AppArgument,
+    *,
+    timeout: TimeoutOption = "2m",
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Bind an orphan to the Application of its name: what it has becomes that one's, nothing is made anew.
+
+    The Application has to be there, from Git or by hand; if its mode is Manual, this lets it go. Exit code 1: the
+    orphan is not bound in time.
+    """
+    with plainly():
+        seconds = seconds_of(timeout)
+
+    async def work() -> str:
+        async with connected(kubeconfig) as client:
+            _, orphan = await _orphan(client, cluster, app_)
+            namespace, _, name = app_.partition("/")
+            listing = await client.list(APPS.path(namespace), field_selector=f"metadata.name={name}")
+            mine = [obj for obj in listing.items if field(obj, "spec", "cluster") == cluster]
+            if not mine:
+                raise NothingToBind(
+                    f"there is no Application {app_} on cluster {cluster}: make it again, from Git or by hand"
+                )
+            target = waiting_target(mine[0])
+            if target:
+                await annotate(client, Found(APPS, mine[0]).path, {ANNOTATION_SYNC: target})
+            if await _gone(client, cluster, app_, seconds=seconds):
+                return ""
+            obj = await client.get(Found(APPS, mine[0]).path)
+            return why(obj) or f"{orphan['app']} is still an orphan"
+
+    problem = run(work)
+    if problem:
+        complain(f"{app_} is not bound after {timeout}: {problem}")
+        raise typer.Exit(EXIT_NEGATIVE)
+    out.print(f"{app_} on {cluster} is bound again")
+
+
+@orphans_app.command()
+def purge(
+    cluster: ClusterArgument,
+    app_: AppArgument,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    service_account: Annotated[
+        str,
+        typer.Option(
+            help="As whom, if the agent cannot know. Default: the account of the namespace's Project."
+        ),
+    ] = "",
+    timeout: TimeoutOption = "5m",
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Delete what an orphan has on its cluster. The decision is recorded on the Cluster, and shown there.
+
+    Exit code 1: not done in time; it goes on.
+    """
+    with plainly():
+        seconds = seconds_of(timeout)
+
+    async def look() -> Manifest:
+        async with connected(kubeconfig) as client:
+            _, orphan = await _orphan(client, cluster, app_)
+            namespace, _, name = app_.partition("/")
+            listing = await client.list(APPS.path(namespace), field_selector=f"metadata.name={name}")
+            if any(field(obj, "spec", "cluster") == cluster for obj in listing.items):
+                raise NotAnOrphan(
+                    f"the hub has {app_} on {cluster}: delete that instead, or `axle orphans adopt`"
+                )
+            return orphan
+
+    orphan = run(look)
+    if not yes:
+        for ref in orphan.get("refs") or ():
+            err.print(f"  {ref}")
+        count = orphan.get("objects", 0)
+        typer.confirm(f"Delete {app_} with {count} objects from {cluster}?", abort=True, err=True)
+
+    async def work() -> bool:
+        async with connected(kubeconfig) as client:
+            await _decide(client, cluster, app_, account=service_account or await _account(client, app_))
+            return await _gone(client, cluster, app_, seconds=seconds)
+
+    if not run(work):
+        complain(f"{app_} is not gone from {cluster} after {timeout}: `axle orphans list {cluster}`")
+        raise typer.Exit(EXIT_NEGATIVE)
+    out.print(f"{app_} is gone from {cluster}")
+
+
+def orphans_of(cluster: Manifest) -> list[dict[str, Any]]:
+    """As its agent says."""
+    return list(field(cluster, "status", "orphans") or ())
+
+
+async def _orphan(client: RestClient, cluster: str, app_: str) -> tuple[Found, dict[str, Any]]:
+    found = await resolve(client, parse(cluster, kinds=(CLUSTERS,)))
+    for orphan in orphans_of(found.obj):
+        if orphan["app"] == app_:
+            return found, orphan
+    known = ", ".join(orphan["app"] for orphan in orphans_of(found.obj)) or "none"
+    raise NoSuchOrphan(f"the agent of {cluster} holds no orphan {app_}; it holds {known}")
+
+
+async def _account(client: RestClient, app_: str) -> str:
+    """Whom the Project of the app's namespace deploys as; empty where there is none."""
+    namespace = app_.partition("/")[0]
+    listing = await client.list(PROJECTS.path(namespace), field_selector="metadata.name=project")
+    return next((str(field(obj, "spec", "serviceAccount")) for obj in listing.items), "")
+
+
+async def _decide(client: RestClient, cluster: str, app_: str, *, account: str) -> None:
+    """Record it, at the version that was read: two people may decide at once."""
+    found = await resolve(client, parse(cluster, kinds=(CLUSTERS,)))
+    there = field(found.obj, "spec", "purges") or []
+    if any(each["app"] == app_ for each in there):
+        return
+    decided = {
+        "app": app_,
+        "decidedAt": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+    if account:
+        decided["serviceAccount"] = account
+    version = found.obj["metadata"]["resourceVersion"]
+    patch = {"metadata": {"resourceVersion": version}, "spec": {"purges": [*there, decided]}}
+    await client.merge_patch(found.path, patch, field_manager=MANAGER)
+
+
+async def _gone(client: RestClient, cluster: str, app_: str, *, seconds: float) -> bool:
+    """Whether the agent has it as an orphan no longer, in time."""
+    async with following(client, CLUSTERS.path(), name=cluster) as followed:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while any(each["app"] == app_ for obj in followed.objects() for each in orphans_of(obj)):
+                    await followed.change()
+                return True
+        return False
