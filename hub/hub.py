@@ -29,6 +29,7 @@ from hub.operator.state import State
 from hub.operator.writer import Writer
 from hub.render.pool import WorkerPool
 from hub.render.renderer import Renderer
+from hub.render.hubvalues import CachedObjects
 from hub.sources.charts import ChartRepositories
 from hub.sources.credentials import GitCredentials
 from hub.sources.dispatch import Sources
@@ -124,7 +125,14 @@ class Hub:
                 source=source,
                 pool=pool,
                 renderer=Renderer(
-                    source=source, pool=pool, store=store, index=index, digest_key=identity.digest_key
+                    source=source,
+                    pool=pool,
+                    store=store,
+                    index=index,
+                    digest_key=identity.digest_key,
+                    objects=CachedObjects(
+                        caches.values_config_maps.get, caches.values_secrets.get, caches.credentials.values
+                    ),
                 ),
                 hub_id=identity.hub_id,
                 epoch=identity.epoch,

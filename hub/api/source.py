@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from hub.api.model import (
     REPO_URL,
@@ -52,14 +53,38 @@ class HelmParameter(ApiModel):
     force_string: bool = False
 
 
+class ValuesKind(StrEnum):
+    CONFIG_MAP = "ConfigMap"
+    SECRET = "Secret"  # noqa: S105 - the kind's name
+
+
+class ValuesFrom(ApiModel):
+    """Values from a ConfigMap or Secret beside the Application on the hub, labelled `axletree.dev/values: "true"`."""
+
+    kind: ValuesKind
+    name: Name
+    values_key: Annotated[str, StringConstraints(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
+        "values.yaml"
+    )
+    """The key whose text is a values file; with `targetPath`, a single value."""
+    target_path: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """Where in the values the text is put, as by `helm --set-string`."""
+    optional: bool = False
+    """It may be missing."""
+
+
 class HelmSource(ApiModel):
-    """A chart's options. Later ones win: `valueFiles`, `values`, `clusterValues`, `valuesObject`, `parameters`."""
+    """A chart's options.
+
+    Later ones win: `valueFiles`, `valuesFrom`, `values`, `clusterValues`, `valuesObject`, `parameters`.
+    """
 
     release_name: Word = ""
     """The Application's name where it is empty."""
     value_files: list[RepoPath] = Field(default_factory=list, max_length=64)
     """Relative to the chart, or `$ref/path` in the source of that `ref`; later files win."""
     ignore_missing_value_files: bool = False
+    values_from: list[ValuesFrom] = Field(default_factory=list, max_length=32)
     values: Annotated[Values | str, Field(json_schema_extra={"x-any": True})] = Field(default_factory=dict)
     """A map, or its text as YAML."""
     cluster_values: Word = ""
@@ -115,6 +140,32 @@ class KustomizeSource(ApiModel):
     patches: list[Patch] = Field(default_factory=list, max_length=64)
 
 
+class JsonnetVariable(ApiModel):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    value: Text = ""
+    code: bool = False
+    """The value is Jsonnet rather than text."""
+
+
+class JsonnetSource(ApiModel):
+    """Every `*.jsonnet` of the folder itself is evaluated; each gives an object, or lists of objects."""
+
+    tlas: list[JsonnetVariable] = Field(default_factory=list, max_length=64)
+    """Top-level arguments."""
+    ext_vars: list[JsonnetVariable] = Field(default_factory=list, max_length=64)
+    libs: list[RepoPath] = Field(default_factory=list, max_length=16)
+    """Folders of the same repository, relative to the source's path, in which imports are looked for."""
+
+
+class PluginSource(ApiModel):
+    """A command that the hub's administrator registered by this name. It prints the objects."""
+
+    name: Name
+    parameters: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")], Text] = (
+        Field(default_factory=dict, max_length=64)
+    )
+
+
 SourceURL = Annotated[
     str, StringConstraints(min_length=1, max_length=1024, pattern=rf"^({REPO_URL}|oci://[^\s/@{{]+(/\S*)?)$")
 ]
@@ -124,7 +175,8 @@ SourceURL = Annotated[
 class Source(ApiModel):
     """One place to read from, and one tool: the one that is named, else the one whose files are there.
 
-    `Chart.yaml` means Helm, `kustomization.yaml` Kustomize; anything else is plain files.
+    `Chart.yaml` means Helm, `kustomization.yaml` Kustomize, `*.jsonnet` with no YAML or JSON beside it Jsonnet;
+    anything else is plain files.
     """
 
     repo_url: SourceURL = Field(alias="repoURL")
@@ -140,6 +192,18 @@ class Source(ApiModel):
     jinja: JinjaSource = Field(default_factory=JinjaSource)
     helm: HelmSource | None = None
     kustomize: KustomizeSource | None = None
+    jsonnet: JsonnetSource | None = None
+    plugin: PluginSource | None = None
+
+    @model_validator(mode="after")
+    def _one_tool(self) -> Self:
+        named = [
+            tool for tool in ("helm", "kustomize", "jsonnet", "plugin") if getattr(self, tool) is not None
+        ]
+        named += ["jinja"] if self.jinja.enabled else []
+        if len(named) > 1:
+            raise ValueError(f"one tool a source: {' and '.join(named)} are named")
+        return self
 
     @property
     def address(self) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.contract.names import LABEL_CREDENTIALS
+from agent.contract.names import LABEL_CREDENTIALS, LABEL_VALUES
 from hub.cli.connect import connected
 from hub.cli.files import Document
 from hub.cli.kinds import APPS, CLUSTERS
@@ -19,6 +19,7 @@ from hub.cli.names import parse, resolve
 from hub.cli.render import RenderedApp
 from hub.fleet.tools import find_programs
 from hub.operator import paths, views
+from hub.render.hubvalues import GivenObjects
 from hub.render.inputs import Inputs
 from hub.render.pool import WorkerPool
 from hub.sources.charts import ChartRepositories
@@ -45,19 +46,33 @@ async def rendered_from_hub(
         document = Document("the hub", found.obj)
         cluster = await _cluster(client, str(found.obj["spec"]["cluster"]))
         secrets = (await client.list(paths.SECRETS, label_selector=LABEL_CREDENTIALS)).items
+        objects = await _values(client, document)
     with tempfile.TemporaryDirectory(prefix="axle-") as scratch:
         source = _source(Path(scratch), secrets, folders)
         try:
-            return await _rendered(document, cluster, source)
+            inputs = Inputs(source, GivenObjects([*objects, *secrets]))
+            return await _rendered(document, cluster, source, inputs)
         finally:
             await source.close()
 
 
-async def _rendered(document: Document, cluster: ClusterView, source: Source) -> RenderedApp:
+async def _values(client: RestClient, document: Document) -> list[Manifest]:
+    """What its charts may take values from, read only where one does."""
+    sources = document.obj["spec"].get("sources") or ()
+    if not any((one.get("helm") or {}).get("valuesFrom") for one in sources):
+        return []
+    found: list[Manifest] = []
+    for kind, path in (("Secret", paths.SECRETS), ("ConfigMap", paths.CONFIG_MAPS)):
+        listed = await client.list(paths.namespaced(path, document.namespace), label_selector=LABEL_VALUES)
+        found += [{**one, "kind": kind} for one in listed.items]
+    return found
+
+
+async def _rendered(document: Document, cluster: ClusterView, source: Source, inputs: Inputs) -> RenderedApp:
     spec = views.application_spec(document.obj)
     commits = {origin: await source.resolve(*origin) for origin in spec.origins()}
-    inputs = await Inputs(source).of(document.key, spec, cluster=cluster, commits=commits)
-    request = await inputs.request(stages=True)
+    found = await inputs.of(document.key, spec, cluster=cluster, commits=commits)
+    request = await found.request(stages=True)
     async with WorkerPool(programs=find_programs()) as pool:
         return RenderedApp(document, spec.cluster, request, await pool.render(request))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +15,13 @@ from hub.api.application import ApplicationSpec
 from hub.cli.connect import run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
 from hub.cli.files import Document, InvalidFile, checked, fleet_of, read, repositories
-from hub.cli.foreign import documents_of
+from hub.cli.foreign import documents_of, objects_in
 from hub.cli.offline import ClustersOption, FilesOption, RepoOption, children_of
 from hub.cli.output import Format, print_value
 from hub.core.model import ClusterView
 from hub.fleet.tools import find_programs
 from hub.render.checks import check_objects
+from hub.render.hubvalues import GivenObjects
 from hub.render.inputs import Inputs
 from hub.render.runner import InlineRunner
 from hub.sources.directory import LOCAL, DirectorySource
@@ -93,17 +95,30 @@ def rendered(
 ) -> list[RenderedApp]:
     """The Applications in these files, rendered in this process. Ends the command where that fails."""
     with plainly():
+        objects = GivenObjects(objects_in([*files, *clusters]), age=own_identities())
         ours, theirs = documents_of(files, more=clusters)
         documents = [*read(files), *ours]
         fleet = fleet_of([*documents, *read(clusters), *theirs])
         folders = repositories(repos)
-    return run(lambda: _rendered(documents, names, fleet, folders, stages=stages))
+    inputs = Inputs(DirectorySource(folders), objects)
+    return run(lambda: _rendered(documents, names, fleet, inputs, folders, stages=stages))
+
+
+def own_identities() -> tuple[str, ...]:
+    """The person's age identities, where sops itself looks for them first. Raises `InvalidFile`."""
+    found = os.environ.get("SOPS_AGE_KEY", "")
+    path = os.environ.get("SOPS_AGE_KEY_FILE", "")
+    try:
+        return tuple(text for text in (found, Path(path).read_text() if path else "") if text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidFile(f"SOPS_AGE_KEY_FILE: {path} cannot be read") from error
 
 
 async def _rendered(
     documents: Sequence[Document],
     names: Sequence[str],
     fleet: Fleet,
+    inputs: Inputs,
     folders: Mapping[str, Path],
     *,
     stages: bool,
@@ -116,7 +131,6 @@ async def _rendered(
     missing = [name for name in names if not any(name in (one.name, one.key) for one in wanted)]
     if missing or not chosen:
         raise InvalidFile(f"there is no Application {', '.join(missing)}".rstrip() + " in these files")
-    inputs = Inputs(DirectorySource(folders))
     runner = InlineRunner(find_programs())
     return [await _one(one, fleet, inputs, runner, stages=stages) for one in chosen]
 

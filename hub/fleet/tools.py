@@ -1,7 +1,7 @@
-"""`helm` and `kustomize`, built from their Go modules once and kept beside the control planes.
+"""`helm`, `kustomize` and `sops`, built from their Go modules once and kept beside the control planes.
 
-Tests need both, for they compare with them; a hub needs neither where `kubectl` is there. `python -m
-hub.fleet.tools` builds them; nothing else does.
+Tests need them, for they compare with them; a hub needs neither of the first two where `kubectl` is there, and `sops`
+only for files that are encrypted. `python -m hub.fleet.tools [sops]` builds them; nothing else does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.contract.errors import TerminalError
+from agent.kube.yaml import YamlError, load_value
 from hub.fleet.build import Progress, Report, cache_root, print_progress
 from hub.fleet.command import run
 from hub.fleet.errors import BuildError
@@ -29,33 +31,68 @@ if TYPE_CHECKING:
     from hub.fleet.golang import Toolchain
 
 SOURCE = Path(__file__).parent / "toolset"
-HELM, KUSTOMIZE, KUBECTL = "helm", "kustomize", "kubectl"
+SOPS_SOURCE = Path(__file__).parent / "sopstool"
+"""Apart: it brings the clients of every cloud along, which nobody else should have to build."""
+HELM, KUSTOMIZE, KUBECTL, SOPS = "helm", "kustomize", "kubectl", "sops"
+_PLUGINS = "AXLETREE_PLUGINS"
 _SECONDS = 1800
 _TICK = 1.0
 
 
-def built() -> Path:
-    """The folder of the programs, whether or not they are built yet."""
+class InvalidPlugins(TerminalError):
+    """The administrator's file of plugins does not read."""
+
+    reason = "InvalidPlugins"
+
+
+def built(source: Path = SOURCE) -> Path:
+    """The folder of the programs of one `go.mod`, whether or not they are built yet."""
     digest = hashlib.sha256(platform.machine().encode())
     for name in ("go.mod", "go.sum"):
-        digest.update((SOURCE / name).read_bytes())
+        digest.update((source / name).read_bytes())
     return cache_root() / "tools" / digest.hexdigest()[:16]
 
 
 def find_programs() -> Programs:
     """What there is to render with: $AXLETREE_KUSTOMIZE, what was built here, then what is on PATH.
 
-    `helm` is used only where $AXLETREE_HELM names it: the SDK gives the same, a hundred times faster.
+    `helm` is used only where $AXLETREE_HELM names it: the SDK gives the same, a hundred times faster. Plugins are
+    those of the file that $AXLETREE_PLUGINS names. Raises `InvalidPlugins`.
     """
     helm = os.environ.get("AXLETREE_HELM", "")
     if helm == HELM:
         helm = _program(HELM)
-    return Programs(kustomize=_kustomize(), helm=helm)
+    sops = os.environ.get("AXLETREE_SOPS") or _program(SOPS, SOPS_SOURCE)
+    return Programs(kustomize=_kustomize(), helm=helm, sops=sops, plugins=_plugins())
 
 
-async def ensure_tools(progress: Report = print_progress) -> Path:
-    """The folder with `helm` and `kustomize`, built if need be, which takes minutes. Raises `BuildError`."""
-    target = built()
+def _plugins() -> dict[str, tuple[str, ...]]:
+    """A map of names to commands, in YAML: `cue: [/usr/local/bin/cue, export]`."""
+    path = os.environ.get(_PLUGINS)
+    if not path:
+        return {}
+    try:
+        found = load_value(Path(path).read_text(encoding="utf-8"), source=path)
+    except (OSError, UnicodeDecodeError, YamlError) as error:
+        raise InvalidPlugins(f"{_PLUGINS}: {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidPlugins(f"{_PLUGINS}: {path}: it must be a map of names to commands")
+    for name, command in found.items():
+        texts = isinstance(command, list) and bool(command) and all(isinstance(one, str) for one in command)
+        if not texts or not command[0].startswith("/"):
+            raise InvalidPlugins(
+                f"{_PLUGINS}: {path}: {name}: a command is a list of texts, its program's path first"
+            )
+    return {str(name): tuple(command) for name, command in found.items()}
+
+
+async def ensure_tools(progress: Report = print_progress, *, source: Path = SOURCE) -> Path:
+    """The folder with `helm` and `kustomize`, built if need be, which takes minutes. Raises `BuildError`.
+
+    With `SOPS_SOURCE` it is the one with `sops`.
+    """
+    names = SOPS if source == SOPS_SOURCE else f"{HELM} and {KUSTOMIZE}"
+    target = built(source)
     if target.exists():
         return target
     started = time.monotonic()
@@ -68,22 +105,22 @@ async def ensure_tools(progress: Report = print_progress) -> Path:
     ):
         if not target.exists():
             toolchain = await ensure_toolchain(cache_root() / "go", progress=tell)
-            ticking = asyncio.create_task(_tick(tell))
+            ticking = asyncio.create_task(_tick(tell, f"building {names} (once, minutes)"))
             try:
-                await _build(toolchain, target)
+                await _build(toolchain, source, target)
             finally:
                 ticking.cancel()
-            tell("built helm and kustomize", finished=True)
+            tell(f"built {names}", finished=True)
     return target
 
 
-async def _tick(tell: Callable[[str], None]) -> None:
+async def _tick(tell: Callable[[str], None], said: str) -> None:
     while True:
-        tell("building helm and kustomize (once, minutes)")
+        tell(said)
         await asyncio.sleep(_TICK)
 
 
-async def _build(toolchain: Toolchain, target: Path) -> None:
+async def _build(toolchain: Toolchain, source: Path, target: Path) -> None:
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -95,13 +132,13 @@ async def _build(toolchain: Toolchain, target: Path) -> None:
     }
     environment = [f"{name}={value}" for name, value in settings.items()]
     code, output = await run(
-        *("/usr/bin/env", "-C", str(SOURCE), *environment, str(toolchain.go)),
+        *("/usr/bin/env", "-C", str(source), *environment, str(toolchain.go)),
         *("build", "-trimpath", "-ldflags", "-s -w", "-o", f"{fresh}/", "tool"),
         seconds=_SECONDS,
     )
     if code != 0:
         raise BuildError(
-            f"`go build` failed with {code} in {SOURCE}:\n{output}\n"
+            f"`go build` failed with {code} in {source}:\n{output}\n"
             "Next: the modules come from the Go module proxy, so check the network and `go env GOPROXY`, and\n"
             "run the same command again: what is built already is kept."
         )
@@ -121,13 +158,14 @@ def _kustomize() -> tuple[str, ...]:
     return (kubectl, "kustomize") if kubectl else ()
 
 
-def _program(name: str) -> str:
-    path = built() / name
+def _program(name: str, source: Path = SOURCE) -> str:
+    path = built(source) / name
     return str(path) if path.exists() else shutil.which(name) or ""
 
 
 def main() -> None:
-    sys.stdout.write(f"{asyncio.run(ensure_tools())}\n")
+    source = SOPS_SOURCE if SOPS in sys.argv[1:] else SOURCE
+    sys.stdout.write(f"{asyncio.run(ensure_tools(source=source))}\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from agent.contract.names import LABEL_CREDENTIALS
+from agent.contract.names import LABEL_CREDENTIALS, LABEL_VALUES
 from agent.kube.reflector import Reflector
 from hub.operator import paths, views
 from hub.operator.objects import Objects, key_of
@@ -40,6 +40,8 @@ class Caches:
         self.assignments = Objects()
         self.leases = Objects()
         self.credentials = Objects()
+        self.values_secrets = Objects()
+        self.values_config_maps = Objects()
         self._children: dict[str, set[str]] = {}
         self._on_cluster: dict[str, set[str]] = {}
         self.applications.subscribe(self._file_child)
@@ -57,6 +59,11 @@ class Caches:
         self._reflect(
             client, "credentials", paths.SECRETS, self.credentials.observe, label_selector=LABEL_CREDENTIALS
         )
+        for name, path, objects in (
+            ("values-secrets", paths.SECRETS, self.values_secrets),
+            ("values-configmaps", paths.CONFIG_MAPS, self.values_config_maps),
+        ):
+            self._reflect(client, name, path, objects.observe, label_selector=LABEL_VALUES)
 
     def _reflect(
         self,

@@ -13,7 +13,13 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import AxletreeError
-from agent.contract.names import ANNOTATION_PIN, ANNOTATION_REFRESH, FINALIZER
+from agent.contract.names import (
+    ANNOTATION_PIN,
+    ANNOTATION_REFRESH,
+    FINALIZER,
+    LABEL_CREDENTIALS,
+    LABEL_VALUES,
+)
 from hub.gateway.liveness import AgentLease
 from hub.operator import views
 from hub.operator.admission import refusal
@@ -30,6 +36,7 @@ from hub.operator.rulecheck import rule_problem
 from hub.operator.state import Target
 from hub.operator.webhooks import Webhooks
 
+from hub.render.hubvalues import SOPS
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.operator.context import HubContext
@@ -90,6 +97,8 @@ class Controller:
             ("applicationsets", caches.sets),
         ):
             objects.subscribe(functools.partial(self._heard, plural))
+        for held in (caches.values_secrets, caches.values_config_maps, caches.credentials):
+            held.subscribe(self._values_changed)
         fleet = self._hub.fleet()
         self._views = {key: seen(fleet, key) for key in (*fleet.clusters, *fleet.cluster_sets)}
         self._ready = True
@@ -221,6 +230,20 @@ class Controller:
         if new is None or "deletionTimestamp" in new["metadata"]:
             self.deletions.wake_set(key_of(obj))
         if old is None or new is None or _asked_of(old) != _asked_of(new):
+    def _values_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        """What charts take values from, or keys of encrypted files: all of that project is looked at again."""
+        metadata = (new or old or {}).get("metadata") or {}
+        labels = metadata.get("labels") or {}
+        if LABEL_VALUES not in labels and labels.get(LABEL_CREDENTIALS) != SOPS:
+            return
+        namespace = metadata["namespace"]
+        for key in self._hub.caches.sets:
+            if key.startswith(f"{namespace}/"):
+                self.plans.ask_set(key)
+        for key, app in self._hub.caches.applications.view().items():
+            if key.startswith(f"{namespace}/") and views.owner_of(app) is None:
+                self.plans.ask_app(key)
+
             self.releaser.waves.set_moved(key_of(obj))
 
     def _heard(self, plural: str, old: Manifest | None, new: Manifest | None) -> None:

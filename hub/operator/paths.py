@@ -14,6 +14,7 @@ APPLICATIONS = f"{_BASE}/applications"
 ASSIGNMENTS = f"{_BASE}/namespaces/{HUB_NAMESPACE}/assignments"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{HUB_NAMESPACE}/leases"
 SECRETS = "/api/v1/secrets"
+CONFIG_MAPS = "/api/v1/configmaps"
 NAMESPACES = "/api/v1/namespaces"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 

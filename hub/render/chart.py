@@ -56,6 +56,8 @@ class ValuesLayer:
     text: str | None = None
     value: Mapping[str, Any] | None = None
     parameters: tuple[Mapping[str, Any], ...] = ()
+    secret: bool = False
+    """Its values are nobody's to see: from a Secret, or from a file that was encrypted."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -63,11 +65,14 @@ class ValuesLayer:
             "text": self.text,
             "value": self.value,
             "parameters": list(self.parameters),
+            "secret": self.secret,
         }
 
     @staticmethod
     def from_wire(data: Mapping[str, Any]) -> ValuesLayer:
-        return ValuesLayer(data["name"], data["text"], data["value"], tuple(data["parameters"]))
+        return ValuesLayer(
+            data["name"], data["text"], data["value"], tuple(data["parameters"]), secret=data["secret"]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ def packed(files: Mapping[str, bytes]) -> Content:
     return found
 
 
+def texts(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Those of the files that are text."""
+    return {path: text for path, text in packed(files).items() if isinstance(text, str)}
+
+
 def unpacked(content: str | Mapping[str, str]) -> bytes:
     """One file's bytes."""
     return content.encode() if isinstance(content, str) else base64.b64decode(content["base64"])

@@ -104,6 +104,7 @@ def explain(
     """
     found: list[Touch] = []
     before: Any = ABSENT
+    hidden: set[Path] = set()
     for stage in stages:
         if stage.problem:
             continue
@@ -111,7 +112,12 @@ def explain(
         after = ABSENT if one is None else _value(one, field)
         for path, old, new in _changes(before, after, field):
             at = _where(stage, one, path, new, texts)
-            if _is_secret(target, path):
+            was_hidden = path in hidden
+            (hidden.add if stage.secret else hidden.discard)(path)
+            if stage.secret or was_hidden:
+                shown = _hidden(new) if stage.secret or _is_secret(target, path) else new
+                found.append(Touch(stage.name, path, _hidden(old) if was_hidden else old, shown, at))
+            elif _is_secret(target, path):
                 found.append(Touch(stage.name, path, _hidden(old), _hidden(new), at))
             else:
                 found.append(Touch(stage.name, path, old, new, at))

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from hub.render.chart import DEFAULT_KUBE_VERSION, ChartSource, ValuesLayer
 from hub.render.closure import closure
-from hub.render.content import packed
+from hub.render.content import packed, texts
+from hub.render.hubvalues import values_from, versions_of
+from hub.render.jsonnet import SUFFIX, JsonnetTree
 from hub.render.kustomize import NAMES, KustomizeTree
 from hub.render.pipeline import RenderRequest
-from hub.render.plain import ManifestError, PlainSource, selected
-from hub.render.valuefiles import Place, ValueFile, is_values_only, located, value_maps
+from hub.render.plain import SUFFIXES, ManifestError, PlainSource, selected
+from hub.render.plugin import PluginTree
+from hub.render.sops import DecryptionKeys, is_encrypted
+from hub.render.valuefiles import Place, ValueFile, beside, is_values_only, located, value_maps
 from hub.sources.directory import LOCAL
 from hub.sources.errors import SourceTooLarge
 from hub.sources.flight import Flights
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from hub.api.source import Source as SourceSpec
     from hub.core.model import ClusterView
     from hub.render.closure import Closure
+    from hub.render.hubvalues import HubObjects
     from hub.render.pipeline import AnySource
     from hub.sources.port import Source
 
@@ -55,6 +60,8 @@ class AppInputs:
     overlay: Input | None
     spec: ApplicationSpec
     variables: Mapping[str, Any]
+    keys: Callable[[], DecryptionKeys] = DecryptionKeys
+    """What opens encrypted files, asked where there are any."""
 
     def identity(self) -> Any:
         templated = any(one.templated for one in self.sources)
@@ -77,14 +84,16 @@ class AppInputs:
             tuple(one.to_json() for one in self.spec.patches),
             self.spec.common.to_json(),
             stages=stages,
+            keys=self.keys() if any(map(_is_locked, (*sources, overlay))) else DecryptionKeys(),
         )
 
 
 class Inputs:
-    """Reads through one source, and remembers what trees hold."""
+    """Reads through one source, and remembers what trees hold. `objects` are what the hub has to give."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, objects: HubObjects | None = None) -> None:
         self._source = source
+        self._objects = objects
         self._trees: Flights[str] = Flights()
         self._files: Flights[Mapping[str, bytes]] = Flights(keep=64)
         self._tools: Flights[str] = Flights(keep=20_000)
@@ -109,7 +118,17 @@ class Inputs:
         if spec.overlay is not None:
             place = Place.of(spec.overlay, commits)
             overlay = await self._kustomize(place, {})
-        return AppInputs(tuple(sources), overlay, spec, variables_of(app_key, spec, cluster))
+        return AppInputs(
+            tuple(sources),
+            overlay,
+            spec,
+            variables_of(app_key, spec, cluster),
+            lambda: self._objects.keys(app_key.partition("/")[0]) if self._objects else DecryptionKeys(),
+        )
+
+    def versions(self, app_key: str, spec: ApplicationSpec) -> list[str]:
+        """What changes with the objects of the hub that it takes values from."""
+        return versions_of(spec, self._objects, namespace=app_key.partition("/")[0])
 
     async def _input(
         self,
@@ -128,13 +147,16 @@ class Inputs:
             )
         if tool == "kustomize":
             return await self._kustomize(place, source.kustomize.to_json() if source.kustomize else {})
-        return self._plain(source, place, tree)
+        if tool == "jsonnet":
+            return await self._jsonnet(source, place, tree)
+        return self._plugin(source, place, tree) if tool == "plugin" else self._plain(source, place, tree)
 
     async def _tool(self, source: SourceSpec, place: Place, tree: str) -> str:
         if source.helm is not None or source.chart:
             return "helm"
-        if source.kustomize is not None:
-            return "kustomize"
+        for tool in ("kustomize", "jsonnet", "plugin"):
+            if getattr(source, tool) is not None:
+                return tool
         if source.jinja.enabled or source.directory.include or source.directory.recurse:
             return "plain"
 
@@ -142,7 +164,10 @@ class Inputs:
             files = await self._read(place, tree)
             if _CHART_FILE in files:
                 return "helm"
-            return "kustomize" if any(name in files for name in NAMES) else "plain"
+            if any(name in files for name in NAMES):
+                return "kustomize"
+            suffixes = {posixpath.splitext(path)[1] for path in files if "/" not in path}
+            return "jsonnet" if SUFFIX in suffixes and not suffixes & {*SUFFIXES} else "plain"
 
         return await self._tools.run(f"{place.url} {tree}", look)
 
@@ -151,18 +176,54 @@ class Inputs:
 
         async def read() -> AnySource:
             files = await self._read(place, tree)
-            texts = selected(
+            chosen = selected(
                 files,
                 where=place.where,
                 recurse=options.recurse,
                 include=options.include,
                 exclude=options.exclude,
             )
-            return PlainSource(place.where, texts, jinja=source.jinja.enabled, values=source.jinja.values)
+            return PlainSource(place.where, chosen, jinja=source.jinja.enabled, values=source.jinja.values)
 
         jinja = source.jinja.values if source.jinja.enabled else None
         identity = ["plain", tree, source.path, options.to_json(), jinja]
         return Input(identity, read, templated=source.jinja.enabled)
+
+    async def _jsonnet(self, source: SourceSpec, place: Place, tree: str) -> Input:
+        options = source.jsonnet.to_json() if source.jsonnet else {}
+        libs: dict[str, tuple[Place, str]] = {}
+        for name in options.get("libs") or ():
+            at = beside(name, place)
+            libs[at.path] = at, await self._tree(at)
+
+        async def read() -> AnySource:
+            files: dict[str, str] = {}
+            for at, below in ((place, tree), *libs.values()):
+                found = await self._read(at, below)
+                files |= {posixpath.join(at.path, path): text for path, text in texts(found).items()}
+            return JsonnetTree(
+                place.where,
+                files,
+                place.path,
+                tuple(options.get("tlas") or ()),
+                tuple(options.get("extVars") or ()),
+                tuple(libs),
+            )
+
+        return Input(
+            ["jsonnet", tree, place.path, {path: id_ for path, (_, id_) in libs.items()}, options], read
+        )
+
+    def _plugin(self, source: SourceSpec, place: Place, tree: str) -> Input:
+        plugin = source.plugin
+        assert plugin is not None  # noqa: S101 - it is what chose the tool
+
+        async def read() -> AnySource:
+            return PluginTree(
+                place.where, packed(await self._read(place, tree)), plugin.name, dict(plugin.parameters)
+            )
+
+        return Input(["plugin", tree, plugin.to_json()], read, templated=True)
 
     async def _helm(
         self,
@@ -180,7 +241,13 @@ class Inputs:
         for name in helm.value_files if helm else ():
             file = await self._value_file(name, source, place, spec, commits)
             files += [file] if file else []
-        maps = value_maps(source, cluster, where=place.where)
+        given = values_from(
+            helm.values_from if helm else (),
+            self._objects,
+            namespace=app_key.partition("/")[0],
+            where=place.where,
+        )
+        maps = [*given, *value_maps(source, cluster, where=place.where)]
         release = (helm.release_name if helm else "") or app_key.partition("/")[2]
         kube = (helm.kube_version if helm else "") or cluster.kubernetes_version or DEFAULT_KUBE_VERSION
         kube = kube.removeprefix("v").partition("+")[0]
@@ -191,14 +258,14 @@ class Inputs:
 
         async def read() -> AnySource:
             content = await self._read(place, tree)
-            texts = [ValuesLayer(one.name, text=await self._text(one)) for one in files]
+            layers = [ValuesLayer(one.name, text=await self._text(one)) for one in files]
             return ChartSource(
                 place.where,
                 f"{place.url} {tree}",
                 packed(content),
                 release,
                 spec.namespace,
-                layers=(*texts, *maps),
+                layers=(*layers, *maps),
                 kube_version=kube,
                 api_versions=apis,
                 skip_crds=skip_crds,
@@ -283,6 +350,17 @@ class Inputs:
             return await self._source.files(place.url, place.commit, place.path)
 
         return await self._files.run(f"{place.url} {tree} {place.path}", read)
+
+
+def _is_locked(source: AnySource | None) -> bool:
+    """Whether anything in it is encrypted."""
+    match source:
+        case None:
+            return False
+        case ChartSource():
+            return any(one.text is not None and is_encrypted(one.text) for one in source.layers)
+        case _:
+            return any(isinstance(one, str) and is_encrypted(one) for one in source.files.values())
 
 
 def variables_of(app_key: str, spec: ApplicationSpec, cluster: ClusterView) -> dict[str, Any]:

@@ -7,7 +7,7 @@ request asks for them: for a chart one rendering a layer of values, for a kustom
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,17 @@ from agent.contract.manifest import ref_of
 from hub.core.templating import TemplateEngine
 from hub.render.chart import ChartSource, check_stable, render_chart
 from hub.render.common import with_common
+from hub.render.confidential import Confidential
 from hub.render.helmbinary import BinaryHelm
 from hub.render.helmsdk import SdkHelm
+from hub.render.jsonnet import JsonnetTree, evaluate
 from hub.render.kustomize import KustomizeTree, build, patched
+from hub.render.opening import opened, params_of, told, tool_of
 from hub.render.plain import ManifestError, PlainSource, objects_of
+from hub.render.plugin import PluginTree, printed
 from hub.render.programs import Programs
 from hub.render.seal import Remembered, SealedResult, Sealing, sealed
+from hub.render.sops import DecryptionKeys, Opener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.render.chart import HelmBackend
 
-AnySource = PlainSource | ChartSource | KustomizeTree
+AnySource = PlainSource | ChartSource | KustomizeTree | JsonnetTree | PluginTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class RenderRequest:
     patches: tuple[Mapping[str, Any], ...] = ()
     common: Mapping[str, Any] = field(default_factory=dict)
     stages: bool = False
+    keys: DecryptionKeys = field(default_factory=DecryptionKeys, repr=False)
+    """The project's, for files that are encrypted."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -51,6 +58,7 @@ class RenderRequest:
             "patches": self.patches,
             "common": self.common,
             "stages": self.stages,
+            "keys": self.keys.to_wire(),
         }
 
     @staticmethod
@@ -62,6 +70,7 @@ class RenderRequest:
             tuple(data["patches"]),
             data["common"],
             data["stages"],
+            DecryptionKeys.from_wire(data["keys"]),
         )
 
 
@@ -74,6 +83,8 @@ class Stage:
     origins: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     """Why this step alone gives nothing, where the whole does: a chart that requires a value set later."""
+    secret: bool = False
+    """What it sets is nobody's to see."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -81,11 +92,14 @@ class Stage:
             "objects": self.objects,
             "origins": self.origins,
             "problem": self.problem,
+            "secret": self.secret,
         }
 
     @staticmethod
     def from_wire(data: Mapping[str, Any]) -> Stage:
-        return Stage(data["name"], tuple(data["objects"]), data["origins"], data["problem"])
+        return Stage(
+            data["name"], tuple(data["objects"]), data["origins"], data["problem"], secret=data["secret"]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +116,36 @@ class Tools:
         self.programs = programs or Programs()
         self.helm: HelmBackend = BinaryHelm(self.programs) if self.programs.helm else SdkHelm()
         self.remembered = Remembered()
+        self.opener = Opener(self.programs)
 
 
 def render(request: RenderRequest, tools: Tools | None = None) -> RenderResult:
-    """The objects of all sources with every layer applied. Raises `ManifestError`."""
-    used = tools or Tools()
+    """The objects of all sources with every layer applied. Raises `ManifestError`, with no secret value in it."""
+    secret = Confidential()
+    try:
+        return _rendered(request, tools or Tools(), secret)
+    except ManifestError as error:
+        raise secret.without(error) from None  # the first one's text may hold a value
+
+
+def _rendered(request: RenderRequest, tools: Tools, secret: Confidential) -> RenderResult:
     objects: list[Manifest] = []
     stages: list[Stage] = []
     many = len(request.sources) > 1
-    for number, source in enumerate(request.sources, 1):
+    for number, given in enumerate(request.sources, 1):
         before = list(objects)
-        if request.stages:
-            prefix = f"source {number}: " if many else ""
-            stages += _stages_of(source, request.variables, used, prefix=prefix, before=before)
-        objects += _objects(source, request.variables, used)
+        prefix = f"source {number}: " if many else ""
+        with told(f"{prefix}{tool_of(given)}", partial(params_of, given)):
+            source = opened(given, request.keys, tools.opener, secret)
+            objects += _objects(source, request.variables, tools)
+            if request.stages:
+                stages += _stages_of(source, request.variables, tools, prefix=prefix, before=before)
     where = ", ".join(dict.fromkeys(one.where for one in request.sources))
-    for name, changed in _layers(request, objects, used, where=where):
+    for name, changed in _layers(request, objects, tools, secret):
         objects = changed
         if request.stages:
             stages.append(Stage(name, tuple(objects)))
+    secret.check(objects, where=where)
     return RenderResult(tuple(objects), tuple(stages))
 
 
@@ -146,18 +171,30 @@ def _objects(source: AnySource, variables: Mapping[str, Any], tools: Tools) -> l
             return [one for _, one in found]
         case KustomizeTree():
             return build(source, tools.programs)
+        case JsonnetTree():
+            return [one for _, one in evaluate(source)]
+        case PluginTree():
+            return printed(source, variables, tools.programs)
 
 
 def _layers(
-    request: RenderRequest, objects: list[Manifest], tools: Tools, *, where: str
+    request: RenderRequest, objects: list[Manifest], tools: Tools, secret: Confidential
 ) -> Iterator[tuple[str, list[Manifest]]]:
     """(name, objects) after each layer over the sources' result that the request has."""
+    where = ", ".join(dict.fromkeys(one.where for one in request.sources))
     if request.overlay is not None:
-        objects = build(request.overlay, tools.programs, over=objects)
-        yield f"overlay {request.overlay.path or '.'}", objects
+        name = f"overlay {request.overlay.path or '.'}"
+        with told(name):
+            tree = opened(request.overlay, request.keys, tools.opener, secret)
+            objects = (
+                build(tree, tools.programs, over=objects) if isinstance(tree, KustomizeTree) else objects
+            )
+        yield name, objects
     if request.patches:
-        objects = patched(objects, request.patches, tools.programs, where=where)
-        yield "patches of the Application", objects
+        name = "patches of the Application"
+        with told(name):
+            objects = patched(objects, request.patches, tools.programs, where=where)
+        yield name, objects
     if any(request.common.values()):
         yield "common", with_common(objects, request.common)
 
@@ -174,14 +211,21 @@ def _stages_of(
             ]
             yield _stage(f"{prefix}{'jinja2' if source.jinja else 'files'}", pairs, before)
         case ChartSource():
-            for upto, name in enumerate(["chart defaults", *(layer.name for layer in source.layers)]):
-                yield _step(f"{prefix}{name}", before, partial(render_chart, source, tools.helm, upto=upto))
+            yield _step(f"{prefix}chart defaults", before, partial(render_chart, source, tools.helm, upto=0))
+            for upto, layer in enumerate(source.layers, 1):
+                make = partial(render_chart, source, tools.helm, upto=upto)
+                yield replace(_step(f"{prefix}{layer.name}", before, make), secret=layer.secret)
         case KustomizeTree():
             for path in source.steps:
                 yield _step(f"{prefix}kustomize {path or '.'}", before, partial(_built, source, tools, path))
             if source.options:
                 done = build(source, tools.programs)
                 yield _stage(f"{prefix}kustomize options", [("", one) for one in done], before)
+        case JsonnetTree():
+            yield _stage(f"{prefix}jsonnet", evaluate(source), before)
+        case PluginTree():
+            done = printed(source, variables, tools.programs)
+            yield _stage(f"{prefix}plugin {source.name}", [("", one) for one in done], before)
 
 
 def _built(tree: KustomizeTree, tools: Tools, path: str) -> list[tuple[str, Manifest]]:
@@ -211,5 +255,9 @@ def _source_from_wire(data: Mapping[str, Any]) -> AnySource:
             return ChartSource.from_wire(data)
         case "kustomize":
             return KustomizeTree.from_wire(data)
+        case "jsonnet":
+            return JsonnetTree.from_wire(data)
+        case "plugin":
+            return PluginTree.from_wire(data)
         case _:
             return PlainSource(**{key: value for key, value in data.items() if key != "tool"})

@@ -26,7 +26,10 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class ManifestError(TerminalError):
-    """Manifests that cannot be made: names the repository's path, the file, the line where known."""
+    """Manifests that cannot be made: names the repository's path, the file, the line where known.
+
+    `layer` is the step that failed, `params` what it was given.
+    """
 
     reason = "InvalidManifest"
 
@@ -38,6 +41,7 @@ class ManifestError(TerminalError):
         file: str = "",
         line: int | None = None,
         params: str = "",
+        layer: str = "",
         reason: str | None = None,
     ) -> None:
         self.detail = detail
@@ -45,9 +49,20 @@ class ManifestError(TerminalError):
         self.file = file
         self.line = line
         self.params = params
+        self.layer = layer
         place = [part for part in (where, file, f"line {line}" if line else "") if part]
         text = ": ".join([*place, detail])
-        super().__init__(f"{text} (params: {params})" if params else text, reason=reason)
+        more = [
+            part
+            for part in (f"layer: {layer}" if layer else "", f"params: {params}" if params else "")
+            if part
+        ]
+        super().__init__(f"{text} ({'; '.join(more)})" if more else text, reason=reason)
+
+    def but(self, **changes: Any) -> ManifestError:
+        """The same with other words."""
+        words = {**self.to_wire(), **changes}
+        return type(self)(words.pop("detail"), **words)
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -57,6 +72,7 @@ class ManifestError(TerminalError):
             "file": self.file,
             "line": self.line,
             "params": self.params,
+            "layer": self.layer,
         }
 
     @staticmethod
@@ -67,6 +83,7 @@ class ManifestError(TerminalError):
             file=data["file"],
             line=data["line"],
             params=data["params"],
+            layer=data["layer"],
             reason=data["reason"],
         )
 
@@ -143,6 +160,7 @@ def parsed(text: str, *, where: str, file: str, rendered: bool) -> list[Manifest
     except YamlError as error:
         after = " (once rendered)" if rendered else ""
         raise ManifestError(error.problem + after, where=where, file=file, line=error.line or None) from error
+    objects = [named(manifest) for manifest in objects]
     for index, manifest in enumerate(objects):
         problem = _problem(manifest)
         if problem:
@@ -159,7 +177,6 @@ def _problem(manifest: Manifest) -> str:
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if isinstance(metadata, dict) and metadata.get("generateName") and not name:
         return f"{manifest['kind']}: generateName would make a new object at every apply; name it, or make it a hook"
-    objects = [named(manifest) for manifest in objects]
     if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
         return f"{manifest['kind']}: metadata.name is missing"
     wrong = _wrong_text(metadata)

@@ -227,7 +227,7 @@ class WorkerPool:
                 "hub.render.worker",
                 str(self._memory_mb),
                 str(max(1, int(self._timeout))),
-                *replace(self._programs, scratch=slot.scratch).to_wire(),
+                replace(self._programs, scratch=slot.scratch).to_wire(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env={"PYTHONPATH": _ROOT, "PYTHONUTF8": "1", "GOMEMLIMIT": f"{self._memory_mb * 3 // 5}MiB"},

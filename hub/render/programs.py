@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -32,15 +33,26 @@ class Programs:
     kustomize: tuple[str, ...] = ()
     """`(kustomize, build)`, or `(kubectl, kustomize)`."""
     helm: str = ""
+    sops: str = ""
+    plugins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Commands that the hub's administrator registered, by name."""
     scratch: str = ""
     """Where a worker may write; empty for the system's own folder for such things."""
 
-    def to_wire(self) -> list[str]:
-        return [self.scratch, self.helm, *self.kustomize]
+    def to_wire(self) -> str:
+        return json.dumps(asdict(self))
 
     @staticmethod
-    def from_wire(parts: Sequence[str]) -> Programs:
-        return Programs(tuple(parts[2:]), parts[1], parts[0]) if parts else Programs()
+    def from_wire(text: str) -> Programs:
+        found = json.loads(text)
+        found["kustomize"] = tuple(found["kustomize"])
+        found["plugins"] = {name: tuple(command) for name, command in found["plugins"].items()}
+        return Programs(**found)
+
+    def read(self) -> list[str]:
+        """Paths that a worker must be able to read, or it could not run them."""
+        commands = [self.kustomize[:1], (self.helm, self.sops), *self.plugins.values()]
+        return [path for command in commands for path in command if path.startswith("/")]
 
 
 @contextmanager

@@ -33,12 +33,13 @@ from hub.sources.directory import LOCAL
 from hub.sources.flight import Flights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from agent.contract.bundle import ApplyPolicy
     from hub.api.application import ApplicationSpec
     from hub.api.project import ProjectSpec
     from hub.core.model import ClusterView, Fleet
+    from hub.render.hubvalues import HubObjects
     from hub.render.inputs import AppInputs
     from hub.render.runner import Runner
     from hub.render.seal import SealedResult
@@ -102,10 +103,17 @@ class _Job:
 
 
 class Renderer:
-    """Renders what changed. `digest_key` is the hub's, 32 bytes."""
+    """Renders what changed. `digest_key` is the hub's, 32 bytes; `objects` are what values may be taken from."""
 
     def __init__(
-        self, *, source: Source, pool: Runner, store: BundleStore, index: Index, digest_key: bytes
+        self,
+        *,
+        source: Source,
+        pool: Runner,
+        store: BundleStore,
+        index: Index,
+        digest_key: bytes,
+        objects: HubObjects | None = None,
     ) -> None:
         self._pool = pool
         self._store = store
@@ -113,7 +121,7 @@ class Renderer:
         self._mask_key = hmac.new(digest_key, b"axletree/mask/v1", "sha256").digest()
         self._identity = sha256_hex(b"render-key:" + digest_key)
         self._renders: Flights[_Made] = Flights()
-        self._inputs = Inputs(source)
+        self._inputs = Inputs(source, objects)
         self._summaries: OrderedDict[str, ObjectSummary] = OrderedDict()
         self._seen: OrderedDict[bytes, Rendered] = OrderedDict()
 
@@ -140,7 +148,13 @@ class Renderer:
         rules = _Rules(project, namespace, spec, cluster, fleet)
         rules.check(None)
         seen = _fingerprint(
-            app_key, spec=spec, cluster=cluster, commits=commits, policy=policy, sealing_key=sealing_key
+            app_key,
+            spec=spec,
+            cluster=cluster,
+            commits=commits,
+            policy=policy,
+            sealing_key=sealing_key,
+            versions=self._inputs.versions(app_key, spec),
         )
         known = self._unchanged(seen)
         if known is not None:
@@ -265,10 +279,11 @@ def _fingerprint(
     commits: Mapping[tuple[str, str], str],
     policy: ApplyPolicy,
     sealing_key: bytes,
+    versions: Sequence[str],
 ) -> bytes:
     """A hash over all that a rendering is asked by: cheaper than its key, and changes at least as often."""
     seen = [cluster.name, cluster.labels, cluster.values, cluster.kubernetes_version, cluster.api_versions]
-    asked = [app_key, seen, [[*origin, commit] for origin, commit in commits.items()]]
+    asked = [app_key, seen, [[*origin, commit] for origin, commit in commits.items()], versions]
     digest = hashlib.sha256(orjson.dumps(asked, default=dict, option=orjson.OPT_NON_STR_KEYS))
     for part in (spec.model_dump_json().encode(), policy.model_dump_json().encode(), sealing_key):
         digest.update(b"\0" + part)

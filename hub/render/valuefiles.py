@@ -79,6 +79,16 @@ def located(name: str, place: Place, spec: ApplicationSpec, commits: Mapping[tup
     return Place(base.url, base.commit, checked_path(path))
 
 
+def beside(name: str, place: Place) -> Place:
+    """A folder of the same repository, relative to the place. Raises `ManifestError` for one that leaves it."""
+    path = posixpath.normpath(posixpath.join(place.path, name))
+    if name.startswith(("/", "$")) or path == ".." or path.startswith("../"):
+        raise ManifestError(
+            "it leads outside its repository", where=place.where, file=name, reason="PathRefused"
+        )
+    return Place(place.url, place.commit, checked_path(path))
+
+
 def value_maps(source: Source, cluster: ClusterView, *, where: str) -> list[ValuesLayer]:
     """The layers above the files, in their order."""
     helm = source.helm

@@ -34,14 +34,14 @@ _ADDRESSES_MB = 4096
 
 
 def main() -> None:
-    """Serve until stdin ends. Arguments: memory in MiB, CPU seconds a request, then those of `Programs`."""
+    """Serve until stdin ends. Arguments: memory in MiB, CPU seconds a request, then `Programs`."""
     memory_mb, cpu_seconds = int(sys.argv[1]), int(sys.argv[2])
-    programs = Programs.from_wire(sys.argv[3:])
+    programs = Programs.from_wire(sys.argv[3])
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get between frames
     _limit(memory_mb)
-    read = [*system_paths(), programs.helm, *programs.kustomize[:1]]
-    confinement = confine(read=filter(None, read), write=filter(None, [programs.scratch]))
+    read = [*system_paths(), *programs.read()]
+    confinement = confine(read=read, write=filter(None, [programs.scratch]))
     if not (confinement.landlock and confinement.seccomp):
         sys.stderr.write(f"a render worker runs less confined than it should: {confinement}\n")
     gc.freeze()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine with nothing on it."""
-    for name in ("AXLETREE_KUSTOMIZE", "AXLETREE_HELM"):
+    for name in ("AXLETREE_KUSTOMIZE", "AXLETREE_HELM", "AXLETREE_SOPS", "AXLETREE_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AXLETREE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -56,3 +56,14 @@ async def test_what_is_built_is_not_built_again() -> None:
     made = tools.built()
     made.mkdir(parents=True)
     assert await tools.ensure_tools() == made
+
+
+def test_plugins_are_the_administrators(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "plugins.yaml"
+    monkeypatch.setenv("AXLETREE_PLUGINS", str(file))
+    file.write_text("cue: [/usr/bin/cue, export]\n")
+    assert tools.find_programs().plugins == {"cue": ("/usr/bin/cue", "export")}
+    for text in ("cue: cue export", "cue: [cue]", "- cue", "a: ["):
+        file.write_text(text)
+        with pytest.raises(tools.InvalidPlugins):
+            tools.find_programs()
