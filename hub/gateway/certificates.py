@@ -10,6 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_der_public_key,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -84,8 +86,8 @@ class Authority:
 
     @property
     def key_id(self) -> str:
-        """Hex of the key identifier that the leaves it signs carry."""
-        return x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()).digest.hex()
+        """Hex of the key identifier that the leaves it signs carry. Asked for with every request: kept."""
+        return _key_id(_spki(self.key.public_key()))
 
     @property
     def fingerprint(self) -> str:
@@ -163,6 +165,12 @@ def certificate_der(pem: str) -> bytes:
 def _spki(public: object) -> bytes:
     data: bytes = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
     return data
+
+
+@lru_cache(maxsize=64)
+def _key_id(spki: bytes) -> str:
+    public = load_der_public_key(spki)
+    return x509.SubjectKeyIdentifier.from_public_key(public).digest.hex()  # type: ignore[arg-type]
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:

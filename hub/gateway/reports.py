@@ -142,7 +142,7 @@ class Intake:
         for report in ours:
             observation = Observation(report, batch.epoch, batch.seq, batch.boot, batch.count, received_at)
             self._observed.submit(
-                report.app, observation, content=_content(report), source=batch.boot, order=batch.count
+                report.app, observation, content=content_of(report), source=batch.boot, order=batch.count
             )
         self._note_agent(cluster, session, batch)
         self._requested.take(cluster, batch, view=view, at=received_at)
@@ -226,7 +226,7 @@ def permitted(view: View | None, blob: str) -> bool:
     return view is not None and blob in view.blobs
 
 
-def _content(report: AppReport) -> bytes:
+def content_of(report: AppReport) -> bytes:
     """Hash what makes two reports of an app say the same: everything but when it was observed."""
     plain = report.model_dump_json(exclude={"observed_at"})
     return hashlib.blake2b(plain.encode(), digest_size=16).digest()

@@ -21,14 +21,15 @@ from hub.gateway.admission import admission_key
 from hub.gateway.assignments import Board
 from hub.gateway.certificates import SERVER_LIFETIME
 from hub.gateway.clusters import Clusters
-from hub.gateway.errors import CertificateRefused, CertificateSuperseded, HubRecovered, NoInformation
+from hub.gateway.door import Door
+from hub.gateway.errors import NoInformation
 from hub.gateway.guard import Guard, problem
 from hub.gateway.handlers import Blobs, Handlers
 from hub.gateway.join import Enrolment
 from hub.gateway.keyring import Keyring
 from hub.gateway.leases import LeaseKeeper
 from hub.gateway.liveness import Liveness
-from hub.gateway.peers import Admission, Peer, admit, is_clone
+from hub.gateway.recall import recall
 from hub.gateway.reports import SETTLED_SECONDS, Intake, agent_writer, observed_writer
 from hub.gateway.requested import requested
 from hub.gateway.routes import ROUTES
@@ -51,7 +52,6 @@ _KEEP_ALIVE_SECONDS = 120.0
 _SHUTDOWN_SECONDS = 2.0
 _UPKEEP_SECONDS = 3600.0
 _RESTART_SECONDS = 1.0
-_COPY = "an agent shows a certificate that another one with the same identity has renewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Gateway:
         self._leases = LeaseKeeper(client, self.liveness, holder=context.holder, clock=clock, now=now)
         self._keyring = Keyring(client, context.identity)
         self._keyring.subscribe(self._keys_changed)
+        self._door = Door(self._clusters, self._keyring, now=now)
         self._board = Board(self._assignment_cache, lambda: self._keyring.current)
         self._observed = observed_writer(client, clock=clock)
         self._agents = agent_writer(self._clusters, clock=clock)
@@ -97,13 +98,13 @@ class Gateway:
             requested=self._requested,
             clock=clock,
             now=now,
-            on_clone=self._cloned,
+            on_clone=self._door.cloned,
             settled=context.settled,
         )
         self._cluster_cache.subscribe(self._cluster_changed)
         self._tls = server_tls(context.identity, context.hosts, now=now())
         self._tasks: list[asyncio.Task[None]] = []
-        self._marks: set[asyncio.Task[None]] = set()
+        self._recalled = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._stopping = False
         self._url = ""
@@ -119,8 +120,8 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether both caches hold whole lists."""
-        return self._cluster_cache.synced and self._assignment_cache.synced
+        """Whether both caches hold whole lists, and what was written of apps is known."""
+        return self._cluster_cache.synced and self._assignment_cache.synced and self._recalled.is_set()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen and start to watch. Port 0 takes a free one. Raises OSError where it cannot listen."""
@@ -147,6 +148,7 @@ class Gateway:
             ("assignments", self._assignment_cache.run),
             ("leases", self._leases.run),
             ("keyring", self._keyring.run),
+            ("recall", self._recall),
             ("upkeep", self._upkeep),
         ):
             self._tasks.append(asyncio.create_task(_forever(name, run), name=f"gateway-{name}"))
@@ -155,6 +157,8 @@ class Gateway:
         """Until both caches are whole. Raises `agent.kube.reflector.CacheNotSynced`."""
         await self._cluster_cache.wait_synced(timeout)
         await self._assignment_cache.wait_synced(timeout)
+        async with asyncio.timeout(timeout):
+            await self._recalled.wait()
 
     async def stop(self) -> None:
         """Answer who waits, finish what is being written, and close."""
@@ -166,9 +170,10 @@ class Gateway:
         await self._observed.close()
         await self._agents.close()
         await self._requested.close()
-        for task in (*self._tasks, *self._marks):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._marks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._door.close()
         self._tasks.clear()
 
     def resend(self, cluster: str) -> None:
@@ -186,14 +191,14 @@ class Gateway:
             clusters=self._clusters,
             enrolment=enrolment,
             blobs=context.blobs,
-            admit=self._admit,
+            admit=self._door.admit,
             webhooks=lambda: self.webhooks,
             ready=lambda: self.ready,
             stopping=lambda: self._stopping,
             admission_key=admission_key(context.identity.digest_key),
             refuse=lambda: self.refuse,
         ).table()
-        guard = Guard(admit=self._admit, ready=lambda: self.ready)
+        guard = Guard(admit=self._door.admit, ready=lambda: self.ready)
         app = web.Application(middlewares=[_problems])
         for route in ROUTES:
             app.router.add_route(
@@ -201,38 +206,11 @@ class Gateway:
             )
         return app
 
-    async def _admit(self, peer: Peer) -> None:
-        """Raise unless this certificate is in force now. Asked on every request, and after every wait."""
-        identity, now = self._keyring.current, self._context.now()
-        if peer.issuer not in {each.key_id for each in identity.authorities}:
-            raise CertificateRefused
-        cluster = self._clusters.get(peer.cluster)
-        match admit(peer, cluster, now=now, recovery=identity.recovery):
-            case Admission.IN_FORCE:
-                return
-            case Admission.RENEWED | Admission.RETURNED:
-                await self._clusters.promote(peer, now=now)
-                log.info("cluster %s: its renewed certificate is in force", peer.cluster)
-            case Admission.SUPERSEDED:
-                if cluster is not None and is_clone(peer, cluster, now=now):
-                    await self._clusters.mark_clone(peer.cluster, _COPY)
-                raise CertificateSuperseded
-            case Admission.UNKNOWN:
-                raise HubRecovered
-            case Admission.REFUSED:
-                raise CertificateRefused
-
-    def _cloned(self, name: str, message: str) -> None:
-        """Two processes report for one cluster."""
-        task = asyncio.create_task(self._mark(name, message), name=f"gateway-clone-{name}")
-        self._marks.add(task)
-        task.add_done_callback(self._marks.discard)
-
-    async def _mark(self, name: str, message: str) -> None:
-        try:
-            await self._clusters.mark_clone(name, message)
-        except AxletreeError as error:
-            log.warning("cluster %s is cloned, which is not noted yet: %s", name, error)
+    async def _recall(self) -> None:
+        known = await recall(self._context.client, self._observed)
+        log.info("the state of %d apps is known from before", known)
+        self._recalled.set()
+        await asyncio.Event().wait()  # once; nothing more to do
 
     def _keys_changed(self, identity: HubIdentity) -> None:
         """Serve, trust and sign by what the identity says now. What is no longer trusted is refused by `_admit`."""

@@ -102,6 +102,12 @@ class LatestWriter(Generic[State]):
         self._schedule(key, entry)
         return True
 
+    def seed(self, key: str, content: bytes) -> None:
+        """Take it that this is written already. No change for a key of which something newer is known."""
+        if key not in self._entries and not self._closed:
+            tokens = float(self._limits.burst)
+            self._entries[key] = _Entry(tokens=tokens, refilled=self._clock(), content=content)
+
     def forget(self, key: str) -> None:
         """Drop a key that is gone, and what waits for it."""
         entry = self._entries.pop(key, None)

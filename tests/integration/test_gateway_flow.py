@@ -154,6 +154,27 @@ async def test_a_report_becomes_status_observed_and_the_same_again_writes_nothin
     assert ("axletree-gateway", "status") in managers
 
 
+async def test_a_restarted_gateway_writes_only_what_differs(api_server: ControlPlane) -> None:
+    name, app, other = new_name(), "default/kept-" + new_name(), "default/moved-" + new_name()
+    async with running(api_server) as rig:
+        spoke = await rig.joined(name)
+        for key in (app, other):
+            await rig.application(key, name)
+        await rig.assign(name, seq=1, apps={app: BLOB, other: BLOB})
+        await served(spoke)
+        await spoke.report(app_report(app), app_report(other))
+        await rig.observed_when(app, sync="Synced")
+        await rig.observed_when(other, sync="Synced")
+        before = await rig.client.get(paths.application(app))
+    async with running(api_server) as rig:
+        spoke.url, spoke.boot = rig.gateway.url, "boot-2"
+        status, answer = await spoke.report()
+        assert (status, answer["resend"]) == (200, True)
+        await spoke.report(app_report(app), app_report(other, sync="OutOfSync"))
+        await rig.observed_when(other, sync="OutOfSync", boot="boot-2")
+        assert await rig.client.get(paths.application(app)) == before
+
+
 async def test_f32_a_late_batch_changes_nothing_and_a_retired_process_is_not_heard(rig: Rig) -> None:
     name = new_name()
     app = f"default/{new_name()}"
