@@ -175,10 +175,11 @@ async def _answer(request: web.Request, process: asyncio.subprocess.Process) -> 
         raise web.HTTPInternalServerError(text="git http-backend gave no answer\n") from error
     response = web.StreamResponse(status=head.status, headers=head.headers)
     await response.prepare(request)
-    while chunk := await stdout.read(CHUNK):
-        await response.write(chunk)
-    await response.write_eof()
-    await process.wait()
+    with contextlib.suppress(ConnectionResetError):  # the client has had enough
+        while chunk := await stdout.read(CHUNK):
+            await response.write(chunk)
+        await response.write_eof()
+        await process.wait()
     return response
 
 

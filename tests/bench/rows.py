@@ -109,6 +109,11 @@ RENDER_ONE = Row("render-one", "a commit that touches 1 of 1,000 paths: renderin
 RENDER_BUNDLE = Row(
     "render-bundle", "bundle of 5,000 objects (5 MB): canonical form, digest, compression", "ms", 150.0, ""
 )
+GIT_FIRST = Row(
+    "git-first", "a repository of 10,000 files and 1 GB: from nothing to the first folder", "s", 30.0, ""
+)
+GIT_MOVED = Row("git-moved", "the same: what was fetched for that", "MB", 100.0, "")
+GIT_COMMIT = Row("git-commit", "the same: fetch of one commit, and its folder read", "ms", 300.0, "")
 ENGINE_EXPAND = Row("engine-expand", "10,000 children on 1,000 clusters: expansion from cold", "s", 4.0, "")
 ENGINE_GRAPH = Row("engine-graph", "the same: the graph, every edge, the order", "s", 1.0, "")
 ENGINE_PLAN = Row("engine-plan", "the same: everything from cold to the last decision", "s", 5.0, "")
@@ -138,6 +143,9 @@ ROWS = (
     RENDER_KUSTOMIZE,
     RENDER_ONE,
     RENDER_BUNDLE,
+    GIT_FIRST,
+    GIT_MOVED,
+    GIT_COMMIT,
     ENGINE_EXPAND,
     ENGINE_GRAPH,
     ENGINE_PLAN,
