@@ -1,4 +1,4 @@
-"""The route that an API server asks before it takes an Application: on what is known already, with no I/O.
+"""The route that an API server asks before it takes an object of ours: on what is known already, and nobody is asked.
 
 API servers show no certificate here, so the route's path is one that only they and the hub know: a stranger could
 otherwise ask for the names of applications.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agent.contract.manifest import Manifest
 
@@ -38,13 +38,13 @@ def admission_key(digest_key: bytes) -> str:
     return hmac.new(digest_key, _CONTEXT, hashlib.sha256).hexdigest()[:_LENGTH]
 
 
-def answer(body: bytes, refuse: Callable[[Manifest], str] | None) -> dict[str, Any]:
+async def answer(body: bytes, refuse: Callable[[Manifest], Awaitable[str]] | None) -> dict[str, Any]:
     """The review's answer. `refuse` says why an object may not be, or nothing; None: nobody here knows."""
     review = Review.model_validate_json(body)
     request = review.request
     reason = ""
     if refuse is not None and request.object is not None and request.operation in {"CREATE", "UPDATE"}:
-        reason = refuse(request.object)
+        reason = await refuse(request.object)
     response: dict[str, Any] = {"uid": request.uid, "allowed": not reason}
     if reason:
         response["status"] = {"code": 422, "reason": "Invalid", "message": reason}

@@ -28,7 +28,7 @@ from hub.gateway.webhooks import received
 from hub.store.port import is_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agent.contract.manifest import Manifest
     from agent.contract.model import WireModel
@@ -66,7 +66,7 @@ class Handlers:
     ready: Callable[[], bool]
     stopping: Callable[[], bool]
     admission_key: str
-    refuse: Callable[[], Callable[[Manifest], str] | None]
+    refuse: Callable[[], Callable[[Manifest], Awaitable[str]] | None]
     """Who may say no to an object, if the controller runs here."""
     webhooks: Callable[[], Listener | None]
     """Who hears what Git hosts tell, if the controller runs here."""
@@ -127,10 +127,10 @@ class Handlers:
         )
 
     async def admission(self, call: Call) -> web.Response:
-        """What an API server asks about an Application that is about to be written."""
+        """What an API server asks about an object that is about to be written."""
         if not hmac.compare_digest(call.request.match_info["key"].encode(), self.admission_key.encode()):
             raise NoInformation("there is nothing here")
-        return web.json_response(admission.answer(call.body, self.refuse()))
+        return web.json_response(await admission.answer(call.body, self.refuse()))
 
     async def webhook(self, call: Call) -> web.Response:
         """What a Git host tells. Nothing of it is read before its signature holds."""

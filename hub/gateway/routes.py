@@ -69,7 +69,7 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         "/admission/v1/{key}",
         Access.TOKEN,
-        timeout=2,
+        timeout=5,
         concurrency=64,
         max_body=_LARGE,
     ),

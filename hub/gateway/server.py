@@ -108,7 +108,7 @@ class Gateway:
         self._runner: web.AppRunner | None = None
         self._stopping = False
         self._url = ""
-        self.refuse: Callable[[Manifest], str] | None = None
+        self.refuse: Callable[[Manifest], Awaitable[str]] | None = None
         """Says why an Application may not be written, while a controller runs in this process."""
         self.webhooks: Listener | None = None
         """Who hears what Git hosts tell, while a controller runs in this process."""
@@ -176,10 +176,6 @@ class Gateway:
         await self._door.close()
         self._tasks.clear()
 
-    def resend(self, cluster: str) -> None:
-        """Ask a cluster's agent for all its reports again: what was written of them is gone."""
-        self._intake.resend(cluster)
-
     def application(self) -> web.Application:
         """Build the routes with their policies: all of the table, and nothing beside it."""
         context = self._context
@@ -192,11 +188,11 @@ class Gateway:
             enrolment=enrolment,
             blobs=context.blobs,
             admit=self._door.admit,
-            webhooks=lambda: self.webhooks,
             ready=lambda: self.ready,
             stopping=lambda: self._stopping,
             admission_key=admission_key(context.identity.digest_key),
             refuse=lambda: self.refuse,
+            webhooks=lambda: self.webhooks,
         ).table()
         guard = Guard(admit=self._door.admit, ready=lambda: self.ready)
         app = web.Application(middlewares=[_problems])

@@ -22,11 +22,10 @@ log = logging.getLogger(__name__)
 NAME = "axletree-applications"
 PATH = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{NAME}"
 TIMEOUT_SECONDS = 2
-_HAS_RULES = (
-    "has(object.spec.healthRules) || (has(object.spec.template) && has(object.spec.template.spec)"
-    " && has(object.spec.template.spec.healthRules))"
-)
-"""Most sets and Projects bring none: they are written without a question."""
+SET_TIMEOUT_SECONDS = 5
+"""Its templates are rendered."""
+_HAS_RULES = "has(object.spec.healthRules)"
+"""Most Projects bring none: they are written without a question."""
 
 
 def refusal(graph: AppGraph, obj: Manifest) -> str:
@@ -50,7 +49,8 @@ def refusal(graph: AppGraph, obj: Manifest) -> str:
 async def register(client: RestClient, *, url: str, key: str, ca_pem: str) -> None:
     """Have the API server ask about what people write. Without the right to, what is wrong is told afterwards.
 
-    Hand-written Applications may close a cycle; they, sets and Projects may have health rules that do not read.
+    Hand-written Applications and sets may close a cycle, and sets have fields that there are not; they and Projects may
+    have health rules that do not read.
 
     Children are left out: there may be thousands in a second, and their plan has seen them all. Where nobody
     answers, the object is let in (`failurePolicy: Ignore`): a dead hub must not be in anyone's way.
@@ -75,8 +75,14 @@ async def register(client: RestClient, *, url: str, key: str, ca_pem: str) -> No
         },
         {
             **common,
+            "name": f"applicationsets.{GROUP}",
+            "rules": _rules("applicationsets"),
+            "timeoutSeconds": SET_TIMEOUT_SECONDS,
+        },
+        {
+            **common,
             "name": f"rules.{GROUP}",
-            "rules": _rules("applicationsets", "projects"),
+            "rules": _rules("projects"),
             "matchConditions": [{"name": "has-health-rules", "expression": _HAS_RULES}],
         },
     ]

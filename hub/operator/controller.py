@@ -33,10 +33,11 @@ from hub.operator.planner import Planner
 from hub.operator.poller import Poller
 from hub.operator.releaser import Releaser
 from hub.operator.rulecheck import rule_problem
+from hub.operator.setadmission import set_refusal
 from hub.operator.state import Target
 from hub.operator.webhooks import Webhooks
-
 from hub.render.hubvalues import SOPS
+
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.operator.context import HubContext
@@ -70,12 +71,18 @@ class Controller:
         """From kopf: something about this object changed. Its content is read from our own cache."""
         self._intake.put_nowait((plural, key, resource_version))
 
-    def refusal(self, obj: Manifest) -> str:
+    async def refusal(self, obj: Manifest) -> str:
         """Why this object of ours may not be written; empty where it may."""
         problem = rule_problem(obj)
-        if problem or not self._ready or obj.get("kind") != "Application":
+        if problem or not self._ready:
             return problem
-        return refusal(self.releaser.graph, obj)
+        match obj.get("kind"):
+            case "Application":
+                return refusal(self.releaser.graph, obj)
+            case "ApplicationSet":
+                return await set_refusal(self._hub, self.releaser.graph, obj)
+            case _:
+                return ""
 
     def alive(self) -> dict[str, Any]:
         return {"synced": self._ready, "sets": len(self._hub.caches.sets)}
@@ -90,6 +97,8 @@ class Controller:
         caches.applications.subscribe(self._application_changed)
         caches.leases.subscribe(self._lease_changed)
         caches.sets.subscribe(self._set_changed)
+        for held in (caches.values_secrets, caches.values_config_maps, caches.credentials):
+            held.subscribe(self._values_changed)
         for plural, objects in (
             ("clusters", caches.clusters),
             ("clustersets", caches.cluster_sets),
@@ -97,8 +106,6 @@ class Controller:
             ("applicationsets", caches.sets),
         ):
             objects.subscribe(functools.partial(self._heard, plural))
-        for held in (caches.values_secrets, caches.values_config_maps, caches.credentials):
-            held.subscribe(self._values_changed)
         fleet = self._hub.fleet()
         self._views = {key: seen(fleet, key) for key in (*fleet.clusters, *fleet.cluster_sets)}
         self._ready = True
@@ -223,13 +230,6 @@ class Controller:
             self.releaser.rollups.set_dirty(key)
         self.fleet_statuses.wake()
 
-    def _set_changed(self, old: Manifest | None, new: Manifest | None) -> None:
-        obj = new or old
-        if obj is None:
-            return
-        if new is None or "deletionTimestamp" in new["metadata"]:
-            self.deletions.wake_set(key_of(obj))
-        if old is None or new is None or _asked_of(old) != _asked_of(new):
     def _values_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         """What charts take values from, or keys of encrypted files: all of that project is looked at again."""
         metadata = (new or old or {}).get("metadata") or {}
@@ -244,6 +244,13 @@ class Controller:
             if key.startswith(f"{namespace}/") and views.owner_of(app) is None:
                 self.plans.ask_app(key)
 
+    def _set_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is None:
+            return
+        if new is None or "deletionTimestamp" in new["metadata"]:
+            self.deletions.wake_set(key_of(obj))
+        if old is None or new is None or _asked_of(old) != _asked_of(new):
             self.releaser.waves.set_moved(key_of(obj))
 
     def _heard(self, plural: str, old: Manifest | None, new: Manifest | None) -> None:

@@ -1,23 +1,28 @@
-"""A cycle is refused when it is written, with its path; where nobody answers it is let in."""
+"""Cycles and fields that there are not are refused when they are written; where nobody answers they are let in."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.contract.errors import ApiError
-from hub.api.registry import APPLICATION, APPLICATION_SET
+from hub.api.registry import APPLICATION, APPLICATION_SET, CLUSTER
 from hub.operator.admission import PATH
 from tests.integration.hub_rig import fleet, free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+SLOWEST = 12.0
+"""Seconds: far under what the templates would take, far over what admission lets them."""
 
 
 async def test_a_cycle_is_refused_with_its_path(
@@ -76,6 +81,62 @@ async def test_h_a_health_rule_that_does_not_read_is_refused_when_it_is_written(
         template["spec"]["healthRules"] = [{**good[0], "current": "status.phase == '{{ path }}'"}]
         await made.put(APPLICATION_SET, "b", parent)
         await made.client.delete(PATH)
+
+
+async def test_a_set_is_refused_with_the_cycle_that_it_would_close_or_the_field_that_there_is_not(
+    own_server: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    async with fleet(own_server, namespace, tmp_path) as made:
+        hub = await made.hub("first", free_port())
+        await made.led_by("first")
+        where = f"@{made.cluster}"
+        cluster = CLUSTER.manifest(made.cluster) | {"spec": {"accepted": True}}
+        await made.client.apply(CLUSTER.path("", made.cluster), cluster, field_manager="tests", force=True)
+        await _put(made, "front", "back")
+
+        async def refused(said: str, **spec: Any) -> None:
+            """Until the hub has seen what is before, and has the time for a look, the set may be let in."""
+
+            async def holds() -> bool:
+                try:
+                    await _set(made, **spec)
+                except ApiError as error:
+                    assert said in str(error).replace('\\"', '"')  # noqa: PT017 - the point of the test
+                    return True
+                await made.client.delete(APPLICATION_SET.path(made.namespace, "backs"))
+                return False
+
+            await made.until(f"it is refused: {said}", holds)
+
+        await refused(f"DependencyCycle: back{where} -> front{where} -> back{where}", needs=["front"])
+        await refused(f"DependencyCycle: back{where} -> back{where}", needs=["back"])
+        await refused('dependOn: unknown field; did you mean "dependsOn"?', dependOn=[])
+        loops = (
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}"
+            + "{% endfor %}" * 3
+        )
+        started = asyncio.get_running_loop().time()
+        await _set(made, name="slow", templatePatch=loops)
+        assert asyncio.get_running_loop().time() - started < SLOWEST, (
+            "what takes long is let in, and told later"
+        )
+        await _set(made, needs=["nobody"])
+        await hub.kill()
+        await _set(made, needs=["front"])
+        await made.client.delete(PATH)
+
+
+async def _set(
+    made: Fleet, name: str = "backs", needs: Sequence[str] = (), generators: Any = None, **more: Any
+) -> dict[str, Any]:
+    """One child, `back`, which needs these."""
+    top = {key: more.pop(key) for key in ("templatePatch",) if key in more}
+    spec = made.spec("back", dependsOn=[{"name": each} for each in needs]) | more
+    one = {"list": {"elements": [{"n": "back"}]}}
+    template = {"metadata": {"name": "{{ n }}"}, "spec": spec}
+    return await made.put(
+        APPLICATION_SET, name, {"generators": generators or [one], "template": template, **top}
+    )
 
 
 async def _put(made: Fleet, name: str, needs: str) -> dict[str, Any]:
