@@ -16,6 +16,7 @@ from hub.gateway.admission import admission_key
 from hub.gateway.identity import HubIdentity
 from hub.gateway.server import Gateway, GatewayContext
 from hub.gateway.webhooks import Listener
+from hub.history.history import History
 from hub.hosts.ask import Asker
 from hub.hosts.objects import KubeObjects
 from hub.operator import admission, handlers
@@ -54,6 +55,7 @@ class Hub:
         self.ready = asyncio.Event()
         self.gateway: Gateway | None = None
         self.controller: Controller | None = None
+        self.history: History | None = None
 
     async def run(self) -> None:
         """Serve until cancelled. Raises where the hub cannot go on; its supervisor starts it anew."""
@@ -75,10 +77,13 @@ class Hub:
             )
             await gateway.start(self._settings.host, self._settings.port)
             self.gateway = gateway
+            history = self.history = History(self._settings.database_url, now=_now)
+            await history.start()
             try:
                 await self._lead(client, identity, store)
             finally:
                 await gateway.stop()
+                await history.close()
         finally:
             await client.close()
 
@@ -164,6 +169,8 @@ class Hub:
                 tasks.create_task(asker.watch(controller.plans.ask_set), name="asker")
                 collector = Collector(caches, context.state, store, index)
                 tasks.create_task(collector.run(), name="collector")
+                if self.history is not None:
+                    tasks.create_task(self.history.record(caches), name="history")
         finally:
             if self.gateway is not None:
                 self.gateway.webhooks = None

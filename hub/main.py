@@ -19,7 +19,9 @@ import uvloop
 from agent.contract.errors import AxletreeError
 from agent.kube.config import in_cluster, load_kubeconfig
 from hub.hub import Hub
-from hub.operator.settings import HubSettings
+from hub.operator.settings import HubSettings, Role
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared
 
 
 class JsonLines(logging.Formatter):
@@ -44,7 +46,21 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="where the gateway listens")
     parser.add_argument("--port", type=int, default=8443)
     parser.add_argument(
-        "--public-host", action="append", default=[], help="a name agents use for the gateway"
+        "--public-host",
+        action="append",
+        default=[],
+        help="a name or address of the gateway; the API server asks for admission at the first",
+    )
+    parser.add_argument(
+        "--role", choices=list(Role), default=Role.ALL, help="gateway: answer agents only, and never lead"
+    )
+    parser.add_argument(
+        "--gateway-name", default="axletree-gateway", help="unique among hub processes, kept over restarts"
+    )
+    parser.add_argument(
+        "--database",
+        default=os.environ.get("AXLETREE_DATABASE", ""),
+        help="postgresql://... for the history; also as AXLETREE_DATABASE; SQLite in the data folder without one",
     )
     parser.add_argument("--poll-interval", type=float, default=180.0, help="seconds between fetches of Git")
     parser.add_argument("--stale-after", type=float, default=60.0, help="seconds of silence until Stale")
@@ -56,11 +72,15 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def settings_of(args: argparse.Namespace) -> HubSettings:
+    listening = [] if args.host in _EVERYWHERE else [args.host]
     return HubSettings(
         data_dir=args.data_dir,
         host=args.host,
         port=args.port,
-        public_hosts=tuple(dict.fromkeys([args.host, "127.0.0.1", "localhost", *args.public_host])),
+        public_hosts=tuple(dict.fromkeys([*args.public_host, *listening, "127.0.0.1", "localhost"])),
+        role=Role(args.role),
+        gateway=args.gateway_name,
+        database=args.database,
         poll_interval=args.poll_interval,
         stale_after=args.stale_after,
         lease_seconds=args.lease_seconds,

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class Role(StrEnum):
+    """What a process of the hub does. Every one answers agents; a gateway never leads."""
+
+    ALL = "all"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,12 @@ class HubSettings:
     host: str = "127.0.0.1"
     port: int = 0
     public_hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
-    """What the gateway's certificate is valid for."""
+    """What the gateway's certificate is valid for; the first is how the API server reaches admission here."""
+    role: Role = Role.ALL
+    gateway: str = "axletree-gateway"
+    """Who keeps the agents' Leases: unique among processes that run at once, the same after a restart."""
+    database: str = ""
+    """URL of the history's database: `postgresql://...`; empty for SQLite in `data_dir`."""
     poll_interval: float = 180.0
     """Seconds between fetches of a repository that nobody asked to refresh."""
     full_pass: float = 300.0
@@ -29,3 +42,7 @@ class HubSettings:
     lease_seconds: float = 15.0
     identity: str = field(default="axletree-hub")
     """Who holds the Lease; unique a process."""
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data_dir}/history.sqlite"

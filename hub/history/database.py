@@ -1,0 +1,131 @@
+"""A database by its URL: SQLite in the hub's folder, or PostgreSQL. Made, or brought up to date, when it is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.contract.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine, Table
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_THREADS = 4
+_BUSY_SECONDS = 10
+_LOCK = 0x6178_6C65
+"""Of PostgreSQL's advisory locks: two hubs that start together migrate one after the other."""
+
+
+class DatabaseAway(TransientError):
+    """The database cannot be reached, or refuses. Nothing of a deployment waits for it."""
+
+    reason = "DatabaseAway"
+
+
+class Database:
+    """Connections and threads. Every call has its own transaction, and runs beside the event loop."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="database")
+
+    async def open(self) -> None:
+        """Bring the tables to the present version. Raises `DatabaseAway`."""
+        await self._in_thread(self._migrate)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Do some work in one transaction. Raises `DatabaseAway`."""
+
+        def inside() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        return await self._in_thread(inside)
+
+    async def close(self) -> None:
+        """Wait for what runs, and close."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine.dispose()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except SQLAlchemyError as error:
+            known = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
+            raise DatabaseAway(f"the database: {known[0][:200]}", retry_after=2.0) from error
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows, or replace those with the same primary key."""
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key.columns]
+    if connection.dialect.name == "postgresql":
+        made = postgresql.insert(table)
+        rest = {
+            column.name: made.excluded[column.name] for column in table.columns if column.name not in keys
+        }
+        connection.execute(made.on_conflict_do_update(index_elements=keys, set_=rest), list(rows))
+    else:
+        put = sqlite.insert(table)
+        rest = {column.name: put.excluded[column.name] for column in table.columns if column.name not in keys}
+        connection.execute(put.on_conflict_do_update(index_elements=keys, set_=rest), list(rows))
+
+
+def add_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows that are not there by any of the table's unique keys."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), list(rows))
+    else:
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), list(rows))
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=_THREADS,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": _BUSY_SECONDS},
+        )
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, pool_size=_THREADS, connect_args={"timeout": _BUSY_SECONDS})
+    event.listen(engine, "connect", _tune)
+    return engine
+
+
+def _tune(connection: Any, _record: object) -> None:
+    """Readers do not wait for the writer, and a commit waits for the disk at checkpoints only."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-16000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,1 @@
+"""Alembic's side: the steps by which databases of earlier versions become the present one."""

@@ -1,0 +1,174 @@
+"""Keeps the database beside the caches: what changed is written in batches, and nothing ever waits for it.
+
+What is now is kept by key, so that a database that was away gets the last state of each object once it is back; of
+what happened meanwhile, as many events as the queue holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from hub.history.database import DatabaseAway, add_new, upsert
+from hub.history.rows import APPLICATION, Rows, events_of, key_of, rows_of
+from hub.history.tables import answers, apps, audit, events, labels, outputs, releases, sets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from agent.contract.manifest import Manifest
+    from hub.history.database import Database
+    from hub.history.rows import Row
+
+log = logging.getLogger(__name__)
+GATHER = 0.05
+"""Seconds in which further changes join a batch."""
+BATCH = 500
+MAX_EVENTS = 20_000
+RETRY_SECONDS = 2.0
+TRIM_SECONDS = 3600.0
+
+
+class Recorder:
+    """`saw` takes changes as caches tell them; `run` writes until cancelled.
+
+    `on_events` is called with what was written, with its ids: whoever listens in this process hears it at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime],
+        on_events: Callable[[list[Row]], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._now = now
+        self._on_events = on_events
+        self._dirty: dict[tuple[str, str], Manifest | None] = {}
+        self._events: deque[Row] = deque(maxlen=MAX_EVENTS)
+        self._wake = asyncio.Event()
+        self.idle = asyncio.Event()
+
+    def saw(self, old: Manifest | None, new: Manifest | None) -> None:
+        """Take one change of an Application, ApplicationSet or Cluster."""
+        obj = new or old
+        if obj is None:
+            return
+        if obj["kind"] != "Cluster":
+            self._dirty[obj["kind"], key_of(obj)] = new
+        self._events.extend(events_of(old, new, at=_stamp(self._now())))
+        self.idle.clear()
+        self._wake.set()
+
+    async def begin(self, objects: Iterable[Manifest]) -> None:
+        """Bring the database in line with all that there is, until that has worked. No events: nothing happened."""
+        there = list(objects)
+        while True:
+            try:
+                await self._database.run(partial(_forget_others, there=there))
+                for at in range(0, len(there), BATCH):
+                    part = {(each["kind"], key_of(each)): each for each in there[at : at + BATCH]}
+                    await self._database.run(partial(_write, part=part, told=[]))
+            except DatabaseAway as error:
+                log.warning("history: %s", error)
+                await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                continue
+            return
+
+    async def run(self) -> None:
+        while True:
+            if not self._dirty and not self._events:
+                self.idle.set()
+                await self._wake.wait()
+                await asyncio.sleep(GATHER)
+            self._wake.clear()
+            part = {key: self._dirty.pop(key) for key in list(self._dirty)[:BATCH]}
+            told = [self._events.popleft() for _ in range(min(BATCH, len(self._events)))]
+            try:
+                await self._database.run(partial(_write, part=part, told=told))
+            except DatabaseAway as error:
+                log.warning("history: %s", error)
+                self._dirty = part | self._dirty
+                self._events.extendleft(reversed(told[: MAX_EVENTS - len(self._events)]))
+                await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                continue
+            if told and self._on_events is not None:
+                self._on_events(told)
+
+    async def trim(self, *, before: Callable[[], str]) -> None:
+        """Forget, now and then, what is older than `before` says. Deployments and outputs of what is there stay."""
+        while True:
+            await asyncio.sleep(TRIM_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            try:
+                await self._database.run(partial(trim, moment=before()))
+            except DatabaseAway as error:
+                log.warning("history: %s", error)
+
+
+def trim(connection: Connection, *, moment: str) -> None:
+    """Forget events, audit, answers and the deployments and outputs of apps that are gone, from before a moment."""
+    for table in (events, audit, answers):
+        connection.execute(delete(table).where(table.c.at < moment))
+    there = select(apps.c.key)
+    for table in (releases, outputs):
+        connection.execute(delete(table).where(table.c.at < moment, table.c.app.not_in(there)))
+
+
+def _write(
+    connection: Connection, *, part: Mapping[tuple[str, str], Manifest | None], told: list[Row]
+) -> None:
+    """All of one batch; events get their ids."""
+    rows, gone = Rows(), []
+    for each, obj in part.items():
+        if obj is None:
+            gone.append(each)
+        else:
+            rows.add(rows_of(obj))
+    touched = [key for kind, key in part if kind == APPLICATION]
+    if touched:
+        connection.execute(
+            delete(labels).where(labels.c.app == bindparam("key_")), [{"key_": key} for key in touched]
+        )
+    for kind, key in gone:
+        table = apps if kind == APPLICATION else sets
+        connection.execute(delete(table).where(table.c.key == key))
+    upsert(connection, apps, rows.apps)
+    upsert(connection, labels, rows.labels)
+    upsert(connection, sets, rows.sets)
+    upsert(connection, releases, rows.releases)
+    add_new(connection, outputs, rows.outputs)
+    if told:
+        made = connection.execute(
+            insert(events).returning(events.c.id, sort_by_parameter_order=True),
+            [{name: value for name, value in row.items() if name != "id"} for row in told],
+        )
+        for row, number in zip(told, made.scalars(), strict=True):
+            row["id"] = number
+
+
+def _forget_others(connection: Connection, *, there: list[Manifest]) -> None:
+    """What is no longer there goes from the tables of what is now."""
+    known: dict[Any, set[str]] = {apps: set(), sets: set()}
+    for obj in there:
+        known[apps if obj["kind"] == APPLICATION else sets].add(key_of(obj))
+    for table, keys in known.items():
+        old = [key for key in connection.execute(select(table.c.key)).scalars() if key not in keys]
+        for at in range(0, len(old), BATCH):
+            some = old[at : at + BATCH]
+            connection.execute(delete(table).where(table.c.key.in_(some)))
+            if table is apps:
+                connection.execute(delete(labels).where(labels.c.app.in_(some)))
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

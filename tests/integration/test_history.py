@@ -1,0 +1,254 @@
+"""The history's database, SQLite and a real PostgreSQL: the same questions, the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select, text
+
+from hub.history import queries
+from hub.history.database import Database, DatabaseAway
+from hub.history.queries import AppFilter, EventFilter
+from hub.history.recorder import Recorder, trim
+from hub.history.tables import audit, metadata, releases
+from tests.integration.postgres_rig import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    url = f"sqlite:///{tmp_path}/history.sqlite"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("server")
+    made = Database(url)
+    if request.param == "postgresql":
+        await made.run(
+            lambda connection: connection.execute(text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+        )
+    await made.open()
+    yield made
+    await made.close()
+
+
+def app(
+    name: str, cluster: str = "eu1", *, health: str = "Healthy", labels: Any = None, **status: Any
+) -> dict[str, Any]:
+    ready = "True" if health == "Healthy" else "False"
+    return {
+        "kind": "Application",
+        "metadata": {"namespace": "shop", "name": name, "labels": labels or {"app": name}},
+        "spec": {"cluster": cluster},
+        "status": {
+            "sync": {"state": "Synced", "release": 1, "released": "d1", "revision": "c0ffee"},
+            "health": {"state": health, "message": "50% of it_is"},
+            "conditions": [{"type": "Ready", "status": ready, "message": ""}],
+            "history": [{"release": 1, "digest": "d1", "revision": "c0ffee", "at": "2026-01-01T00:00:00Z"}],
+            "outputs": [{"name": "url", "value": None, "digest": "d1", "at": "2026-01-01T00:00:00Z"}],
+        }
+        | status,
+    }
+
+
+def a_set(plan: int = 1) -> dict[str, Any]:
+    return {
+        "kind": "ApplicationSet",
+        "metadata": {"namespace": "shop", "name": "apps", "generation": 1},
+        "spec": {},
+        "status": {
+            "plan": {"id": plan, "revisions": {"r@main": "c0ffee"}},
+            "observedGeneration": 1,
+            "children": 2,
+        },
+    }
+
+
+async def recorded(database: Database, *changes: tuple[Any, Any]) -> Recorder:
+    recorder = Recorder(database, now=lambda: NOW)
+    running = asyncio.create_task(recorder.run())
+    for old, new in changes:
+        recorder.saw(old, new)
+    await asyncio.wait_for(recorder.idle.wait(), 10)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    return recorder
+
+
+async def keys(database: Database, **wanted: Any) -> list[str]:
+    page = await database.run(
+        partial(queries.list_apps, wanted=AppFilter(**wanted), after="", limit=100, count=True)
+    )
+    assert page.total == len(page.items)
+    return [row["name"] for row in page.items]
+
+
+async def test_migrations_come_to_the_tables_and_do_nothing_the_second_time(database: Database) -> None:
+    await database.open()
+
+    def differences(connection: Any) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    assert await database.run(differences) == []
+
+
+async def test_applications_are_found_by_anything_page_by_page(database: Database) -> None:
+    fleet = [
+        app("web", labels={"app": "web", "tier": "front"}),
+        app("db", "eu2", labels={"app": "db"}),
+        app("api", "eu2", health="Degraded", labels={"app": "api", "tier": "front"}),
+    ]
+    await recorded(database, *((None, each) for each in fleet))
+    assert await keys(database) == ["api", "db", "web"]
+    assert await keys(database, health=["Degraded"]) == ["api"]
+    assert await keys(database, clusters=["eu2"], sync=["Synced"]) == ["api", "db"]
+    assert await keys(database, labels=[("tier", "front")]) == ["api", "web"]
+    assert await keys(database, labels=[("tier", None), ("app", "web")]) == ["web"]
+    assert await keys(database, text="EU2 degr") == ["api"]
+    assert await keys(database, text="50% it_is") == ["api", "db", "web"]
+    assert await keys(database, text="5_% of") == []
+    assert await keys(database, visible=["other"]) == []
+    first = await database.run(partial(queries.list_apps, wanted=AppFilter(), after="", limit=2, count=True))
+    assert ([row["name"] for row in first.items], first.more, first.total) == (["api", "db"], True, 3)
+    rest = await database.run(
+        partial(queries.list_apps, wanted=AppFilter(), after="shop/db", limit=2, count=False)
+    )
+    assert ([row["name"] for row in rest.items], rest.more) == (["web"], False)
+    counts = await database.run(partial(queries.facets, wanted=AppFilter(labels=[("tier", "front")])))
+    assert counts["health"] == {"Degraded": 1, "Healthy": 1}
+    assert counts["cluster"] == {"eu1": 1, "eu2": 1}
+
+
+async def test_labels_that_go_are_found_no_more_and_neither_is_what_is_gone(database: Database) -> None:
+    old = app("web", labels={"tier": "front"})
+    new = app("web", labels={"tier": "back"})
+    await recorded(database, (None, old), (old, new))
+    assert await keys(database, labels=[("tier", "front")]) == []
+    assert await keys(database, labels=[("tier", "back")]) == ["web"]
+    await recorded(database, (new, None))
+    assert await keys(database) == []
+
+
+async def test_events_have_an_order_and_say_what_changed(database: Database) -> None:
+    well, ill = app("web"), app("web", health="Degraded")
+    told: list[Any] = []
+    recorder = Recorder(database, now=lambda: NOW, on_events=told.extend)
+    running = asyncio.create_task(recorder.run())
+    recorder.saw(well, ill)
+    recorder.saw(ill, well)
+    recorder.saw(None, a_set())
+    await asyncio.wait_for(recorder.idle.wait(), 10)
+    running.cancel()
+    page = await database.run(partial(queries.list_events, wanted=EventFilter(), limit=100))
+    health = [(row["old"], row["new"]) for row in page.items if row["kind"] == "Application"]
+    assert health == [("Healthy", "Degraded"), ("Degraded", "Healthy")]
+    assert [row["id"] for row in page.items] == [row["id"] for row in told]
+    planned = await database.run(
+        partial(queries.list_events, wanted=EventFilter(reasons=["Planned"]), limit=9)
+    )
+    assert [row["message"] for row in planned.items] == ["r@main=c0ffee"]
+    last = await database.run(queries.last_event)
+    assert last == told[-1]["id"]
+    wanted = [
+        EventFilter(after=last - 1),
+        EventFilter(name="web"),
+        EventFilter(owner="shop/apps"),
+        EventFilter(visible=[]),
+    ]
+    for each in wanted:
+        found = await database.run(partial(queries.list_events, wanted=each, limit=100))
+        assert [row["id"] for row in found.items] == [row["id"] for row in told if each.takes(row)]
+
+
+async def test_f1_a_lost_database_returns_from_what_there_is(database: Database) -> None:
+    there = [app("web"), app("db"), a_set()]
+    await recorded(database, *((None, each) for each in there), (None, app("gone")))
+
+    async def state() -> Any:
+        history = await database.run(partial(queries.history_of, app="shop/web", before=0, limit=9))
+        values = await database.run(partial(queries.outputs_of, app="shop/web", before=0, limit=9))
+        plain = [{key: row[key] for key in row if key != "id"} for row in values.items]
+        return await keys(database), history.items, plain, await database.run(_sets)
+
+    def _sets(connection: Any) -> Any:
+        return queries.list_sets(connection, namespaces=(), visible=None, after="", limit=9).items
+
+    before = await state()
+
+    def lose(connection: Any) -> None:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+
+    await database.run(lose)
+    recorder = Recorder(database, now=lambda: NOW)
+    await recorder.begin([*there, app("gone")])
+    assert await state() == before
+    await recorder.begin(there)  # and what went while nobody looked is forgotten
+    assert await keys(database) == ["db", "web"]
+    assert (await database.run(partial(queries.list_events, wanted=EventFilter(), limit=9))).items == []
+
+
+async def test_old_events_and_deployments_of_what_is_gone_are_trimmed(database: Database) -> None:
+    await recorded(database, (None, app("web")), (None, app("db")), (app("db"), None))
+    row = {
+        "at": "2025-01-01",
+        "who": "a",
+        "source": "",
+        "act": "sync",
+        "kind": "",
+        "namespace": "",
+        "name": "",
+    }
+    await database.run(
+        lambda connection: connection.execute(insert(audit), [row | {"detail": {}, "outcome": "Done"}])
+    )
+    await database.run(partial(trim, moment="2026-01-03"))
+    assert (await database.run(partial(queries.list_events, wanted=EventFilter(), limit=9))).items == []
+    assert (await database.run(partial(queries.list_audit, before=0, limit=9))).items == []
+    left = await database.run(lambda connection: connection.execute(select(releases.c.app)).scalars().all())
+    assert left == ["shop/web"]
+
+
+async def test_a_database_that_is_away_gets_the_last_state_when_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with postgres() as url:
+        database = Database(url)
+        await database.open()
+        recorder = Recorder(database, now=lambda: NOW)
+        running = asyncio.create_task(recorder.run())
+        kill = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        await database.run(
+            lambda connection: connection.execute(text("ALTER DATABASE postgres CONNECTION LIMIT 10"))
+        )
+        await database.run(lambda connection: connection.execute(text("ALTER TABLE apps RENAME TO hidden")))
+        with pytest.raises(DatabaseAway):
+            await keys(database)
+        recorder.saw(None, app("web", health="Degraded"))
+        async with asyncio.timeout(20):
+            while "history: the database" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.05)
+        recorder.saw(app("web", health="Degraded"), app("web"))
+        await database.run(lambda connection: connection.execute(kill))
+        await database.run(lambda connection: connection.execute(text("ALTER TABLE hidden RENAME TO apps")))
+        await asyncio.wait_for(recorder.idle.wait(), 20)
+        assert await keys(database, health=["Healthy"]) == ["web"]
+        running.cancel()
+        await database.close()

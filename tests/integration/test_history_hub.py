@@ -1,0 +1,121 @@
+"""The history of a real hub: what its database says of a real fleet, also after somebody deleted it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hub.history import queries
+from hub.history.database import Database, DatabaseAway
+from hub.history.queries import AppFilter, EventFilter
+from tests.integration.hub_rig import SHOP, fleet, free_port
+from tests.integration.postgres_rig import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from hub.fleet.controlplane import ControlPlane
+    from tests.integration.hub_rig import Fleet
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+async def shop(own_server: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with fleet(own_server, namespace, tmp_path) as made:
+        yield made
+
+
+async def told(url: str, shop: Fleet) -> dict[str, Any]:
+    """What the database says now: the apps with health, sync and deployments, and the set."""
+    database = Database(url)
+    try:
+        page = await database.run(
+            partial(
+                queries.list_apps,
+                wanted=AppFilter(namespaces=[shop.namespace]),
+                after="",
+                limit=99,
+                count=True,
+            )
+        )
+        sets = await database.run(
+            partial(queries.list_sets, namespaces=[shop.namespace], visible=None, after="", limit=99)
+        )
+        found: dict[str, Any] = {
+            each["name"]: (each["plan"], each["ready"], each["children"]) for each in sets.items
+        }
+        for row in page.items:
+            history = await database.run(partial(queries.history_of, app=row["key"], before=0, limit=99))
+            releases = [(each["release"], each["revision"], each["well"]) for each in history.items]
+            found[row["name"]] = (row["health"], row["sync"], releases)
+    except DatabaseAway:
+        return {}
+    else:
+        return found
+    finally:
+        await database.close()
+
+
+def well(found: dict[str, Any], *, release: int) -> bool:
+    apps = [found.get(name) for name in (*SHOP, "extra")]
+    return all(one and one[:2] == ("Healthy", "Synced") and one[2][0][0] >= release for one in apps) and bool(
+        found.get("shop") and found["shop"][1]
+    )
+
+
+async def test_f1_a_deleted_database_returns_from_objects_and_reports(shop: Fleet) -> None:
+    port, path = free_port(), shop.folder / "data" / "history.sqlite"
+    url = f"sqlite:///{path}"
+    hub = await shop.hub("first", port)
+    await shop.join(port)
+    await shop.shop()
+
+    async def there() -> bool:
+        return well(await told(url, shop), release=1)
+
+    await shop.until("all of it is in the database", there)
+    await shop.settled()
+    before = await told(url, shop)
+    database = Database(url)
+    page = await database.run(
+        partial(queries.list_events, wanted=EventFilter(namespaces=[shop.namespace]), limit=999)
+    )
+    await database.close()
+    released = {row["name"] for row in page.items if row["reason"] == "Released"}
+    assert released == {*SHOP, "extra"}
+
+    await hub.stop()
+    for each in path.parent.glob("history.sqlite*"):
+        each.unlink()
+    await shop.hub("second", port)
+    await shop.led_by("second")
+
+    async def back() -> bool:
+        return await told(url, shop) == before
+
+    await shop.until("the deleted database is back as it was", back)
+
+
+async def test_the_hub_keeps_its_history_in_postgresql_by_url(shop: Fleet) -> None:
+    with postgres() as url:
+        port = free_port()
+        await shop.hub("first", port, database=url)
+        await shop.join(port)
+        await shop.shop()
+
+        async def there() -> bool:
+            return well(await told(url, shop), release=1)
+
+        await shop.until("all of it is in the database", there)
+        await shop.release(db="2")
+
+        async def newer() -> bool:
+            found = await told(url, shop)
+            return well(found, release=1) and found["db"][2][0][0] == 2
+
+        await shop.until("the new deployment is, too", newer)
+        await shop.hubs[0].stop()
