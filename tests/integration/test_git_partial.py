@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.integration.git_rig import Author
 
 LIMIT = 1024 * 1024
+NONE = -1
+"""No clone is small enough: each is stopped as soon as it begins."""
 
 
 def noise(size: int) -> str:
@@ -45,7 +47,7 @@ async def large(author: Author) -> str:
 async def test_a_large_repository_is_usable_without_its_contents(
     author: Author, large: str, sources: Callable[..., GitSource], tmp_path: Path, server: GitServer
 ) -> None:
-    source = sources(whole_bytes=LIMIT)
+    source = sources(whole_bytes=NONE)
     assert await source.resolve(author.remote, "main") == large
     assert is_partial(tmp_path / "cache")
     assert packed(tmp_path / "cache") < LIMIT / 4
@@ -67,13 +69,13 @@ async def test_a_large_repository_is_usable_without_its_contents(
 async def test_commits_go_on_and_a_restart_knows_what_is_missing(
     author: Author, large: str, sources: Callable[..., GitSource], tmp_path: Path
 ) -> None:
-    source = sources(whole_bytes=LIMIT)
+    source = sources(whole_bytes=NONE)
     await source.resolve(author.remote, "main")
     new = await author.commit({"apps/3/a": "changed"})
     assert await source.resolve(author.remote, "main", fresh=True) == new
     assert (await source.files(author.remote, new, "apps/3"))["a"] == b"changed"
     await source.close()
-    again = sources(whole_bytes=LIMIT)
+    again = sources(whole_bytes=NONE)
     assert await again.files(author.remote, new, "apps/4")
     assert (await again.files(author.remote, large, "apps/3"))["a"] == b"3 a"
     assert is_partial(tmp_path / "cache")
@@ -83,7 +85,7 @@ async def test_a_server_that_does_not_filter_gives_all(
     author: Author, large: str, sources: Callable[..., GitSource], server: GitServer
 ) -> None:
     server.filters = False
-    source = sources(whole_bytes=LIMIT)
+    source = sources(whole_bytes=NONE)
     assert await source.resolve(author.remote, "main") == large
     before = server.served
     assert len(await source.files(author.remote, large, "apps")) == 60
@@ -105,7 +107,7 @@ async def test_a_small_repository_stays_whole(
 async def test_f11_contents_that_cannot_be_fetched_are_an_error_and_no_empty_file(
     author: Author, large: str, sources: Callable[..., GitSource], server: GitServer
 ) -> None:
-    source = sources(whole_bytes=LIMIT)
+    source = sources(whole_bytes=NONE)
     await source.resolve(author.remote, "main")
     await source.files(author.remote, large, "apps/1")
     await server.stop()
