@@ -34,7 +34,7 @@ bench: $(STAMP) ## measure, and print the figures beside their targets
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
 
 soak: $(STAMP) ## long randomised runs
-	@AXLETREE_EFFORT=$(EFFORT) $(VENV)/bin/python -m pytest -q tests/unit -m hypothesis --timeout=0
+	@AXLETREE_EFFORT=$(EFFORT) $(VENV)/bin/python -m pytest -q tests/unit tests/integration -m "hypothesis or soak" --timeout=0
 
 e2e-kind: $(STAMP) ## the sample on kind clusters; needs Docker and kind
 	@$(AXLE) up --provider kind && $(AXLE) wait axletree-system/root --for Healthy --timeout 10m; \

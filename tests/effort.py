@@ -6,9 +6,9 @@ import os
 
 from hypothesis import settings
 
-_FACTOR = int(os.environ.get("AXLETREE_EFFORT", "1"))
+FACTOR = int(os.environ.get("AXLETREE_EFFORT", "1"))
 
 
 def effort(examples: int, *, steps: int = 50) -> settings:
     """Settings for a randomised test: `examples` in the suite, with at most `steps` of a state machine each."""
-    return settings(max_examples=examples * _FACTOR, stateful_step_count=steps, deadline=None)
+    return settings(max_examples=examples * FACTOR, stateful_step_count=steps, deadline=None)

@@ -32,14 +32,19 @@ KILLS = 5
 class Process:
     """`axle-agent run` as a person would start it."""
 
-    def __init__(self, rig: AgentRig, config: Path) -> None:
+    def __init__(self, rig: AgentRig, config: Path, *, log: Path | None = None) -> None:
         self.rig = rig
         self.config = config
+        self.log = log
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         command = (sys.executable, "-m", "agent.main", "run", "--config", str(self.config))
-        self.process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        if self.log is None:
+            self.process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+            return
+        with self.log.open("ab") as stream:
+            self.process = await asyncio.create_subprocess_exec(*command, stderr=stream)
 
     async def end(self, number: signal.Signals) -> int:
         assert self.process is not None
