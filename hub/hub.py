@@ -26,11 +26,12 @@ from hub.operator.context import HubContext
 from hub.operator.controller import Controller
 from hub.operator.fleetview import FleetView
 from hub.operator.lease import Leader, LeadershipLost
+from hub.operator.settings import Role
 from hub.operator.state import State
 from hub.operator.writer import Writer
+from hub.render.hubvalues import CachedObjects
 from hub.render.pool import WorkerPool
 from hub.render.renderer import Renderer
-from hub.render.hubvalues import CachedObjects
 from hub.sources.charts import ChartRepositories
 from hub.sources.credentials import GitCredentials
 from hub.sources.dispatch import Sources
@@ -71,7 +72,7 @@ class Hub:
                     now=_now,
                     clock=asyncio.get_running_loop().time,
                     hosts=self._settings.public_hosts,
-                    holder="axletree-gateway",
+                    holder=self._settings.gateway,
                     stale_after=self._settings.stale_after,
                 )
             )
@@ -80,6 +81,8 @@ class Hub:
             history = self.history = History(self._settings.database_url, now=_now)
             await history.start()
             try:
+                if self._settings.role is Role.GATEWAY:
+                    await asyncio.Event().wait()
                 await self._lead(client, identity, store)
             finally:
                 await gateway.stop()
@@ -149,7 +152,6 @@ class Hub:
                     since=_now(),
                     epoch=identity.epoch,
                 ),
-                resend=self.gateway.resend if self.gateway is not None else _nobody,
                 asker=asker,
             )
             controller = self.controller = Controller(context)
@@ -179,11 +181,6 @@ class Hub:
             await pool.close()
             await source.close()
             index.close()
-
-
-def _nobody(cluster: str) -> None:
-    """A controller without a gateway of its own: agents send everything at their next reconnect."""
-    log.info("cluster %s is not asked for its reports: no gateway here", cluster)
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-"""CRDs from the pydantic models: `python -m hub.api.schema` writes `crds/`, one file a kind.
+"""CRDs from the pydantic models: `python -m hub.api.schema` writes them, one file a kind.
 
 What pydantic emits is JSON Schema; a CRD takes a *structural* OpenAPI schema, which has no `$ref`, no `null`
 type, no `title`, and one `type` a node. No library turns one into the other. Defaults go into the schema only
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from agent.contract.manifest import Manifest
 
+PLACES = ("crds", "charts/axletree-hub/definitions")
+"""For people, and for Helm, which reads nothing outside a chart."""
 _HEADER = "# Generated from hub/api by `python -m hub.api.schema`; change the models instead.\n"
 _WORDS = re.compile(r"\^\((?P<words>[A-Za-z]+(\|[A-Za-z]+)+)\)\$")
 _COPIED = (
@@ -292,9 +294,9 @@ def write(directory: Path) -> Iterable[Path]:
 
 
 def main() -> None:
-    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "crds"
-    for path in write(directory):
-        sys.stdout.write(f"{path}\n")
+    for place in sys.argv[1:] or PLACES:
+        for path in write(Path(__file__).parents[2] / place):
+            sys.stdout.write(f"{path}\n")
 
 
 if __name__ == "__main__":

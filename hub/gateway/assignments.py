@@ -78,11 +78,16 @@ class Board:
         self._views: dict[str, tuple[Manifest, View]] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._dropped: list[Callable[[str, frozenset[str]], None]] = []
+        self._resend: list[Callable[[str], None]] = []
         reflector.subscribe(self._changed)
 
     def on_dropped(self, callback: Callable[[str, frozenset[str]], None]) -> None:
         """Call back with (cluster, apps) when apps are no longer part of a cluster's Assignment."""
         self._dropped.append(callback)
+
+    def on_resend(self, callback: Callable[[str], None]) -> None:
+        """Call back with a cluster of which the hub lost what was observed."""
+        self._resend.append(callback)
 
     def view(self, cluster: str) -> View | None:
         """Give the current view; None where there is no Assignment. Raises `AssignmentUnreadable`."""
@@ -138,9 +143,17 @@ class Board:
             cached = self._views.pop(cluster, None)
             if cached is not None:
                 self._tell_dropped(cluster, cached[1].apps)
+        elif old is not None and _asked(new) != _asked(old):
+            for callback in self._resend:
+                callback(cluster)
         self.wake(cluster)
 
     def _tell_dropped(self, cluster: str, apps: frozenset[str]) -> None:
         if apps:
             for callback in self._dropped:
                 callback(cluster, apps)
+
+
+def _asked(assignment: Manifest) -> int:
+    """How often everything was asked for again."""
+    return int((assignment.get("spec") or {}).get("resend") or 0)

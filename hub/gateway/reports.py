@@ -124,6 +124,7 @@ class Intake:
         self._now = now
         self._sessions: dict[str, Session] = {}
         board.on_dropped(self._dropped)
+        board.on_resend(self._lost)
 
     def take(self, cluster: str, batch: ReportBatch) -> ReportAnswer:
         """Accept one batch of one cluster. Raises `QueueFull`, before anything of it was taken."""
@@ -153,10 +154,10 @@ class Intake:
             session.asked, session.wanted = position, True
         return ReportAnswer(epoch=hub[0], seq=hub[1], resend=resend)
 
-    def resend(self, cluster: str) -> None:
+    def _lost(self, cluster: str) -> None:
         """Ask the agent for everything at its next report, and write it even where it says the same.
 
-        For whoever knows that what was written is gone: an Application that was deleted and made again.
+        What was written is gone: an Application was deleted and made again.
         """
         view = self._board.view(cluster)
         for app in view.apps if view else ():

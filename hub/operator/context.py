@@ -37,8 +37,6 @@ class HubContext:
     hub_id: str
     epoch: int
     now: Callable[[], datetime]
-    resend: Callable[[str], None]
-    """Ask a cluster's agent for all its reports again: what was written of them is gone."""
     fleet_view: FleetView
     asker: Asker | None = None
     """Who asks hosts and plugins for generators."""

@@ -50,6 +50,7 @@ class Releaser:
         self.rollups = Rollups(hub, self.graph, self.nodes, on_root=self.wake, rollout=self.waves.status)
         self._dirty: set[AppKey] = set()
         self._clusters: set[str] = set()
+        self._resend: set[str] = set()
         self._in_flight: set[AppKey] = set()
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()
@@ -77,7 +78,8 @@ class Releaser:
         """An Application that runs already, and of which the hub lost what was observed."""
         cluster = obj["spec"]["cluster"]
         if self.nodes.release_of(cluster, key)[0]:
-            self._hub.resend(cluster)
+            self._resend.add(cluster)
+            self.wake_cluster(cluster)
 
     def restore(self) -> None:
         """After the caches have synced: what is assigned is what was released."""
@@ -214,6 +216,7 @@ class Releaser:
                 orphan=self.statuses.orphans(name),
                 fleet=fleet,
                 first=int(self._hub.now().timestamp()),
+                resend=name in self._resend,
                 adoptions=adoptions(
                     self.graph.on_cluster(name), self._hub.caches.applications.get, self._hub.state.targets
                 ),
@@ -236,6 +239,7 @@ class Releaser:
             if error.status in (NOT_FOUND, CONFLICT):
                 await self._reread(name, current)
             raise
+        self._resend.discard(name)
         self.nodes.assigned(name, spec)
 
     async def _reread(self, name: str, current: Manifest | None) -> None:

@@ -100,7 +100,14 @@ class Rig:
         return spoke
 
     async def assign(
-        self, cluster: str, *, seq: int, apps: dict[str, str], epoch: int = 1, gone: tuple[str, ...] = ()
+        self,
+        cluster: str,
+        *,
+        seq: int,
+        apps: dict[str, str],
+        epoch: int = 1,
+        gone: tuple[str, ...] = (),
+        resend: int = 0,
     ) -> None:
         """`apps` maps keys to blobs."""
         assignment = {
@@ -110,6 +117,7 @@ class Rig:
             "spec": {
                 "epoch": epoch,
                 "seq": seq,
+                "resend": resend,
                 "apps": [
                     {"app": app, "digest": DIGEST, "blob": blob, "release": 1} for app, blob in apps.items()
                 ],

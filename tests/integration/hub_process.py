@@ -14,7 +14,7 @@ import uvloop
 
 from agent.kube.config import load_kubeconfig
 from hub.hub import Hub
-from hub.operator.settings import HubSettings
+from hub.operator.settings import HubSettings, Role
 
 
 async def serve(kubeconfig: Path, settings: HubSettings) -> None:
@@ -40,6 +40,6 @@ if __name__ == "__main__":
     uvloop.run(
         serve(
             Path(told.pop("kubeconfig")),
-            HubSettings(data_dir=Path(told.pop("data_dir")), **told),
+            HubSettings(data_dir=Path(told.pop("data_dir")), role=Role(told.pop("role", Role.ALL)), **told),
         )
     )

@@ -122,7 +122,7 @@ class Fleet:
 
         return holds
 
-    async def join(self, port: int) -> None:
+    async def join(self, port: int, *, heartbeat_seconds: float = 1.0) -> None:
         """An agent, in this process."""
         identity = await HubIdentity.load_or_create(self.client, now=datetime.now(UTC))
         token = await tokens.create_token(
@@ -138,7 +138,7 @@ class Fleet:
             hub_url=f"https://127.0.0.1:{port}",
             token=SecretStr(token),
             kubeconfig=self.server.kubeconfig_path,
-            heartbeat_seconds=1.0,
+            heartbeat_seconds=heartbeat_seconds,
         )
         self.agent = Agent(config)
         self._running = asyncio.create_task(self.agent.run())

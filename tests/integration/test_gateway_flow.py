@@ -223,13 +223,14 @@ async def test_the_first_contact_asks_for_everything_and_a_lost_status_is_asked_
     spoke = await rig.joined(name)
     await rig.application(app, name)
     await rig.assign(name, seq=1, apps={app: BLOB})
-    await served(spoke)
+    _, etag = await served(spoke)
     assert (await spoke.report(app_report(app)))[1]["resend"] is True
     assert (await spoke.report())[1]["resend"] is False
     await rig.observed_when(app, count=1)
     await rig.client.delete(paths.application(app))
     await rig.application(app, name)
-    rig.gateway.resend(name)
+    await rig.assign(name, seq=2, apps={app: BLOB}, resend=1)
+    assert (await served(spoke, etag))[0].resend == 1
     assert (await spoke.report())[1]["resend"] is True
     await spoke.report(app_report(app))
     await rig.observed_when(app, count=4)

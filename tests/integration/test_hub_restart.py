@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.contract.names import ANNOTATION_REFRESH, HUB_NAMESPACE
-from hub.api.registry import APPLICATION_SET, ASSIGNMENT
+from hub.api.registry import APPLICATION, APPLICATION_SET, ASSIGNMENT
 from hub.cli.main import app
 from hub.operator import paths
 from tests.integration.hub_rig import FULL_PASS, SHOP, fleet, free_port
@@ -135,3 +135,28 @@ async def test_f3_a_hub_that_went_back_releases_and_deletes_nothing_until_it_is_
     assert all(after[name][0] == before[name][0] for name in maps), "nothing was deleted and made again"
     assert (await shop.assignment())["epoch"] == assigned["epoch"] + 1
     assert (await shop.assignment())["tombstones"] == []
+
+
+async def test_a_gateway_alone_serves_agents_and_what_was_lost_is_asked_for_through_it(shop: Fleet) -> None:
+    ports = free_port(), free_port()
+    await shop.hub("leads", ports[0], gateway="one")
+    await shop.hub("serves", ports[1], role="gateway", gateway="two")
+    await shop.led_by("leads")
+    await shop.shop()
+    await shop.join(ports[1], heartbeat_seconds=300.0)
+    before = await shop.settled()
+    assigned = await shop.assignment()
+
+    for name in SHOP:
+        await shop.client.delete(APPLICATION.path(shop.namespace, name))
+
+    async def made_again() -> bool:
+        apps = await shop.apps()
+        uids = {f"Application {shop.namespace}/{name}": app["metadata"]["uid"] for name, app in apps.items()}
+        return all(uid != before[name][0] for name, uid in uids.items() if not name.endswith("/extra"))
+
+    await shop.until("they are made again", made_again)
+    await shop.settled()
+    after = await shop.assignment()
+    assert [entry["release"] for entry in after["apps"]] == [entry["release"] for entry in assigned["apps"]]
+    assert after["tombstones"] == []

@@ -14,7 +14,7 @@ from hub.api.applicationset import ApplicationSetSpec
 from hub.api.generators import GitGenerator
 from hub.api.project import ProjectSpec
 from hub.api.registry import APPLICATION, CLUSTER, KINDS
-from hub.api.schema import crd, crds, files, structural, write
+from hub.api.schema import PLACES, crd, crds, files, structural, write
 from hub.api.source import Source
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def _schema(manifest: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_the_checked_in_files_are_what_the_models_say() -> None:
-    there = {path.name: path.read_text() for path in (_ROOT / "crds").glob("*.axletree.dev.yaml")}
+@pytest.mark.parametrize("place", PLACES)
+def test_the_checked_in_files_are_what_the_models_say(place: str) -> None:
+    there = {path.name: path.read_text() for path in (_ROOT / place).glob("*.axletree.dev.yaml")}
     assert there == files(), "run `make crds`"
 
 

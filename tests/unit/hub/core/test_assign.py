@@ -75,6 +75,18 @@ def test_what_is_released_is_assigned_in_order() -> None:
     assert spec(AppGraph()) is None
 
 
+def test_what_was_observed_and_lost_is_asked_for_once_more() -> None:
+    graph = graph_of(node("db"))
+    first = spec(graph)
+    assert first is not None
+    asked = spec(graph, first, resend=True)
+    assert asked == first | {"seq": 2, "resend": 1}
+    assert spec(graph, asked) is None, "it stays said, and is no news"
+    again = spec(graph, asked, resend=True)
+    assert again is not None
+    assert (again["seq"], again["resend"]) == (3, 2)
+
+
 def test_equal_content_is_no_new_document() -> None:
     graph = graph_of(node("db"))
     first = spec(graph)
@@ -213,3 +225,38 @@ def test_i1_only_a_recorded_decision_takes_an_app_away(steps: list[Any]) -> None
         assert found["seq"] == (previous or {"seq": 0})["seq"] + 1
         assert spec(graph, found, *drops) is None
         previous = found
+
+
+def test_i1_a_purge_is_about_orphans_alone() -> None:
+    decided = {"app": "n/old", "decidedAt": "2026-01-01T00:00:00Z", "serviceAccount": "deployer"}
+    found = spec(graph_of(node("web")), purges=[decided, decided | {"app": "n/web"}])
+    assert found is not None
+    (stone,) = found["tombstones"]
+    assert stone == {**decided, "reason": "Deleted", "purge": True}
+    assert [entry["app"] for entry in found["apps"]] == ["n/web"]
+    assert spec(graph_of(node("web")), found, purges=[decided]) is None
+    again = spec(graph_of(node("web")), found)
+    assert again is not None
+    assert again["tombstones"] == []
+
+
+def test_what_a_former_hub_left_is_purged_apart_from_apps_of_that_name() -> None:
+    decided = {"app": "n/web", "hub": "9f86d081aa", "decidedAt": "2026-01-01T00:00:00Z"}
+    known = decided | {"serviceAccount": "deployer"}
+    found = spec(graph_of(node("web")), purges=[known, decided | {"app": "n/nobody"}])
+    assert found is not None
+    assert found["tombstones"] == []
+    assert found["purges"] == [known]
+    assert spec(graph_of(node("web")), found, purges=[known]) is None
+
+
+def test_questions_about_other_tools_come_and_go() -> None:
+    asked = {"app": "n/web", "digest": _A, "blob": _B, "request": "r1"}
+    first = spec(graph_of(node("web")))
+    found = spec(graph_of(node("web")), first, adoptions=[asked])
+    assert found is not None
+    assert found["adoptions"] == [asked]
+    assert spec(graph_of(node("web")), found, adoptions=[asked]) is None
+    after = spec(graph_of(node("web")), found)
+    assert after is not None
+    assert "adoptions" not in after

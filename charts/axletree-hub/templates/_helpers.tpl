@@ -1,0 +1,83 @@
+{{- define "axletree.labels" -}}
+app.kubernetes.io/name: axletree-hub
+app.kubernetes.io/part-of: axletree
+{{- end }}
+
+{{- define "axletree.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- /* What controller and gateway have in common: a Pod's settings but for its containers. */}}
+{{- define "axletree.pod" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+volumes:
+  - name: data
+    persistentVolumeClaim:
+      claimName: {{ .Values.data.existingClaim | default "axletree-hub" | quote }}
+  # Workers' folders, and keys for the moment in which they are read: in memory, not on the node's disk.
+  - name: tmp
+    emptyDir:
+      medium: Memory
+      sizeLimit: 512Mi
+{{- end }}
+
+{{- /* Of a container, but for its arguments and resources. */}}
+{{- define "axletree.container" -}}
+image: {{ include "axletree.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+command: [axle-hub]
+env:
+  - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+  - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+  - {name: HOME, value: /tmp}
+ports:
+  - {name: agents, containerPort: 8443}
+# The gateway answers this one with whatever it knows: only a process that hangs is started anew.
+livenessProbe:
+  httpGet: {path: /agent/v1/ca, port: agents, scheme: HTTPS}
+  periodSeconds: 20
+  timeoutSeconds: 5
+  failureThreshold: 6
+# Whole caches, which an API server that is away does not give.
+readinessProbe:
+  httpGet: {path: /healthz, port: agents, scheme: HTTPS}
+  periodSeconds: 5
+  timeoutSeconds: 5
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop: [ALL]
+  readOnlyRootFilesystem: true
+volumeMounts:
+  - {name: data, mountPath: /var/lib/axletree}
+  - {name: tmp, mountPath: /tmp}
+{{- end }}
+
+{{- define "axletree.args" -}}
+- --data-dir=/var/lib/axletree
+- --host=0.0.0.0
+- --port=8443
+- --public-host=$(POD_IP)
+{{- range .Values.hosts }}
+- --public-host={{ . }}
+{{- end }}
+- --public-host=axletree-gateway.axletree-system.svc
+- --gateway-name=$(POD_NAME)
+- --stale-after={{ .Values.staleAfter }}
+- --log-level={{ .Values.logLevel }}
+{{- end }}

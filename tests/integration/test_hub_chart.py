@@ -1,0 +1,123 @@
+"""What the chart puts on the hub's cluster is what the hub can live with: two processes, exactly those rights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.contract.names import HUB_NAMESPACE
+from agent.kube.document import read_document
+from agent.kube.yaml import load_all
+from hub.fleet.tools import ensure_tools
+from tests.integration.hub_rig import SHOP, Fleet, fleet, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.kube.client import RestClient
+    from hub.fleet.controlplane import ControlPlane
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+CHART = Path(__file__).resolve().parents[2] / "charts" / "axletree-hub"
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    return asyncio.run(ensure_tools()) / "helm"
+
+
+@pytest.fixture
+async def shop(own_server: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with fleet(own_server, namespace, tmp_path) as made:
+        yield made
+
+
+def _run(helm: Path, folder: Path, *arguments: str, kubeconfig: Path | None = None) -> str:
+    environment = {"HOME": str(folder)} | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})
+    done = subprocess.run(
+        [str(helm), *arguments], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def _as_account(server: ControlPlane, client: RestClient, account: str, path: Path) -> Path:
+    """A kubeconfig with that ServiceAccount's token, and nothing else to be known by."""
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = await client.create(
+        f"/api/v1/namespaces/{HUB_NAMESPACE}/serviceaccounts/{account}/token", request
+    )
+    admin: dict[str, Any] = read_document(server.kubeconfig_path.read_bytes(), source="kubeconfig")
+    user = {"name": account, "user": {"token": answer["status"]["token"]}}
+    context = {"name": account, "context": {"cluster": admin["clusters"][0]["name"], "user": account}}
+    document = admin | {"users": [user], "contexts": [context], "current-context": account}
+    path.write_text(json.dumps(document))  # noqa: ASYNC240 - a test's own file
+    return path
+
+
+def test_the_chart_is_clean_and_small_installations_need_no_gateway(helm: Path, tmp_path: Path) -> None:
+    _run(helm, tmp_path, "lint", "--strict", str(CHART))
+    template = ("template", "hub", str(CHART), "--namespace", HUB_NAMESPACE)
+    alone = load_all(_run(helm, tmp_path, *template, "--set", "gateway.replicas=0"), source="helm")
+    deployments = [obj["metadata"]["name"] for obj in alone if obj["kind"] == "Deployment"]
+    assert deployments == ["axletree-hub"]
+    services = {obj["metadata"]["name"]: obj["spec"]["selector"] for obj in alone if obj["kind"] == "Service"}
+    assert services["axletree-gateway"]["app.kubernetes.io/component"] == "controller"
+    refused = subprocess.run(
+        [str(helm), *template, "--set", "gateway.replica=3"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode
+    assert "replica" in refused.stderr
+
+
+def test_containers_have_no_more_than_they_need(helm: Path, tmp_path: Path) -> None:
+    printed = _run(helm, tmp_path, "template", "hub", str(CHART), "--namespace", HUB_NAMESPACE)
+    pods = [
+        obj["spec"]["template"]["spec"]
+        for obj in load_all(printed, source="helm")
+        if obj["kind"] == "Deployment"
+    ]
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in pod["containers"]:
+            rights = container["securityContext"]
+            assert rights["readOnlyRootFilesystem"] is True
+            assert rights["allowPrivilegeEscalation"] is False
+            assert rights["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+
+
+async def test_both_processes_live_with_exactly_the_rights_that_were_installed(
+    shop: Fleet, helm: Path, tmp_path: Path
+) -> None:
+    """The controller expands, renders and releases; the gateway has the agent join and takes its reports."""
+    options = ("--namespace", HUB_NAMESPACE, "--create-namespace", "--take-ownership", "--wait=false")
+    await asyncio.to_thread(
+        _run,
+        *(helm, tmp_path, "upgrade", "--install", "hub", str(CHART), *options),
+        kubeconfig=shop.server.kubeconfig_path,
+    )
+    ports = free_port(), free_port()
+    as_hub = await _as_account(shop.server, shop.client, "axletree-hub", tmp_path / "hub.json")
+    as_gateway = await _as_account(shop.server, shop.client, "axletree-gateway", tmp_path / "gateway.json")
+    await shop.hub("leads", ports[0], kubeconfig=as_hub, gateway="one")
+    await shop.led_by("leads")
+    await shop.hub("serves", ports[1], kubeconfig=as_gateway, role="gateway", gateway="two")
+    await shop.shop()
+    await shop.join(ports[1])
+    await shop.settled()
+    await shop.release(**dict.fromkeys(SHOP, "2"))
+    await shop.settled()
+
+    webhook = await shop.client.get(f"{WEBHOOKS}/axletree-applications")
+    assert webhook["webhooks"][0]["clientConfig"]["url"].startswith(f"https://127.0.0.1:{ports[0]}/")
+    for hub in shop.hubs:
+        log = hub.log.read_text()
+        assert "forbidden" not in log.lower(), log[-4000:]
