@@ -5,6 +5,7 @@ A request names the very bytes that it is about. Without `take` it is a question
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -16,6 +17,7 @@ MAX_ENTRIES = 50
 MAX_REPORTS = 20
 MAX_ORPHANS = 200
 MAX_NAMES = 16
+MAX_REFS = 20
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(max_length=1024)]
@@ -30,6 +32,17 @@ class AdoptionRequest(WireModel):
     """Whose answer it is; another one asks again."""
     take: bool = False
     """Hand the objects over, once the app runs at this digest. Else say only what that would mean."""
+
+
+class PurgeRequest(WireModel):
+    """A person's decision that what a former hub's agent left of an app here goes."""
+
+    app: Key
+    hub: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4,64}$")]
+    """As the report of it says."""
+    decided_at: datetime
+    service_account: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """As whom: nothing else says it here."""
 
 
 class AdoptionChange(StrEnum):
@@ -87,6 +100,8 @@ class OrphanReport(WireModel):
     """An app that the agent holds and that nobody assigns to it, or one of those on its way out."""
 
     app: Key
+    hub: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Of which former hub, as the hash in its labels; empty: of the one that is told."""
     objects: int = 0
     kinds: list[Annotated[str, StringConstraints(max_length=300)]] = Field(
         default_factory=list, max_length=MAX_NAMES
@@ -94,7 +109,9 @@ class OrphanReport(WireModel):
     namespaces: list[Annotated[str, StringConstraints(max_length=253)]] = Field(
         default_factory=list, max_length=MAX_NAMES
     )
-    refs: list[Annotated[str, StringConstraints(max_length=600)]] = Field(default_factory=list, max_length=20)
+    refs: list[Annotated[str, StringConstraints(max_length=600)]] = Field(
+        default_factory=list, max_length=MAX_REFS
+    )
     """The first objects of its inventory."""
     going: bool = False
     """A person decided that it goes."""

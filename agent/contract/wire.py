@@ -14,6 +14,7 @@ from agent.contract.adoption import (
     AdoptionReport,
     AdoptionRequest,
     OrphanReport,
+    PurgeRequest,
 )
 from agent.contract.health import HealthState, SyncState
 from agent.contract.model import WireModel
@@ -123,12 +124,12 @@ class AssignmentDocument(WireModel):
     cluster: Name
     epoch: int
     seq: int
-    resend: int = 0
-    """Counts how often the hub lost what was observed here, and wants it again."""
     apps: list[AssignedApp] = Field(default_factory=list)
     tombstones: list[Tombstone] = Field(default_factory=list)
     adoptions: list[AdoptionRequest] = Field(default_factory=list)
     """Apps whose objects are to be looked at, or taken over from other tools."""
+    purges: list[PurgeRequest] = Field(default_factory=list)
+    """What former hubs left here, and a person wants gone."""
 
 
 class ObjectReport(WireModel):

@@ -52,6 +52,12 @@ class Claims:
         others = self.arriving(app)
         return self.halted or (arriving_text(others) if others else "")
 
+    def everything(self) -> frozenset[ObjectRef] | None:
+        """All that any app wants; None while that is not known of each, or nothing may be deleted."""
+        if self.halted or not all(app.arrived for app in self._apps.values()):
+            return None
+        return frozenset(self._wanted_by)
+
     def taken(self, app: App) -> dict[ObjectRef, str]:
         """What an app names and another app owns, with the owner's key.
 

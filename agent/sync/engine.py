@@ -13,6 +13,7 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from agent.contract.adoption import MAX_ORPHANS
 from agent.contract.errors import AxletreeError
 from agent.contract.health import SyncState
 from agent.contract.wire import TombstoneReason
@@ -20,6 +21,7 @@ from agent.sync.adoption import Adoptions
 from agent.sync.claims import Claims
 from agent.sync.documents import DocumentKeeper
 from agent.sync.exports import Exports
+from agent.sync.inherited import Inherited
 from agent.sync.keeper import Keeper
 from agent.sync.orphans import orphan_reports
 from agent.sync.outcome import Outcome
@@ -87,6 +89,9 @@ class Engine:
         self.adoptions = Adoptions(
             client, mapper, self._roster, self._rounds.obtainer, announce=reporter.announce
         )
+        self.inherited = Inherited(
+            client, mapper, identity, wanted=self._claims.everything, announce=reporter.announce
+        )
 
     @property
     def orphans(self) -> list[str]:
@@ -94,7 +99,8 @@ class Engine:
 
     @property
     def orphan_reports(self) -> list[OrphanReport]:
-        return orphan_reports(self.apps.values(), unassigned=self.held is None)
+        ours = orphan_reports(self.apps.values(), unassigned=self.held is None)
+        return [*ours, *self.inherited.reports][:MAX_ORPHANS]
 
     @property
     def held(self) -> SignedAssignment | None:
@@ -161,6 +167,7 @@ class Engine:
                 group.create_task(self._documents.run(), name="keep assignment")
                 group.create_task(self._keeper.run(), name="keep inventories")
                 group.create_task(self.adoptions.run(), name="adoptions")
+                group.create_task(self.inherited.run(), name="inherited")
                 group.create_task(self._exports.run(), name="outputs")
                 for number in range(self._concurrency):
                     group.create_task(self._work(), name=f"worker {number}")
@@ -183,6 +190,7 @@ class Engine:
         for key in due:
             self._queue.add(key)
         self.adoptions.follow(self.held.document)
+        self.inherited.follow(self.held.document)
         self._reporter.announce()
 
     async def _work(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.contract.adoption import MAX_NAMES, MAX_ORPHANS, OrphanReport
+from agent.contract.adoption import MAX_NAMES, MAX_ORPHANS, MAX_REFS, OrphanReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def _report(app: App) -> OrphanReport:
         objects=len(refs),
         kinds=sorted({str(ref.group_kind) for ref in refs})[:MAX_NAMES],
         namespaces=sorted({ref.namespace for ref in refs if ref.namespace})[:MAX_NAMES],
-        refs=[str(ref)[:_REF] for ref in refs[:_MAX_REFS]],
+        refs=[str(ref)[:_REF] for ref in refs[:MAX_REFS]],
         going=app.tombstone is not None,
         message=app.message[:_TEXT],
     )

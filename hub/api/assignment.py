@@ -42,13 +42,22 @@ class AssignedAdoption(ApiModel):
     take: bool = False
 
 
+class AssignedPurge(ApiModel):
+    """What a former hub's agent left there of an app, and a person wants gone."""
+
+    app: AppKey
+    hub: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4,64}$", max_length=64)]
+    decided_at: Text
+    service_account: Annotated[Text, Field(min_length=1)]
+
+
 class AssignmentSpec(ApiModel):
     epoch: Annotated[int, Field(ge=1)]
     seq: Annotated[int, Field(ge=0)]
-    resend: Annotated[int, Field(ge=0)] = 0
     apps: list[AssignedApp] = Field(default_factory=list, max_length=10000)
     tombstones: list[AssignedTombstone] = Field(default_factory=list, max_length=10000)
     adoptions: list[AssignedAdoption] = Field(default_factory=list, max_length=1000)
+    purges: list[AssignedPurge] = Field(default_factory=list, max_length=256)
 
 
 class Assignment(ApiModel):

@@ -23,6 +23,8 @@ class Purge(ApiModel):
     app: Annotated[
         str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}$", max_length=507)
     ]
+    hub: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{4,64})?$", max_length=64)] = ""
+    """Of which former hub, as `status.orphans` says; empty: of this one."""
     decided_at: Text
     service_account: Text = ""
     """As whom it is deleted, where the agent has no bundle of it that says so."""
@@ -71,6 +73,8 @@ class OrphanStatus(ApiModel):
     """An app that the agent holds and the hub does not know. It runs on until a person decides."""
 
     app: Text
+    hub: Text = ""
+    """Of which former hub, by a hash of its id; empty: of this one."""
     objects: int = 0
     kinds: list[Text] = Field(default_factory=list, max_length=16)
     namespaces: list[Text] = Field(default_factory=list, max_length=16)

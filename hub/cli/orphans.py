@@ -22,6 +22,8 @@ from hub.cli.verdict import seconds_of
 from hub.cli.watching import following
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
 
@@ -48,6 +50,12 @@ class NothingToBind(AxletreeError):
     """There is no Application that the orphan could be bound to."""
 
     reason = "NothingToBind"
+
+
+class AccountUnknown(AxletreeError):
+    """Nothing says as whom the objects are to be deleted, and the agent's own rights are never used."""
+
+    reason = "AccountUnknown"
 
 
 @orphans_app.callback()
@@ -79,6 +87,7 @@ def list_(
             (
                 name,
                 orphan["app"],
+                orphan.get("hub") or "this one",
                 str(orphan.get("objects", 0)),
                 ",".join(orphan.get("namespaces") or ()) or "-",
                 "Purging" if orphan.get("going") else "Orphaned",
@@ -86,7 +95,7 @@ def list_(
             )
             for name, orphan in found
         ]
-        print_table(("CLUSTER", "APP", "OBJECTS", "NAMESPACES", "STATE", "MESSAGE"), rows)
+        print_table(("CLUSTER", "APP", "HUB", "OBJECTS", "NAMESPACES", "STATE", "MESSAGE"), rows)
     else:
         print_value([{"cluster": name, **orphan} for name, orphan in found], fmt)
 
@@ -109,7 +118,7 @@ def adopt(
 
     async def work() -> str:
         async with connected(kubeconfig) as client:
-            _, orphan = await _orphan(client, cluster, app_)
+            orphan = await _orphan(client, cluster, app_)
             namespace, _, name = app_.partition("/")
             listing = await client.list(APPS.path(namespace), field_selector=f"metadata.name={name}")
             mine = [obj for obj in listing.items if field(obj, "spec", "cluster") == cluster]
@@ -144,6 +153,10 @@ def purge(
             help="As whom, if the agent cannot know. Default: the account of the namespace's Project."
         ),
     ] = "",
+    of_hub: Annotated[
+        str,
+        typer.Option("--of-hub", metavar="HASH", help="What a former hub left there, as `list` shows it."),
+    ] = "",
     timeout: TimeoutOption = "5m",
     kubeconfig: KubeconfigOption = None,
 ) -> None:
@@ -156,7 +169,9 @@ def purge(
 
     async def look() -> Manifest:
         async with connected(kubeconfig) as client:
-            _, orphan = await _orphan(client, cluster, app_)
+            orphan = await _orphan(client, cluster, app_, hub=of_hub)
+            if of_hub:
+                return orphan
             namespace, _, name = app_.partition("/")
             listing = await client.list(APPS.path(namespace), field_selector=f"metadata.name={name}")
             if any(field(obj, "spec", "cluster") == cluster for obj in listing.items):
@@ -174,8 +189,13 @@ def purge(
 
     async def work() -> bool:
         async with connected(kubeconfig) as client:
-            await _decide(client, cluster, app_, account=service_account or await _account(client, app_))
-            return await _gone(client, cluster, app_, seconds=seconds)
+            account = service_account or await _account(client, app_)
+            if of_hub and not account:
+                raise AccountUnknown(
+                    f"no Project of this hub says as whom {app_} was deployed: --service-account NAME"
+                )
+            await _decide(client, cluster, app_, hub=of_hub, account=account)
+            return await _gone(client, cluster, app_, hub=of_hub, seconds=seconds)
 
     if not run(work):
         complain(f"{app_} is not gone from {cluster} after {timeout}: `axle orphans list {cluster}`")
@@ -188,13 +208,20 @@ def orphans_of(cluster: Manifest) -> list[dict[str, Any]]:
     return list(field(cluster, "status", "orphans") or ())
 
 
-async def _orphan(client: RestClient, cluster: str, app_: str) -> tuple[Found, dict[str, Any]]:
+async def _orphan(client: RestClient, cluster: str, app_: str, *, hub: str = "") -> dict[str, Any]:
     found = await resolve(client, parse(cluster, kinds=(CLUSTERS,)))
     for orphan in orphans_of(found.obj):
-        if orphan["app"] == app_:
-            return found, orphan
-    known = ", ".join(orphan["app"] for orphan in orphans_of(found.obj)) or "none"
-    raise NoSuchOrphan(f"the agent of {cluster} holds no orphan {app_}; it holds {known}")
+        if _is(orphan, app_, hub):
+            return orphan
+    known = ", ".join(
+        orphan["app"] + (f" --of-hub {orphan['hub']}" if orphan.get("hub") else "")
+        for orphan in orphans_of(found.obj)
+    )
+    raise NoSuchOrphan(f"the agent of {cluster} holds no such orphan {app_}; it holds {known or 'none'}")
+
+
+def _is(orphan: Mapping[str, Any], app_: str, hub: str) -> bool:
+    return bool(orphan["app"] == app_ and (orphan.get("hub") or "") == hub)
 
 
 async def _account(client: RestClient, app_: str) -> str:
@@ -204,29 +231,29 @@ async def _account(client: RestClient, app_: str) -> str:
     return next((str(field(obj, "spec", "serviceAccount")) for obj in listing.items), "")
 
 
-async def _decide(client: RestClient, cluster: str, app_: str, *, account: str) -> None:
+async def _decide(client: RestClient, cluster: str, app_: str, *, hub: str, account: str) -> None:
     """Record it, at the version that was read: two people may decide at once."""
     found = await resolve(client, parse(cluster, kinds=(CLUSTERS,)))
     there = field(found.obj, "spec", "purges") or []
-    if any(each["app"] == app_ for each in there):
+    if any(_is(each, app_, hub) for each in there):
         return
     decided = {
         "app": app_,
         "decidedAt": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
-    if account:
-        decided["serviceAccount"] = account
+    decided |= {"serviceAccount": account} if account else {}
+    decided |= {"hub": hub} if hub else {}
     version = found.obj["metadata"]["resourceVersion"]
     patch = {"metadata": {"resourceVersion": version}, "spec": {"purges": [*there, decided]}}
     await client.merge_patch(found.path, patch, field_manager=MANAGER)
 
 
-async def _gone(client: RestClient, cluster: str, app_: str, *, seconds: float) -> bool:
+async def _gone(client: RestClient, cluster: str, app_: str, *, seconds: float, hub: str = "") -> bool:
     """Whether the agent has it as an orphan no longer, in time."""
     async with following(client, CLUSTERS.path(), name=cluster) as followed:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while any(each["app"] == app_ for obj in followed.objects() for each in orphans_of(obj)):
+                while any(_is(each, app_, hub) for obj in followed.objects() for each in orphans_of(obj)):
                     await followed.change()
                 return True
         return False

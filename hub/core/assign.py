@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hub.core.model import AppKey, AppNode, Drop, Fleet
 
 Entry = dict[str, Any]
+_PARTS = ("apps", "tombstones", "adoptions", "purges")
 _DELETED = "Deleted"
 """The reason of a decision that a person made."""
 
@@ -33,9 +34,8 @@ def assignment_spec(
     orphan: Collection[AppKey] = (),
     fleet: Fleet | None = None,
     first: int = 1,
-    resend: bool = False,
     adoptions: Sequence[Entry] = (),
-    purges: Iterable[Mapping[str, str]] = (),
+    purges: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any] | None:
     """The cluster's next `spec`, or None when the previous one still says it all.
 
@@ -43,8 +43,7 @@ def assignment_spec(
     recorded decisions about this cluster's apps, the held ones included, and `orphan` those whose objects
     stay. A decision becomes a tombstone once no dependent on another cluster (as `fleet` knows them) has to
     go before it, and stays one for as long as it is recorded. What an expansion dropped stays assigned until its
-    set's new children on the cluster are released: under another name they may hold the same objects. `resend`
-    asks the agent for the latest state of every app: what was observed is gone.
+    set's new children on the cluster are released: under another name they may hold the same objects.
     """
     before = {entry["app"]: entry for entry in (previous or {}).get("apps") or ()}
     written = {entry["app"] for entry in (previous or {}).get("tombstones") or ()}
@@ -66,23 +65,23 @@ def assignment_spec(
     }
     if adoptions:
         content["adoptions"] = list(adoptions)
+    former = [dict(each) for each in purges if each.get("hub") and each.get("serviceAccount")]
+    if former:
+        content["purges"] = sorted(former, key=lambda each: (each["app"], each["hub"]))
     if previous is None:
         return {"epoch": epoch, "seq": first, **content} if any(content.values()) else None
-    asked = int(previous.get("resend") or 0) + resend
-    if asked:
-        content["resend"] = asked
-    same = not resend and previous.get("epoch") == epoch and all(
-        content.get(name, []) == (previous.get(name) or []) for name in ("apps", "tombstones", "adoptions")
+    same = previous.get("epoch") == epoch and all(
+        content.get(name, []) == (previous.get(name) or []) for name in _PARTS
     )
     return None if same else {"epoch": epoch, "seq": int(previous["seq"]) + 1, **content}
 
 
 def _purged(purges: Iterable[Mapping[str, str]], *, known: Collection[AppKey]) -> list[Entry]:
-    """A person's decisions about orphans. An app that the hub knows, or assigns, is none."""
+    """A person's decisions about orphans of this hub. An app that the hub knows, or assigns, is none."""
     return [
         {**each, "reason": _DELETED, "purge": True}
         for each in sorted(purges, key=lambda each: each["app"])
-        if each["app"] not in known
+        if each["app"] not in known and not each.get("hub")
     ]
 
 

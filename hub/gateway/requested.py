@@ -47,7 +47,9 @@ class Requested:
             return  # it says nothing of them, not that there are none
         # An agent that has no document yet takes all that it holds for orphans: the hub knows better.
         known = view.apps if view is not None else frozenset()
-        found = [each.wire() for each in batch.orphan_details if each.going or each.app not in known]
+        found = [
+            each.wire() for each in batch.orphan_details if each.going or each.hub or each.app not in known
+        ]
         if (found or self.had(cluster)) and self.orphans.room(1):
             content = json.dumps(found, sort_keys=True).encode()
             self.orphans.submit(cluster, found, content=content, source=batch.boot, order=batch.count)

@@ -220,9 +220,10 @@ class Deletions:
 
     async def _drop_purges(self, path: str, obj: Manifest) -> None:
         """Decisions about orphans that are gone: left there, they would be about the next app of that name."""
-        decided = obj["spec"].get("purges") or []
-        orphans = {each["app"] for each in (obj.get("status") or {}).get("orphans") or ()}
-        open_ = [each for each in decided if each["app"] in orphans]
+        decided = (obj.get("spec") or {}).get("purges") or []
+        told = (obj.get("status") or {}).get("orphans") or ()
+        orphans = {(each["app"], each.get("hub") or "") for each in told}
+        open_ = [each for each in decided if (each["app"], each.get("hub") or "") in orphans]
         if len(open_) < len(decided):
             version = obj["metadata"]["resourceVersion"]
             patch = {"metadata": {"resourceVersion": version}, "spec": {"purges": open_ or None}}

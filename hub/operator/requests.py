@@ -33,7 +33,11 @@ def adoptions(
             continue
         verb, _, rest = asked.partition("/")
         digest, _, request = rest.rpartition("/")
-        if not request or len(request) > _MAX_REQUEST or (verb, bool(digest)) not in {(PLAN, False), (TAKE, True)}:
+        if (
+            not request
+            or len(request) > _MAX_REQUEST
+            or (verb, bool(digest)) not in {(PLAN, False), (TAKE, True)}
+        ):
             continue
         if verb == TAKE and digest != target.digest:
             continue
@@ -45,5 +49,5 @@ def adoptions(
 def purges(cluster: Manifest | None) -> list[dict[str, str]]:
     """The orphans that a person wants gone: app, when it was decided, and as whom."""
     spec = (cluster or {}).get("spec") or {}
-    kept = ("app", "decidedAt", "serviceAccount")
+    kept = ("app", "hub", "decidedAt", "serviceAccount")
     return [{name: each[name] for name in kept if each.get(name)} for each in spec.get("purges") or ()]

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from agent.contract.names import AGENT_NAMESPACE
+from agent.contract.names import AGENT_NAMESPACE, HUB_NAMESPACE
 from hub.api.registry import APPLICATION, CLUSTER
 from hub.cli.main import app as axle
 from hub.fleet import install
+from hub.gateway.identity import SECRET_NAME
+from tests.integration.hub_rig import _forget as forget
 from tests.integration.hub_rig import fleet, free_port
 
 if TYPE_CHECKING:
@@ -84,11 +86,7 @@ async def app_of(bed: Fleet, *, image: str = IMAGE, mode: str = "Manual") -> Non
     spec = bed.spec("web")
     await bed.put(APPLICATION, "web", spec | {"sync": {"mode": mode, "createNamespace": True}})
 
-    async def rendered() -> bool:
-        status = (await bed.app("web")).get("status") or {}
-        return bool((status.get("sync") or {}).get("target"))
-
-    await bed.until("web is rendered", rendered)
+    await bed.until("web is rendered", lambda: _target(bed))
 
 
 async def test_a13_axle_adopt_plans_without_a_write_and_takes_over_what_was_planned(bed: Fleet) -> None:
@@ -196,3 +194,58 @@ async def test_f15_an_orphan_is_bound_to_the_application_of_its_name_and_nothing
     assert bound.exit_code == 0, bound.output
     assert (await bed.client.get(path))["metadata"]["uid"] == uid
     assert AGENT_NAMESPACE not in path
+
+
+async def test_f1_f2_what_a_lost_hub_left_is_told_taken_over_and_the_rest_purged_by_a_person(
+    bed: Fleet,
+) -> None:
+    """Its database and identity are gone: a new hub is another one, and finds the old one's inventories."""
+    await app_of(bed, mode="Auto")
+    root = f"/api/v1/namespaces/{bed.namespace}-apps/configmaps"
+    workload_path = f"/apis/apps/v1/namespaces/{bed.namespace}-apps/deployments/web"
+    await bed.until("web is deployed", lambda: bed._get(f"{root}/web"))
+    await bed.until("web runs", lambda: bed._get(workload_path))
+    before = await bed.client.get(workload_path)
+    assert bed.agent is not None
+    await bed.agent.stop()
+    await bed.hubs[0].kill()
+    await forget(bed.client)
+    await bed.client.delete(f"/api/v1/namespaces/{HUB_NAMESPACE}/secrets/{SECRET_NAME}")
+    port = free_port()
+    await bed.hub("new", port)
+    await bed.led_by("new")
+    await bed.project()
+    await bed.join(port)
+    key = f"{bed.namespace}/web"
+
+    async def told() -> bool:
+        found = await bed._get(CLUSTER.path(name=bed.cluster)) or {}
+        return bool((found.get("status") or {}).get("orphans"))
+
+    await bed.until("the former hub's inventory is told", told)
+    (orphan,) = json.loads((await command(bed, "orphans", "list", "-o", "json")).stdout)
+    assert (orphan["app"], orphan["objects"]) == (key, 2)
+    assert orphan["hub"]
+
+    await bed.author.commit({"apps/web/map.yaml": None})
+    spec = bed.spec("web")
+    await bed.put(APPLICATION, "web", spec | {"sync": {"mode": "Manual", "createNamespace": True}})
+    await bed.until("web is rendered", lambda: _target(bed))
+    taken = await command(bed, "adopt", key, "--yes")
+    assert taken.exit_code == 0, taken.output
+    assert "another hub's agent" in taken.output
+    after = await bed.client.get(workload_path)
+    assert (after["metadata"]["uid"], after["spec"]) == (before["metadata"]["uid"], before["spec"])
+    assert await bed._get(f"{root}/web") is not None
+
+    purge = ("orphans", "purge", bed.cluster, key, "--yes", "--timeout", "60s")
+    assert (await command(bed, *purge)).exit_code == 2
+    purged = await command(bed, *purge, "--of-hub", orphan["hub"])
+    assert purged.exit_code == 0, purged.output
+    assert await bed._get(f"{root}/web") is None
+    assert (await bed.client.get(workload_path))["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def _target(bed: Fleet) -> bool:
+    status = (await bed.app("web")).get("status") or {}
+    return bool((status.get("sync") or {}).get("target"))
