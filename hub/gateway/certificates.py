@@ -33,8 +33,8 @@ CA_LIFETIME = timedelta(days=3650)
 CLIENT_LIFETIME = timedelta(days=90)
 """Sites stay away for weeks; agents renew at two thirds of it."""
 SERVER_LIFETIME = timedelta(days=90)
-BACKDATE = timedelta(hours=1)
-"""Spokes' clocks lag: a certificate from the future is refused."""
+BACKDATE = timedelta(hours=2)
+"""Clocks of spokes lag, by an hour and more: a certificate from the future is refused."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
