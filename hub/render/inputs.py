@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hub.render.chart import DEFAULT_KUBE_VERSION, ChartSource, ValuesLayer
 from hub.render.closure import closure
 from hub.render.content import packed, texts
+from hub.render.dependencies import Dependencies
 from hub.render.hubvalues import values_from, versions_of
 from hub.render.jsonnet import SUFFIX, JsonnetTree
 from hub.render.kustomize import NAMES, KustomizeTree
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from hub.api.application import ApplicationSpec
+    from hub.api.project import ProjectSpec
     from hub.api.source import Source as SourceSpec
     from hub.core.model import ClusterView
     from hub.render.closure import Closure
+    from hub.render.dependencies import Found
     from hub.render.hubvalues import HubObjects
     from hub.render.pipeline import AnySource
     from hub.sources.port import Source
@@ -100,6 +103,7 @@ class Inputs:
         self._numbers = itertools.count()
         self._closures: Flights[Closure] = Flights(keep=64)
         self._folders: Flights[dict[str, str]] = Flights(keep=20_000)
+        self._dependencies = Dependencies(source, tree=self._tree, read=self._read)
 
     async def of(
         self,
@@ -108,11 +112,15 @@ class Inputs:
         *,
         cluster: ClusterView,
         commits: Mapping[tuple[str, str], str],
+        project: ProjectSpec | None = None,
     ) -> AppInputs:
-        """The inputs of one app on one cluster. Raises `ManifestError` and the errors of `hub.sources`."""
+        """The inputs of one app on one cluster; a project bounds where charts' dependencies come from.
+
+        Raises `ManifestError` and the errors of `hub.sources`.
+        """
         rendered = [one for one in spec.sources if not is_values_only(one)]
         sources = await asyncio.gather(
-            *(self._input(one, spec, app_key, cluster, commits) for one in rendered)
+            *(self._input(one, spec, app_key, cluster, commits, project=project) for one in rendered)
         )
         overlay = None
         if spec.overlay is not None:
@@ -137,13 +145,23 @@ class Inputs:
         app_key: str,
         cluster: ClusterView,
         commits: Mapping[tuple[str, str], str],
+        *,
+        project: ProjectSpec | None,
     ) -> Input:
         place = Place.of(source, commits)
         tree = await self._tree(place)
         tool = await self._tool(source, place, tree)
         if tool == "helm":
+            needed = await self._dependencies.of(place, tree, project)
             return await self._helm(
-                source, place, tree, spec=spec, app_key=app_key, cluster=cluster, commits=commits
+                source,
+                place,
+                tree,
+                spec=spec,
+                app_key=app_key,
+                cluster=cluster,
+                commits=commits,
+                needed=needed,
             )
         if tool == "kustomize":
             return await self._kustomize(place, source.kustomize.to_json() if source.kustomize else {})
@@ -235,6 +253,7 @@ class Inputs:
         app_key: str,
         cluster: ClusterView,
         commits: Mapping[tuple[str, str], str],
+        needed: tuple[Found, ...],
     ) -> Input:
         helm = source.helm
         files: list[ValueFile] = []
@@ -254,14 +273,14 @@ class Inputs:
         apis = tuple(sorted({*cluster.api_versions, *(helm.api_versions if helm else ())}))
         skip_crds = helm.skip_crds if helm else False
         identity: list[Any] = ["helm", tree, [one.identity for one in files], [one.to_wire() for one in maps]]
-        identity += [release, spec.namespace, kube, apis, skip_crds]
+        identity += [release, spec.namespace, kube, apis, skip_crds, *(one.identity for one in needed)]
 
         async def read() -> AnySource:
-            content = await self._read(place, tree)
+            content = {**await self._read(place, tree), **await self._dependencies.files(needed)}
             layers = [ValuesLayer(one.name, text=await self._text(one)) for one in files]
             return ChartSource(
                 place.where,
-                f"{place.url} {tree}",
+                " ".join([place.url, tree, *(str(one.identity) for one in needed)]),
                 packed(content),
                 release,
                 spec.namespace,

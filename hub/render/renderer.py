@@ -160,7 +160,8 @@ class Renderer:
         if known is not None:
             rules.check(known.summary)
             return known
-        job = _Job(await self._inputs.of(app_key, spec, cluster=cluster, commits=commits), policy)
+        inputs = await self._inputs.of(app_key, spec, cluster=cluster, commits=commits, project=project)
+        job = _Job(inputs, policy)
         key = self._key(job)
         made = self._known(key, cluster, sealing_key)
         if made is None:

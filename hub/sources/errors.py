@@ -90,6 +90,18 @@ class ChartInvalid(SourceError, TerminalError):
     reason = "ChartInvalid"
 
 
+class DependencyNotLocked(SourceError, TerminalError):
+    """Nobody can say which version of a chart's dependency is meant, or where it is."""
+
+    reason = "DependencyNotLocked"
+
+
+class DependencyLockStale(SourceError, TerminalError):
+    """A chart's lock is of other dependencies than it has."""
+
+    reason = "DependencyLockStale"
+
+
 class ArtifactInvalid(SourceError, TerminalError):
     """A registry's manifest or the archive of an artifact is not what it must be, or has another digest."""
 

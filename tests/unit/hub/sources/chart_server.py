@@ -125,7 +125,9 @@ class ChartServer:
             name, _, version = file.removesuffix(".tgz").partition("-")
             digest = self.digests.get(file, hashlib.sha256(data).hexdigest())
             url = self.urls.get(file, f"charts/{file}")
-            entries.setdefault(name, []).append({"version": version, "urls": [url], "digest": digest})
+            entries.setdefault(name, []).append(
+                {"apiVersion": "v2", "name": name, "version": version, "urls": [url], "digest": digest}
+            )
         body = json.dumps({"apiVersion": "v1", "entries": entries})
         etag = f'"{hashlib.sha256(body.encode()).hexdigest()}"'
         if request.headers.get("If-None-Match") == etag:
