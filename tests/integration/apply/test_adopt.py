@@ -13,6 +13,7 @@ from agent.apply.adopt import tools_of
 from agent.apply.handover import Handover
 from agent.apply.scoping import prepared
 from agent.contract.adoption import AdoptionChange
+from agent.kube.config import load_kubeconfig
 from agent.kube.discovery import RestMapper
 from hub.fleet.tools import ensure_tools
 from tests.integration.apply.rig import MANAGER, App, CountingClient
@@ -297,3 +298,43 @@ async def test_fields_of_controllers_and_of_people_are_left_alone(bed: Bed) -> N
     before = await bed.state(workload())
     await bed.take(workload())
     assert await bed.state(workload()) == before
+
+
+async def test_a14_running_pods_outlive_a_takeover(
+    workload_cluster: ControlPlane, controlplane_binary: Path, namespace: str, tmp_path: Path
+) -> None:
+    """The proof that nothing restarts: the very Pods that Helm's and kubectl's Deployments had are still there."""
+    config = load_kubeconfig(workload_cluster.kubeconfig_path)
+    async with CountingClient(config, user_agent="axletree-test") as client:
+        app = App(client, namespace, f"{namespace}/web")
+        bed = Bed(workload_cluster, controlplane_binary, app, tmp_path)
+        await bed.namespace()
+        await bed.made_by_helm(service(), workload(), server_side=False)
+        other = workload()
+        other["metadata"]["name"] = "worker"
+        await bed.made_by_kubectl(other)
+
+        async def pods() -> dict[str, str]:
+            found = await client.list(f"/api/v1/namespaces/{namespace}/pods")
+            return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found.items}
+
+        async def available() -> bool:
+            live = [await app.need(await bed.path(obj)) for obj in (workload(), other)]
+            return all((obj.get("status") or {}).get("availableReplicas") == 2 for obj in live)
+
+        await app.until(available)
+        before = await pods()
+        assert len(before) == 4
+        await bed.take(service(), workload(), other)
+        assert await bed.managers(service(), workload(), other) == {()}
+
+        async def observed() -> bool:
+            live = [await app.need(await bed.path(obj)) for obj in (workload(), other)]
+            return all(
+                obj["status"].get("observedGeneration") == obj["metadata"]["generation"] for obj in live
+            )
+
+        await app.until(observed)
+        assert await pods() == before
+        sets = await client.list(f"/apis/apps/v1/namespaces/{namespace}/replicasets")
+        assert len(sets.items) == 2
