@@ -36,6 +36,8 @@ class AgentRig:
         self.client = client
         self.cluster = cluster
         self.namespace = f"ns-{cluster}"
+        self.kubeconfig = server.kubeconfig_path
+        """For the agent: not the API server itself where something stands in between."""
         self.agent: Agent | None = None
         self.sealing_public = b""
         """Of an agent that runs elsewhere; else the agent's own counts."""
@@ -51,7 +53,7 @@ class AgentRig:
             cluster=self.cluster,
             hub_url=hub_url or self.rig.gateway.url,
             token=token,
-            kubeconfig=self.server.kubeconfig_path,
+            kubeconfig=self.kubeconfig,
             **options,
         )
         self.agent = Agent(config)

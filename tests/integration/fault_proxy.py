@@ -6,6 +6,7 @@ The agent talks plain HTTP to it; it talks to the real API server with the admin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -80,6 +81,18 @@ class FaultProxy:
         for task in list(self._watches):
             task.cancel()
 
+    async def forward(self, request: web.Request) -> None:
+        """Have the API server carry it out, and keep what it says."""
+        with contextlib.suppress(aiohttp.ClientError):
+            await self._ask(request, await request.read())
+
+    @staticmethod
+    def cut(request: web.Request) -> web.Response:
+        """End the connection without an answer."""
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=502)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FaultProxy]:
         app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -114,7 +127,7 @@ class FaultProxy:
                 return await self._follow(request)
             status, headers, payload = await self._ask(request, body)
         except (aiohttp.ClientError, ConnectionError):
-            return _cut(request)
+            return self.cut(request)
         if write is not None and status < 300:
             self.writes.append(write)
         if trap is not None and trap.when == "after":
@@ -123,12 +136,12 @@ class FaultProxy:
 
     async def _spring(self, trap: Trap, request: web.Request) -> web.Response:
         if self.trap is not trap:
-            return _cut(request)  # another request was first: its sender is being killed
+            return self.cut(request)  # another request was first: its sender is being killed
         self.trap = None
         assert self.kill is not None
         await self.kill()
         trap.sprung.set()
-        return _cut(request)
+        return self.cut(request)
 
     async def _ask(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
         assert self._session is not None
@@ -162,16 +175,9 @@ class FaultProxy:
                     await response.write(chunk)
                 return response
         except asyncio.CancelledError:
-            return _cut(request)
+            return self.cut(request)
         finally:
             self._watches.discard(task)
-
-
-def _cut(request: web.Request) -> web.Response:
-    """End the connection without an answer."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response(status=502)
 
 
 def _write_of(request: web.Request, body: bytes) -> Write | None:
@@ -212,7 +218,7 @@ class Weather:
             await asyncio.sleep(self._chance.uniform(0.05, 0.4))
             return None
         if kind == "cut":
-            return _cut(request)
+            return FaultProxy.cut(request)
         if kind == "html":
             return web.Response(text=HTML, content_type="text/html")
         if kind == "short":
