@@ -11,13 +11,12 @@ from agent.contract.names import (
     ANNOTATION_APPROVE,
     ANNOTATION_APPROVE_WAVE,
     ANNOTATION_REFRESH,
-    LABEL_SET,
 )
 from hub.api.rollout import WaveState, WaveStatus
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, SETS, field, key_of, set_of
-from hub.cli.names import Found, NoSuchObject, Reference, parse, resolve
+from hub.cli.names import Found, NoSuchObject, Reference, apps_of, parse, resolve
 from hub.cli.output import out
 from hub.core.waves import approval_of
 
@@ -80,14 +79,8 @@ def approve(
 async def _approve(reference: Reference, kubeconfig: Path | None) -> tuple[Found, list[str]]:
     async with connected(kubeconfig) as client:
         found = await resolve(client, reference)
-        if found.kind is APPS:
-            return found, await _approve_apps(client, [found.obj])
-        approved = await _approve_plan(client, found)
-        metadata = found.obj["metadata"]
-        children = await client.list(
-            APPS.path(metadata["namespace"]), label_selector=f"{LABEL_SET}={metadata['name']}"
-        )
-        return found, approved + await _approve_apps(client, children.items)
+        approved = [] if found.kind is APPS else await _approve_plan(client, found)
+        return found, approved + await _approve_apps(client, await apps_of(client, found))
 
 
 async def _approve_wave(reference: Reference, wave: str, kubeconfig: Path | None) -> tuple[Found, list[str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
+from agent.contract.names import LABEL_SET
 from hub.cli.kinds import APPS, SETS, Resource, key_of, nearest, resource_of
 
 if TYPE_CHECKING:
@@ -104,6 +105,16 @@ async def resolve(client: RestClient, reference: Reference) -> Found:
     if found is None:
         raise await missing(client, reference)
     return found
+
+
+async def apps_of(client: RestClient, found: Found) -> list[Manifest]:
+    """The Application that was named, or the children of the set, by name."""
+    if found.kind is APPS:
+        return [found.obj]
+    metadata = found.obj["metadata"]
+    path = APPS.path(metadata["namespace"])
+    children = await client.list(path, label_selector=f"{LABEL_SET}={metadata['name']}")
+    return sorted(children.items, key=key_of)
 
 
 async def missing(client: RestClient, reference: Reference) -> NoSuchObject:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.contract.errors import AxletreeError
-from agent.contract.names import ANNOTATION_PIN, LABEL_SET
+from agent.contract.names import ANNOTATION_PIN
 from hub.cli.act import MANAGER
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, SHORT_ID, field, key_of
-from hub.cli.names import Found, Reference, parse, resolve
+from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import out
+from hub.cli.snapshot import Snapshot
 from hub.core.pins import BY_PERSON, history_of, last_good, pin_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from agent.contract.manifest import Manifest
@@ -66,21 +67,21 @@ async def _rollback(
 ) -> tuple[Found, list[str]]:
     async with connected(kubeconfig) as client:
         found = await resolve(client, reference)
-        apps = [found.obj]
-        if found.kind is not APPS:
-            metadata = found.obj["metadata"]
-            listing = await client.list(
-                APPS.path(metadata["namespace"]), label_selector=f"{LABEL_SET}={metadata['name']}"
-            )
-            apps = sorted(listing.items, key=key_of)
         done = []
-        for obj in apps:
+        for obj in dependents_first(await apps_of(client, found)):
             value, said = _unpinned(obj) if undo else _pinned(obj, to)
             if said:
                 patch = {"metadata": {"annotations": {ANNOTATION_PIN: value}}}
                 await client.merge_patch(Found(APPS, obj).path, patch, field_manager=MANAGER)
                 done.append(said)
         return found, done
+
+
+def dependents_first(apps: Sequence[Manifest]) -> list[Manifest]:
+    """In the order in which they go back: the hub sees a pin before those of what its app needs."""
+    by_key = {key_of(obj): obj for obj in apps}
+    graph = Snapshot(apps=by_key).graph()
+    return [by_key[key] for level in reversed(graph.order()) for key in level]
 
 
 def _pinned(obj: Manifest, to: int) -> tuple[str | None, str]:

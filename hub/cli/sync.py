@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.contract.names import ANNOTATION_SYNC, LABEL_SET
+from agent.contract.names import ANNOTATION_SYNC
 from hub.cli.act import annotate
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, SHORT_ID, field, key_of
-from hub.cli.names import Found, Reference, parse, resolve
+from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import out
 
 if TYPE_CHECKING:
@@ -44,15 +44,8 @@ def sync(name: NameArgument, namespace: NamespaceOption = "", kubeconfig: Kubeco
 async def _sync(reference: Reference, kubeconfig: Path | None) -> tuple[Found, list[str]]:
     async with connected(kubeconfig) as client:
         found = await resolve(client, reference)
-        apps = [found.obj]
-        if found.kind is not APPS:
-            metadata = found.obj["metadata"]
-            listing = await client.list(
-                APPS.path(metadata["namespace"]), label_selector=f"{LABEL_SET}={metadata['name']}"
-            )
-            apps = sorted(listing.items, key=key_of)
         asked = []
-        for obj in apps:
+        for obj in await apps_of(client, found):
             target = waiting_target(obj)
             if target:
                 await annotate(client, Found(APPS, obj).path, {ANNOTATION_SYNC: target})

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.contract.errors import ApiError
-from agent.contract.names import GROUP, LABEL_SET
+from agent.contract.names import GROUP
 from hub.cli.chain import MAX_LINKS, Link, link_of
 from hub.cli.connect import NOT_FOUND, KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import plainly
 from hub.cli.kinds import APPS, field, key_of
 from hub.cli.kinds import why as summary
-from hub.cli.names import Reference, parse, resolve
+from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import Format, FormatOption, name_of_app, out, print_value
 
 if TYPE_CHECKING:
@@ -58,16 +58,12 @@ async def _chains(reference: Reference, kubeconfig: Path | None) -> list[list[Li
         now = datetime.now(UTC)
         if found.kind is APPS:
             return [await _chain(client, found.obj, now)]
-        return await _of_set(client, found.obj, now)
+        return await _of_set(client, found, now)
 
 
-async def _of_set(client: RestClient, obj: Manifest, now: datetime) -> list[list[Link]]:
+async def _of_set(client: RestClient, found: Found, now: datetime) -> list[list[Link]]:
     """What the set says of itself, then the chains of its children that are not well, one for each root."""
-    metadata = obj["metadata"]
-    listing = await client.list(
-        APPS.path(metadata["namespace"]),
-        label_selector=f"{LABEL_SET}={metadata['name']}",
-    )
+    obj = found.obj
     said = summary(obj)
     own = Link(
         key_of(obj),
@@ -75,7 +71,7 @@ async def _of_set(client: RestClient, obj: Manifest, now: datetime) -> list[list
         f"is {field(obj, 'status', 'health', 'state') or 'not planned yet'}" + (f": {said}" if said else ""),
     )
     chains, roots = [[own]], set()
-    for child in sorted(listing.items, key=key_of):
+    for child in await apps_of(client, found):
         if _well(child):
             continue
         chain = await _chain(client, child, now)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hub.core.backward import goes_back
 from hub.core.model import Blocker
-from hub.core.pins import BY_WAVE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from hub.core.model import AppKey, AppNode, SetKey
     from hub.core.waves import Judgement
@@ -20,12 +20,22 @@ class WaveGate:
     """The waves of one set. Slots are taken as children are let go, until the next judgement."""
 
     def __init__(
-        self, owner: SetKey, judgement: Judgement, *, inverted: Mapping[AppKey, str], paused: bool = False
+        self,
+        owner: SetKey,
+        judgement: Judgement,
+        *,
+        inverted: Mapping[AppKey, str],
+        paused: bool = False,
+        pinning: Collection[AppKey] = (),
+        dependents: Callable[[AppKey], Collection[AppKey]] = lambda _: (),
     ) -> None:
+        """`pinning` are children that a wave takes back, and that are not pinned yet: what they need waits."""
         self._owner = owner
         self._judgement = judgement
         self._inverted = inverted
         self._paused = paused
+        self._pinning = frozenset(pinning)
+        self._dependents = dependents
         self._taken = [0] * len(judgement.waves)
 
     def __call__(self, node: AppNode) -> Blocker | None:
@@ -34,12 +44,18 @@ class WaveGate:
         if self._paused:
             return paused_set(self._owner)
         index = self._judgement.wave_of.get(node.key)
-        if index is None or node.pinned == BY_WAVE:  # on its way back, whatever the waves have come to
+        if index is None:
             return None
         index = min(index, len(self._judgement.waves) - 1)
         name = self._judgement.waves[index].status.name
-        reason = self.state(index)
+        # on its way back, it is let go whatever the waves have come to
+        reason = self._behind(node) if goes_back(node) else self.state(index)
         return Blocker(WAVE, f"{self._owner}/{name}", reason) if reason else None
+
+    def _behind(self, node: AppNode) -> str:
+        if not self._pinning or self._pinning.isdisjoint(self._dependents(node.key)):
+            return ""
+        return "what depends on it goes back first, and is not pinned yet"
 
     def take(self, node: AppNode) -> None:
         """The child was let go: it holds a slot of its wave until it is Healthy, or has failed."""
@@ -61,7 +77,8 @@ class WaveGate:
 
     @property
     def states(self) -> list[str]:
-        return [self.state(index) for index in range(len(self._judgement.waves))]
+        """Of all waves, and what is being pinned: where this is the same, every child's gate is."""
+        return [*(self.state(index) for index in range(len(self._judgement.waves))), *sorted(self._pinning)]
 
 
 def paused_set(owner: SetKey) -> Blocker:

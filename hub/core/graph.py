@@ -108,7 +108,7 @@ class AppGraph:
             for key in self.links.dependents(node.key):
                 self._resolved.pop(key, None)
         if old is not None and _gate_view(old) != _gate_view(node):
-            changed |= self._spread((node.key,)) | self._held_up(node)
+            changed |= self._spread((node.key,)) | self._held_up(node) | self._held_up(old)
         return changed
 
     def remove(self, key: AppKey) -> set[AppKey]:
@@ -274,10 +274,13 @@ class AppGraph:
         return self.links.unlink(dependency, dependent)
 
     def _held_up(self, node: AppNode) -> set[AppKey]:
-        """Dependencies that are being deleted, and whose turn comes when this node is gone."""
-        if not node.deleting:
+        """Dependencies whose turn comes after this node's: that are being deleted, or go back, as it does."""
+        if not node.deleting and not node.pinned:
             return set()
-        return {key for key in self.links.dependencies(node.key) if self._nodes[key].deleting}
+        needed = (self._nodes[key] for key in self.links.dependencies(node.key))
+        return {
+            each.key for each in needed if (each.deleting and node.deleting) or (each.pinned and node.pinned)
+        }
 
     def _spread(self, keys: Iterable[AppKey]) -> set[AppKey]:
         """The direct dependents, and on through those that wait: they name the root of their wait."""

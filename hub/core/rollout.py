@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from agent.contract.names import ANNOTATION_PAUSED
 from hub.api.application import Ready, Scope, SyncMode
+from hub.core.backward import blockers_back, goes_back
 from hub.core.edges import describe, edge_blocker, live
 from hub.core.graph import AppGraph, ResolvedEdge, title
 from hub.core.inputs import FLAPPING, MISSING, bind
@@ -122,9 +122,12 @@ def _blockers(node: AppNode, graph: AppGraph, fleet: Fleet, gates: tuple[Gate, .
         return
     yield from _unbound(node, graph, fleet)
     yield from _own(node, fleet)
-    gated = (gate(node) for gate in gates)
+    yield from filter(None, (gate(node) for gate in gates))
+    if goes_back(node):
+        yield from blockers_back(node, graph, fleet)
+        return
     edges = (edge_blocker(node, edge, graph, fleet) for edge in _edges(node, graph))
-    yield from filter(None, chain(gated, edges))
+    yield from filter(None, edges)
 
 
 def _unbound(node: AppNode, graph: AppGraph, fleet: Fleet) -> Iterator[Blocker]:

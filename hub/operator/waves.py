@@ -168,9 +168,15 @@ class Waves:
         )
         before = kept.gate.states if kept.gate is not None else []
         kept.records = {wave.status.name: wave.status for wave in judged.waves}
-        kept.gate = WaveGate(key, judged, inverted=kept.inverted, paused=paused)
-        for node in rolled_back(kept.rollout, judged, kept.members):
-            self._take_back(node)
+        back = rolled_back(kept.rollout, judged, kept.members)
+        kept.gate = WaveGate(
+            key,
+            judged,
+            inverted=kept.inverted,
+            paused=paused,
+            pinning=[node.key for node in back if self._take_back(node)],
+            dependents=self._graph.dependents,
+        )
         self._tell(key, kept, judged, paused=paused)
         self._schedule(key, kept, judged)
         if kept.gate.states != before or kept.straightened:
@@ -178,12 +184,14 @@ class Waves:
             return self._waiting(key)
         return set()
 
-    def _take_back(self, node: AppNode) -> None:
-        """Note a pin at its last good release, which the next step writes; where there is none it stays."""
+    def _take_back(self, node: AppNode) -> bool:
+        """Note a pin at its last good release, which the next step writes; False where there is none: it stays."""
         obj = self._hub.caches.applications.get(node.key)
         good = last_good(obj, instead_of=node.target) if obj is not None else None
-        if good is not None:
-            self.pins[node.key] = pin_value(good["digest"], instead_of=node.target, by=BY_WAVE)
+        if good is None:
+            return False
+        self.pins[node.key] = pin_value(good["digest"], instead_of=node.target, by=BY_WAVE)
+        return True
 
     def _fitting(self, key: SetKey, obj: Manifest | None) -> _Kept | None:
         """What is kept of the set, read anew where its spec changed; None for one without waves."""

@@ -158,7 +158,10 @@ def test_why_follows_the_chain_to_its_root(shop: Shop) -> None:
 def test_why_of_a_set_names_each_root_once(shop: Shop) -> None:
     result = shop.axle("why", f"appset/{shop.namespace}/shop", "-o", "name")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines() == [f"{shop.namespace}/shop", f"{shop.namespace}/database-eu1"]
+    assert result.stdout.splitlines() == [
+        f"applicationset.axletree.dev/{shop.namespace}/shop",
+        f"application.axletree.dev/{shop.namespace}/database-eu1",
+    ]
 
 
 def test_history_and_diff(shop: Shop) -> None:

@@ -66,6 +66,9 @@ class Watched(Sim):
         assert not self.paused, "a paused set lets nothing go"
         cluster = self.fleet.clusters[node.cluster]
         assert not cluster.stale
+        if node.pinned:
+            self._goes_back_last(node)
+            return
         for edge in node.depends_on:
             assert edge.selector is not None
             wanted = edge.selector.match_labels["app"]
@@ -81,6 +84,20 @@ class Watched(Sim):
                 assert seen is not None
                 assert (seen.release, seen.health) == (each.release, HealthState.HEALTHY), f"I6: {each.key}"
         self._wave_is_open(node)
+
+    def _goes_back_last(self, node: AppNode) -> None:
+        """What depends on it and goes back, too, has been applied before it."""
+        app = node.labels["app"]
+        for each in self.graph:
+            meant = any(
+                edge.selector and edge.selector.match_labels["app"] == app for edge in each.depends_on
+            )
+            if not meant or each.cluster != node.cluster or not each.pinned or each.deleting:
+                continue
+            seen = each.observed
+            assert each.released == each.target, f"I6: {node.key} went back before {each.key}"
+            assert seen is not None
+            assert seen.release == each.release, f"I6: {node.key} went back before {each.key} had answered"
 
     def _wave_is_open(self, node: AppNode) -> None:
         waves = waves_of(self.rollout)
