@@ -79,10 +79,17 @@ class Expression:
 
     def value(self, obj: Manifest) -> Any:
         """What the expression gives; None where a field that it reads is not there. Raises `Undecided`."""
-        if self._nesting and self._cost(obj) > _MAX_COST:
+        return self.over({**_parts(obj), "object": obj}, judged=obj)
+
+    def over(self, variables: dict[str, Any], *, judged: Any = None, limit: int = _MAX_COST) -> Any:
+        """The same over other variables than an object's. `judged` is what they are made of, where that is less.
+
+        `limit` is about how many microseconds it may take.
+        """
+        if self._nesting and self._cost(variables if judged is None else judged) > limit:
             raise Undecided("the object's lists or texts are too long to be judged by it")
         try:
-            return self._program.execute({**_parts(obj), "object": obj})
+            return self._program.execute(variables)
         except (KeyError, IndexError):
             return None
         except (ValueError, RuntimeError, TypeError, OverflowError, ArithmeticError) as error:
@@ -90,7 +97,7 @@ class Expression:
                 return None
             raise Undecided(str(error).splitlines()[0][:200]) from error
 
-    def _cost(self, obj: Manifest) -> int:
+    def _cost(self, obj: Any) -> int:
         """An upper bound: the innermost macro's turns, each of which may read the longest text several times."""
         items, characters = _longest(obj)
         return int(items**self._nesting) * (1 + characters // _TEXT_UNIT) * self._weight

@@ -38,6 +38,13 @@ class Ready(StrEnum):
     RELEASED = "Released"
 
 
+ReadyRule = Annotated[
+    str,
+    StringConstraints(pattern=r"^(Healthy|Synced|Released)$|\b(dep|self)\b", min_length=1, max_length=1024),
+]
+"""`Healthy`, `Synced`, `Released`, or an expression in CEL over `dep` and `self`."""
+
+
 class At(StrEnum):
     TARGET = "Target"
     """At its own target in its current plan: old health opens nothing."""
@@ -75,8 +82,11 @@ class Dependency(OneOf):
     selector: LabelSelector | None = None
     application_set: Name | None = None
     clusters: ClusterTarget = Field(default_factory=lambda: ClusterTarget(scope=Scope.SAME))
-    ready: Ready = Ready.HEALTHY
+    ready: ReadyRule = Ready.HEALTHY.value
+    """An expression is asked once the dependency is Synced at its target (with `at: Any`: at what it runs)."""
     at: At = At.TARGET
+    soak: Duration | None = None
+    """How long it must have been ready without a break."""
     on_stale: OnStale = OnStale.WAIT
     optional: bool = False
 
@@ -283,6 +293,8 @@ class HistoryEntry(ApiModel):
     blob: Text = ""
     well: bool = False
     """It was Healthy in full: a way back leads here."""
+    forced: Text = ""
+    """Who let it go past what held it."""
 
 
 class OutputStatus(ApiModel):
@@ -308,6 +320,15 @@ class InputStatus(ApiModel):
     declared: Text = ""
     """A mark of the input as it was declared then."""
     at: Text = ""
+
+
+class SoakStatus(ApiModel):
+    edge: Text
+    """A mark of the edge's terms."""
+    of: Text = ""
+    """A mark of the releases that it means."""
+    since: Text
+    """Since when it holds without a break."""
 
 
 class DeletionStatus(ApiModel):
@@ -351,6 +372,10 @@ class ApplicationStatus(ApiModel):
         default=None, max_length=32
     )
     """What its target is rendered with."""
+    soaks: Annotated[list[SoakStatus], Field(json_schema_extra=_HOT)] | None = Field(
+        default=None, max_length=64
+    )
+    """Edges with `soak` that hold."""
     deletion: Annotated[DeletionStatus, Field(json_schema_extra=_HOT)] | None = None
     """The recorded decision that it goes."""
     adoption: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.health import SyncState
 from hub.core.model import Blocker
-from hub.core.edges import describe
+from hub.core.readiness import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

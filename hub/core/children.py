@@ -24,6 +24,7 @@ from hub.core.expansion import (
 )
 from hub.core.insert import InputMisused, check_places
 from hub.core.params import nearest
+from hub.core.readiness import ConditionInvalid, check_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,9 +100,10 @@ def _validated(child: Child, set_key: str) -> ApplicationSpec:
             text, strict=True, extra="forbid", by_alias=True, by_name=False
         )
         check_places(child.manifest["spec"])
+        check_ready(each.ready for each in spec.depends_on)
     except ValidationError as error:
         raise _invalid(child, set_key, "; ".join(problems(error, ApplicationSpec, at="spec"))) from error
-    except InputMisused as error:
+    except (InputMisused, ConditionInvalid) as error:
         raise _invalid(child, set_key, str(error)) from error
     return spec
 

@@ -41,10 +41,12 @@ def arrows(graph: AppGraph) -> list[Arrow]:
 def terms_of(dependency: Dependency) -> str:
     """How an edge differs from the default one, in words."""
     words = []
-    if dependency.ready is not Ready.HEALTHY:
-        words.append(dependency.ready.value)
+    if dependency.ready != Ready.HEALTHY:
+        words.append(dependency.ready)
     if dependency.at is not At.TARGET:
         words.append(f"at {dependency.at.value}")
+    if dependency.soak:
+        words.append(f"soak {dependency.soak}")
     if dependency.on_stale is not OnStale.WAIT:
         words.append(f"onStale {dependency.on_stale.value}")
     if dependency.optional:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.contract.health import HealthState, SyncState
-from hub.api.application import At, OnStale, Ready, Scope
+from hub.api.application import OnStale, Ready, Scope
 from hub.core.graph import title
 from hub.core.model import Blocker
+from hub.core.readiness import unready
 
 if TYPE_CHECKING:
     from hub.api.application import Dependency
@@ -19,34 +19,13 @@ TERMINAL = frozenset({"Render", "Project", "Cycle", "Failed", "Invalid", "WaveIn
 """Edges of blockers that do not pass by waiting: a person has to change something."""
 
 
-def describe(node: AppNode) -> str:  # noqa: PLR0911 - a table of states
-    """What state a node is in, in words, as others see it through an edge."""
-    seen = node.observed
-    name = title(node)
-    if node.deleting:
-        return f"{name} is being deleted"
-    if node.target_problem:
-        return f"{name}: {node.target_problem}"
-    if not node.target:
-        return f"{name} has no target yet"
-    if node.released != node.target:
-        return f"{name} is not released to its target yet"
-    if seen is None or seen.release != node.release:
-        return f"{name} is Syncing"
-    if seen.sync is not SyncState.SYNCED:
-        return _with(f"{name} is {seen.sync}", seen.message)
-    if seen.health.rank >= HealthState.MISSING.rank:
-        return _with(f"{name} is {seen.health}", seen.health_message)
-    return f"{name} is {seen.health}"
-
-
 def edge_blocker(node: AppNode, edge: ResolvedEdge, graph: AppGraph, fleet: Fleet) -> Blocker | None:
     dependency = edge.dependency
     targets = live(edge, graph)
     held = refused(node, dependency, fleet) or _unmatched(node, edge, targets)
     if held is not None:
         return held
-    waits = [held for target in targets if (held := waits_for(target, dependency, fleet)) is not None]
+    waits = [held for target in targets if (held := waits_for(node, target, dependency, fleet)) is not None]
     if not waits or (dependency.clusters.scope is Scope.ANY and len(waits) < len(targets)):
         return None
     first = next((each for each in waits if each.edge in TERMINAL), waits[0])
@@ -65,9 +44,9 @@ def _unmatched(node: AppNode, edge: ResolvedEdge, targets: list[AppNode]) -> Blo
     return Blocker("NoMatch", meant, f"nothing matches {meant}{where}")
 
 
-def waits_for(target: AppNode, dependency: Dependency, fleet: Fleet) -> Blocker | None:
+def waits_for(node: AppNode, target: AppNode, dependency: Dependency, fleet: Fleet) -> Blocker | None:
     """Whether this dependency holds the edge, and as what."""
-    if dependency.ready is not Ready.RELEASED:
+    if dependency.ready != Ready.RELEASED:
         cluster = fleet.clusters.get(target.cluster)
         if cluster is not None and cluster.stale:
             message = f"{title(target)} is on {target.cluster}, which is Stale"
@@ -78,31 +57,7 @@ def waits_for(target: AppNode, dependency: Dependency, fleet: Fleet) -> Blocker 
                     return Blocker("Stale", target.key, message)
                 case OnStale.FAIL:
                     return Blocker("Failed", target.key, f"{message}: the edge fails on that")
-    return None if _ready(target, dependency) else Blocker("Dependency", target.key, describe(target))
-
-
-def _ready(target: AppNode, dependency: Dependency) -> bool:
-    seen = target.observed
-    if dependency.at is At.TARGET:
-        if target.target_problem:
-            return False
-        released, there = bool(target.target) and target.released == target.target, target.at_target
-    else:
-        released = bool(target.released)
-        there = (
-            released
-            and seen is not None
-            and seen.release == target.release
-            and seen.digest == target.released
-            and seen.sync is SyncState.SYNCED
-        )
-    match dependency.ready:
-        case Ready.RELEASED:
-            return released
-        case Ready.SYNCED:
-            return there
-        case Ready.HEALTHY:
-            return there and seen is not None and seen.health is HealthState.HEALTHY
+    return unready(node, target, dependency)
 
 
 def refused(node: AppNode, dependency: Dependency, fleet: Fleet) -> Blocker | None:
@@ -137,7 +92,3 @@ def words(node: AppNode, dependency: Dependency) -> str:
             f"{each.key} {each.operator} ({','.join(each.values)})" for each in selector.match_expressions
         ]
     return f"applications {','.join(labels) or 'of any label'} in {namespace}"
-
-
-def _with(text: str, message: str) -> str:
-    return f"{text}: {message}" if message else text

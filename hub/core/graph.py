@@ -309,5 +309,5 @@ def _gate_view(node: AppNode) -> tuple[object, ...]:
         bad = seen.health.rank >= HealthState.MISSING.rank
         message = (seen.message, seen.health_message) if bad else ()
         state = (seen.release, seen.digest, seen.sync, seen.health, seen.deleted, message)
-    exports = node.exports, node.outputs
+    exports = node.labels, node.exports, node.outputs
     return node.deleting, node.target_problem, node.target, node.released, node.release, exports, state

@@ -149,7 +149,7 @@ def _of(node: AppNode, one: Input, producer: AppNode, fleet: Fleet) -> Exported 
     cluster = fleet.clusters.get(producer.cluster)
     if cluster is not None and cluster.stale:
         return _last_known(one, producer, last, named=named)
-    waits = waits_for(producer, one.edge(), fleet)
+    waits = waits_for(node, producer, one.edge(), fleet)
     if waits is not None:
         return waits
     if last is None or producer.target not in (last.digest, last.problem_at):

@@ -124,7 +124,11 @@ class AppNode:
     deleting: bool = False
     released_at: datetime | None = None
     """When it was let go to what is released now; None where that is not known any more."""
+    healthy_since: datetime | None = None
+    """Since when it is Healthy at its target without a break; None while it is not, or where that is not known."""
     paused: bool = False
+    forced: str = ""
+    """Who lets it go to this very target, whatever edges, waves, windows and pauses say."""
     pinned: str = ""
     """By whom its target is an earlier release (`person`, `wave`)."""
 
@@ -170,7 +174,7 @@ class Blocker:
 
     edge: str
     """`Dependency`, `NoMatch`, `Cycle`, `Project`, `Render`, `Stale`, `Manual`, `Join`, `Paused`, `Wave`,
-    `WaveInversion`, `Window`, `MissingInput`, `InputsFlapping`."""
+    `WaveInversion`, `Window`, `Condition`, `Soak`, `MissingInput`, `InputsFlapping`."""
     on: str
     message: str
     root: str = ""

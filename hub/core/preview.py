@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.canonical import canonical_json
@@ -18,11 +19,12 @@ from hub.core.rehearsal import Rehearsal, rehearse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from agent.contract.manifest import Manifest
     from hub.api.applicationset import ApplicationSetSpec
     from hub.core.model import AppKey, Fleet, SetKey
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ def _graph(before: Side, after: Side, fleet: Fleet, actions: Mapping[AppKey, str
                 observed=None
                 if new
                 else Observed(1, "before", sync=SyncState.SYNCED, health=HealthState.HEALTHY),
+                healthy_since=None if new else _LONG_AGO,
             )
         )
     return graph

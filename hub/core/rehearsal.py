@@ -15,6 +15,7 @@ from hub.core.gates import WaveGate, paused_set
 from hub.core.model import Observed
 from hub.core.plan import stamp
 from hub.core.rollout import blockers, decide
+from hub.core.soaks import Soaks, soaks
 from hub.core.waves import approval_of, contradictions, judge
 from hub.core.windows import window_blocker, window_state
 
@@ -64,6 +65,10 @@ class _Stage:
     judged: dict[SetKey, Judgement] = field(default_factory=dict)
     inverted: Mapping[AppKey, str] | None = None
     gates: dict[SetKey, WaveGate] = field(default_factory=dict)
+    soaking: Soaks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.soaking = Soaks(self.graph)
 
     def judge(self) -> None:
         for key, (rollout, stale) in self.rollouts.items():
@@ -98,9 +103,19 @@ class _Stage:
         view = self.fleet.clusters.get(cluster)
         return window_state(view.windows if view is not None else (), self.now)
 
+    def soak(self, pending: Collection[AppKey]) -> None:
+        """Take note of the edges that hold by now, and have to soak."""
+        for key in pending:
+            node = self.graph.get(key)
+            if node is not None and soaks(node):
+                self.soaking.look(node, self.fleet, self.now)
+
+    def soaked(self, node: AppNode) -> Blocker | None:
+        return self.soaking.blocker(node, self.now)
+
     @property
     def rules(self) -> tuple[Gate, ...]:
-        return (self.window, self.gate)
+        return (self.window, self.gate, self.soaked)
 
     def take(self, node: AppNode) -> None:
         own = self.gates.get(node.owner or "")
@@ -141,6 +156,11 @@ class _Stage:
             state = self.window_of(name)
             if not state.open and state.changes is not None:
                 moments.append((state.changes, f"the maintenance window of {name} at {stamp(state.changes)}"))
+        for key in pending:
+            node = self.graph.get(key)
+            until = self.soaking.until(node, self.now) if node is not None and soaks(node) else None
+            if until is not None:
+                moments.append((until, f"soak of what {key} waits for"))
         if not moments:
             return ""
         moment, words = min(moments)
@@ -164,6 +184,7 @@ def rehearse(
     waits: dict[AppKey, Blocker] = {}
     for _ in range(_MAX_STEPS):
         stage.judge()
+        stage.soak(pending)
         releases = decide(pending, graph, fleet, gates=stage.rules, taken=stage.take)
         if releases:
             steps.append(Step(tuple(release.key for release in releases), tuple(notes)))
@@ -193,4 +214,4 @@ def _healthy(node: AppNode, now: datetime) -> AppNode:
     seen = Observed(
         release=node.release, digest=node.target, sync=SyncState.SYNCED, health=HealthState.HEALTHY
     )
-    return replace(node, released=node.target, released_at=now, observed=seen)
+    return replace(node, released=node.target, released_at=now, observed=seen, healthy_since=now)

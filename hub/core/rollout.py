@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from agent.contract.names import ANNOTATION_PAUSED
 from hub.api.application import Ready, Scope, SyncMode
 from hub.core.backward import blockers_back, goes_back
-from hub.core.edges import describe, edge_blocker, live
+from hub.core.edges import edge_blocker, live
 from hub.core.graph import AppGraph, ResolvedEdge, title
 from hub.core.inputs import FLAPPING, MISSING, bind
 from hub.core.model import AppKey, AppNode, Blocker, Fleet
+from hub.core.readiness import describe
 
 MAX_AFTER = 256
 _CHAINED = frozenset({"Dependency", MISSING})
@@ -96,7 +97,7 @@ def after_of(key: AppKey, graph: AppGraph) -> tuple[AppKey, ...]:
     found = {
         target.key
         for edge in graph.edges_of(key)
-        if edge.dependency.ready is Ready.HEALTHY and edge.dependency.clusters.scope is not Scope.ANY
+        if edge.dependency.ready == Ready.HEALTHY and edge.dependency.clusters.scope is not Scope.ANY
         for target in live(edge, graph)
         if target.cluster == node.cluster
     }

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from agent.contract.health import HealthState
 from hub.api.rollout import LAST_WAVE, Approval, OnFailure, Wave, WaveState, WaveStatus
-from hub.core.edges import describe
 from hub.core.graph import title
 from hub.core.inversion import inversions
 from hub.core.members import Members, placed
 from hub.core.phases import Phase
 from hub.core.plan import parse_duration, share_of, stamp
+from hub.core.readiness import describe
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -96,7 +96,8 @@ class Caches:
             if obj is not None and owner is not None:
                 file(self._children.setdefault(owner, set()), key_of(obj))
             if obj is not None:
-                file(self._on_cluster.setdefault(obj["spec"]["cluster"], set()), key_of(obj))
+                cluster = (obj.get("spec") or {}).get("cluster", "")
+                file(self._on_cluster.setdefault(cluster, set()), key_of(obj))
 
     async def run(self) -> None:
         """Keep every cache until cancelled."""

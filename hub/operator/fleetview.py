@@ -47,9 +47,10 @@ class Seen(NamedTuple):
 
 
 def seen(fleet: Fleet, key: str) -> Seen:
-    """A cluster or cluster set of this name, or both; a cluster's silence changes no plan."""
+    """A cluster or cluster set of this name, or both. Whether it is heard, and when it may be changed, is no matter."""
     view = fleet.clusters.get(key)
-    return Seen(None if view is None else replace(view, stale=False), fleet.cluster_sets.get(key))
+    plain = None if view is None else replace(view, stale=False, behind=False, windows=())
+    return Seen(plain, fleet.cluster_sets.get(key))
 
 
 class FleetView:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from agent.contract.canonical import canonical_json
-from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_SYNC, HUB_CLUSTER, applyset_id
+from agent.contract.names import (
+    ANNOTATION_FORCE_RELEASE,
+    ANNOTATION_PAUSED,
+    ANNOTATION_SYNC,
+    HUB_CLUSTER,
+    applyset_id,
+)
 from hub.api.application import Dependency, Input, SyncMode
 from hub.core.model import AppNode
 from hub.core.outputs import Exported, exported
@@ -91,6 +97,7 @@ class Nodes:
             outputs=self._outputs(key, spec, obj, target=target, released=digest),
             flapping=self._hub.state.flapping.get(key, ""),
             mode=_mode(spec, obj, target),
+            forced=_forced(obj, target),
             plan=target.plan if target is not None else 0,
             target=target.digest if target is not None else "",
             target_problem="" if problem.startswith(_WAITS) else problem,
@@ -100,6 +107,7 @@ class Nodes:
             deleting=bool(deletion) and not deletion.get("held"),
             pinned=target.pinned if target is not None else "",
             released_at=self._released_at(key, release, status),
+            healthy_since=_healthy_since(status),
             paused=(obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true",
         )
 
@@ -135,6 +143,14 @@ class Nodes:
         return self._roots.get(views.part_of_label(obj))
 
 
+def _healthy_since(status: Manifest) -> datetime | None:
+    """Ready says that it is Healthy at its target."""
+    for each in status.get("conditions") or ():
+        if each["type"] == "Ready":
+            return datetime.fromisoformat(each["lastTransitionTime"]) if each["status"] == "True" else None
+    return None
+
+
 @lru_cache(maxsize=4096)
 def _dependencies(raw: bytes) -> tuple[Dependency, ...]:
     """Children of one set mostly carry equal ones: each distinct list is kept once."""
@@ -146,6 +162,13 @@ def _inputs(raw: bytes) -> tuple[tuple[Input, ...], tuple[Dependency, ...]]:
     """Inputs with the edges that they are, each distinct list once."""
     found = _INPUTS.validate_json(raw)
     return tuple(found), tuple(each.edge() for each in found)
+
+
+def _forced(obj: Manifest, target: Target | None) -> str:
+    """Who lets it go past its gates to exactly this target; empty where nobody does."""
+    value = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE_RELEASE, "")
+    digest, _, who = value.partition("/")
+    return (who or "somebody") if target is not None and digest and digest == target.digest else ""
 
 
 def _mode(spec: ApplicationSpec, obj: Manifest, target: Target | None) -> SyncMode:

@@ -16,12 +16,13 @@ from agent.contract.errors import ApiError
 from agent.contract.names import ANNOTATION_PIN, API_VERSION, HUB_NAMESPACE
 from hub.core.assign import assignment_spec
 from hub.core.graph import AppGraph
-from hub.core.rollout import decide
+from hub.core.rollout import decide, passed
 from hub.operator import paths
 from hub.operator.binder import Binder
 from hub.operator.nodes import Nodes
 from hub.operator.requests import adoptions, purges
 from hub.operator.rollups import Rollups
+from hub.operator.soaks import Soaking
 from hub.operator.statuses import Statuses
 from hub.operator.waves import Waves
 from hub.operator.windows import Windows
@@ -45,8 +46,13 @@ class Releaser:
         self.nodes = Nodes(hub)
         self.waves = Waves(hub, self.graph, on_due=self.kick, on_status=self._rollout_changed)
         self.binder = Binder(hub, self.graph, wake=self.wake)
-        self._gates = (Windows(hub, on_open=self.wake_cluster).gate, *self.waves.gates)
-        self.statuses = Statuses(hub, self.graph, self.nodes, gates=self._gates)
+        self._soaking = Soaking(hub, self.graph, on_due=self.wake)
+        self._gates = (
+            Windows(hub, on_open=self.wake_cluster).gate,
+            *self.waves.gates,
+            self._soaking.gate,
+        )
+        self.statuses = Statuses(hub, self.graph, self.nodes, gates=self._gates, soaks=self._soaking.status)
         self.rollups = Rollups(hub, self.graph, self.nodes, on_root=self.wake, rollout=self.waves.status)
         self._dirty: set[AppKey] = set()
         self._clusters: set[str] = set()
@@ -182,12 +188,15 @@ class Releaser:
         released: dict[AppKey, AppNode] = {}
         pending = set(affected)
         while pending:
+            self._soaking.look(pending, fleet)
             releases = decide(pending, self.graph, fleet, gates=self._gates, taken=self.waves.taken)
             pending = set()
             for release in releases:
                 before = self.graph.get(release.key)
                 if before is None:
                     continue
+                if before.forced:
+                    self._audit(before, fleet)
                 node = self.nodes.release(before, release)
                 self._moved(before, node)
                 pending |= self.graph.upsert(node)
@@ -195,6 +204,12 @@ class Releaser:
             pending |= self.waves.judge(fleet)
             affected |= pending
         return released
+
+    def _audit(self, node: AppNode, fleet: Fleet) -> None:
+        """A release by force is told with what it passes; that it was one stays in the app's history."""
+        gates = passed(node, self.graph, fleet, gates=self._gates)
+        past = "; ".join(f"{each.edge}: {each.message}" for each in gates) or "nothing"
+        log.warning("%s lets %s go to %s by force, past %s", node.forced, node.key, node.target[:12], past)
 
     async def _assign(self, clusters: set[str], fleet: Fleet) -> None:
         """One write a cluster, and only where the content differs."""

@@ -1,4 +1,4 @@
-"""Health rules that do not read are refused when they are written, not first by the agents that would judge by them."""
+"""Expressions that do not read are refused when they are written, not first by whoever would judge by them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from pydantic import ValidationError
 
 from agent.contract.healthrule import HealthRule
 from agent.health.cel import CelMissing, Expression, RuleInvalid
+from hub.api.application import Ready
+from hub.core.readiness import ConditionInvalid, check_ready
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.contract.manifest import Manifest
 
 _TEMPLATED = ("{{", "{%")
 
 
 def rule_problem(obj: Manifest) -> str:
-    """Why an Application's, a set's or a Project's health rules cannot be; empty where they can.
+    """Why an Application's, a set's or a Project's expressions cannot be (health rules, edges); empty where they can.
 
     What only an expansion fills in cannot be told yet, and types are the schema's to say.
     """
@@ -28,7 +32,20 @@ def rule_problem(obj: Manifest) -> str:
             problem = _problem(rule)
             if problem:
                 return f"{RuleInvalid.reason}: healthRules[{number}]: {problem}"
+        try:
+            check_ready(_conditions(place))
+        except ConditionInvalid as error:
+            return f"{error.reason}: {error}"
     return ""
+
+
+def _conditions(place: Any) -> Iterator[str]:
+    """The `ready` of each edge; of what cannot be told yet, or is no text, a word that is always right."""
+    edges = place.get("dependsOn") if isinstance(place, dict) else None
+    for edge in edges if isinstance(edges, list) else ():
+        source = edge.get("ready") if isinstance(edge, dict) else None
+        known = isinstance(source, str) and not any(sign in source for sign in _TEMPLATED)
+        yield str(source) if known else Ready.HEALTHY.value
 
 
 def _problem(fields: Any) -> str:

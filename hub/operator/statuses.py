@@ -20,7 +20,7 @@ from hub.operator import paths, views
 from hub.operator.writer import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from agent.contract.manifest import Manifest
     from hub.core.graph import AppGraph
@@ -32,12 +32,19 @@ if TYPE_CHECKING:
 
 class Statuses:
     def __init__(
-        self, hub: HubContext, graph: AppGraph, nodes: Nodes, *, gates: tuple[Gate, ...] = ()
+        self,
+        hub: HubContext,
+        graph: AppGraph,
+        nodes: Nodes,
+        *,
+        gates: tuple[Gate, ...] = (),
+        soaks: Callable[[AppKey], list[dict[str, str]] | None] = lambda _: None,
     ) -> None:
         self._hub = hub
         self._graph = graph
         self._nodes = nodes
         self._gates = gates
+        self._soaks = soaks
 
     async def write(self, keys: Iterable[AppKey], fleet: Fleet) -> None:
         """The controller's part of these Applications' status, each at most one patch."""
@@ -84,6 +91,7 @@ class Statuses:
         )
         status["outputs"] = [each.to_json() for each in node.outputs] or None
         status["inputs"] = self._inputs(node, obj)
+        status["soaks"] = self._soaks(node.key)
         if parts is not None:
             status["health"] |= {"counts": parts.counts, "worst": parts.worst}
         return status

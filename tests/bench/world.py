@@ -149,7 +149,7 @@ class World:
         caches.projects.observe(None, project)
         for at in range(self.clusters):
             self.cluster(at, team="blue")
-            lease = lease_manifest(_cluster(at), holder="gateway", now=NOW, connected=True, epoch=1, seq=1)
+            lease = lease_manifest(_cluster(at), holder="gateway", now=NOW, connected=True, epoch=0, seq=0)
             lease["metadata"] |= {"resourceVersion": client.stamp()}
             caches.leases.observe(None, lease)
         for at in range(APPS):

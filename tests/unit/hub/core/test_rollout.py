@@ -348,18 +348,18 @@ class Releases(RuleBasedStateMachine):
         return any(passes) if scope is Scope.ANY else all(passes)
 
     def passes(self, other: AppNode, edge: Dependency) -> bool:
-        if edge.ready is not Ready.RELEASED and other.cluster in self.stale:
+        if edge.ready != Ready.RELEASED and other.cluster in self.stale:
             return edge.on_stale is OnStale.IGNORE
         current = other.target if edge.at is At.TARGET else other.released
         if not current or other.released != current or (edge.at is At.TARGET and other.target_problem):
             return False
-        if edge.ready is Ready.RELEASED:
+        if edge.ready == Ready.RELEASED:
             return True
         told = other.observed
         if told is None or told.release != other.release or told.digest != current:
             return False
         return told.sync is SyncState.SYNCED and (
-            edge.ready is Ready.SYNCED or told.health is HealthState.HEALTHY
+            edge.ready == Ready.SYNCED or told.health is HealthState.HEALTHY
         )
 
     @initialize()

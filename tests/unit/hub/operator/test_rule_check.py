@@ -30,3 +30,13 @@ def test_a_sets_template_counts_as_far_as_it_can_be_told() -> None:
 @pytest.mark.parametrize("spec", [None, "x", {"healthRules": "x"}, {"healthRules": [1, {}]}, {"template": 3}])
 def test_types_are_the_schemas_to_say(spec: Any) -> None:
     assert rule_problem({"kind": "Application", "spec": spec}) == ""
+
+
+def test_an_edge_whose_condition_does_not_read_is_refused_by_its_place() -> None:
+    edges = [{"name": "db"}, {"name": "db", "ready": "dep.health =="}]
+    app = {"kind": "Application", "spec": {"dependsOn": edges}}
+    assert rule_problem(app).startswith("ConditionInvalid: dependsOn[1].ready: ")
+    child = {"kind": "ApplicationSet", "spec": {"template": {"spec": {"dependsOn": edges}}}}
+    assert rule_problem(child).startswith("ConditionInvalid: dependsOn[1].ready: ")
+    edges[1]["ready"] = "dep.cluster == '{{ cluster.name }}"
+    assert rule_problem(child) == "", "only an expansion can tell"
