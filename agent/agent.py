@@ -118,7 +118,7 @@ class Agent:
             reporter = Reporter(
                 envelope=self._envelope,
                 heartbeat=self.config.heartbeat_seconds,
-                delivered=lambda batch, resend: self._capabilities.delivered(batch, resend=resend),
+                delivered=self._delivered,
                 answered=self._answered,
             )
             engine = Engine(
@@ -236,6 +236,11 @@ class Agent:
             orphan_details=self.engine.orphan_reports if self.engine else None,
             adoptions=(self.engine.adoptions.reports or None) if self.engine else None,
         )
+
+    def _delivered(self, batch: ReportBatch, resend: bool) -> None:  # noqa: FBT001 - as the reporter calls it
+        self._capabilities.delivered(batch, resend=resend)
+        if self.engine is not None:
+            self.engine.adoptions.delivered(batch)
 
     def _answered(self, said: ReportAnswer) -> None:
         if self._link is not None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.apply.result import ChangeEntry
     from agent.contract.adoption import AdoptionRequest
     from agent.contract.bundle import Bundle
-    from agent.contract.wire import AssignmentDocument
+    from agent.contract.wire import AssignmentDocument, ReportBatch
     from agent.kube.client import RestClient
     from agent.kube.discovery import RestMapper
     from agent.sync.app import App
@@ -71,19 +71,30 @@ class Adoptions:
     """Have the hub told soon."""
     _requests: dict[str, AdoptionRequest] = field(default_factory=dict)
     _answers: dict[str, AdoptionReport] = field(default_factory=dict)
+    _told: Counter[str] = field(default_factory=Counter)
+    """How often each answer has arrived."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _backoff: Backoff = field(default_factory=lambda: Backoff(base=_AGAIN[0], cap=_AGAIN[1]))
 
     @property
     def reports(self) -> list[AdoptionReport]:
-        """As many as a batch may have; the others follow as these are no longer asked for."""
-        return [self._answers[key] for key in sorted(self._answers)][:MAX_REPORTS]
+        """As many as a batch may have: those that were told least often come first."""
+        keys = sorted(self._answers, key=lambda key: (self._told[key], key))
+        return [self._answers[key] for key in keys[:MAX_REPORTS]]
+
+    def delivered(self, batch: ReportBatch) -> None:
+        """A batch has arrived; where answers are left that no batch had room for, the next one is soon."""
+        for said in batch.adoptions or ():
+            self._told[said.app] += self._answers.get(said.app) == said
+        if any(not self._told[key] for key in self._answers):
+            self.announce()
 
     def follow(self, document: AssignmentDocument) -> None:
         """What is asked now. Answers to what is not asked any more are forgotten."""
         self._requests = {each.app: each for each in document.adoptions}
         asked = {each.app: each.request for each in document.adoptions}
         self._answers = {key: said for key, said in self._answers.items() if asked.get(key) == said.request}
+        self._told = Counter({key: self._told[key] for key in self._answers})
         self.look()
 
     def look(self) -> None:
@@ -118,6 +129,7 @@ class Adoptions:
             )
         if answer != said and self._requests.get(request.app) == request:
             self._answers[request.app] = answer
+            self._told[request.app] = 0
             self.announce()
         return answer.state is AdoptionState.FAILED
 
