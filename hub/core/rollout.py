@@ -19,6 +19,23 @@ from hub.core.model import AppKey, AppNode, Blocker, Fleet
 from hub.core.readiness import describe
 
 MAX_AFTER = 256
+PASSABLE = frozenset(
+    {
+        "Dependency",
+        "NoMatch",
+        "Failed",
+        "Stale",
+        "Wave",
+        "WaveInversion",
+        "Window",
+        "Paused",
+        "Manual",
+        "InputsFlapping",
+        "Soak",
+        "Condition",
+    }
+)
+"""Edges of blockers that a person may pass by force. At the others there is nothing to let go, or nowhere."""
 _CHAINED = frozenset({"Dependency", MISSING})
 """Edges of blockers that wait for another app."""
 
@@ -77,6 +94,13 @@ def blockers(
     return tuple(replace(each, root=_root_of(node, each, graph, fleet, gates)) for each in found)
 
 
+def passed(
+    node: AppNode, graph: AppGraph, fleet: Fleet, *, gates: tuple[Gate, ...] = ()
+) -> tuple[Blocker, ...]:
+    """What would hold a node that somebody lets go by force."""
+    return tuple(_blockers(replace(node, forced=""), graph, fleet, gates))
+
+
 def why_root(key: AppKey, graph: AppGraph, fleet: Fleet, *, gates: tuple[Gate, ...] = ()) -> str:
     """The end of the chain of waits: `backend@eu1 is Degraded: Deployment backend: ImagePullBackOff`."""
     node = graph.get(key)
@@ -123,6 +147,8 @@ def _blockers(node: AppNode, graph: AppGraph, fleet: Fleet, gates: tuple[Gate, .
         return
     yield from _unbound(node, graph, fleet)
     yield from _own(node, fleet)
+    if node.forced:
+        return
     yield from filter(None, (gate(node) for gate in gates))
     if goes_back(node):
         yield from blockers_back(node, graph, fleet)
@@ -150,8 +176,10 @@ def _own(node: AppNode, fleet: Fleet) -> Iterator[Blocker]:
     if node.namespace not in fleet.projects:
         yield Blocker("Project", node.namespace, f"namespace {node.namespace} has no Project")
     held = _by_cluster(node.cluster, fleet)
-    if held is not None:
+    if held is not None and not (node.forced and held.edge in PASSABLE):
         yield held
+    if node.forced:
+        return
     if node.paused:
         yield Blocker("Paused", node.key, "it is paused")
     if node.mode is SyncMode.MANUAL:

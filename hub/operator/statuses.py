@@ -155,6 +155,7 @@ def _history(
     history: list[dict[str, Any]] = list(current.get("history") or ())
     if node.release and node.released and (not history or history[0].get("release") != node.release):
         entry = {"release": node.release, "digest": node.released, "revision": sync["revision"]}
+        entry |= {"forced": node.forced} if node.forced else {}
         history.insert(0, entry | {"at": stamp(now)})
     if history and (history[0].get("release"), history[0]["digest"]) == (node.release, node.released):
         history[0] = _known_of(history[0], node, blob=sync["targetBlob"])
