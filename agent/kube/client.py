@@ -1,46 +1,18 @@
-"""The REST client: one session, plain dicts, no typed models.
-
-It talks to one API server, over kept-alive connections, and adds as little as it can to each request: this is
-the hot path of hub and agent. Answers are not compressed (the server is near, CPU is dear) and redirects are
-never followed (credentials stay where they belong).
-"""
+"""The REST client: plain dicts, no typed models; a method for each verb of the API."""
 
 from __future__ import annotations
 
-import asyncio
-import io
-import json
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from urllib.parse import urlencode
-
-import aiohttp
-from yarl import URL
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError
-from agent.kube.credentials import TokenFile
-from agent.kube.encoding import dumps_compact, yaml_safe
-from agent.kube.response import (
-    ApiUnreachable,
-    LineSplitter,
-    Listing,
-    WatchEvent,
-    decode_event,
-    decode_object,
-    list_items,
-    raise_for_status,
-    untyped_error,
-)
-from agent.kube.transport import KEEP_ALIVE, open_socket
+from agent.kube.connection import Connection, selection
+from agent.kube.encoding import yaml_safe
+from agent.kube.response import ApiUnreachable, Listing, WatchEvent, list_items, untyped_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
+    from collections.abc import Mapping, Sequence
 
     from agent.contract.manifest import Manifest
-    from agent.kube.config import KubeConfig
-    from agent.kube.encoding import Dumps, Loads
 
 __all__ = ["ApiUnreachable", "Listing", "RestClient", "WatchEvent"]
 
@@ -49,114 +21,10 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
 _GONE = 410
-_UNAUTHORIZED = 401
-_FIRST_FAILURE = 300
-_WATCH_GRACE = 20.0
-"""Seconds beyond a watch's own end after which its silent connection counts as dead."""
-_LARGE_BODY = 1 << 20
-"""Above this many bytes aiohttp wants a file, which it sends in pieces: one write would hold the loop up."""
-_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
 
 
-class _Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class RestClient:
-    """Requests to one API server. An async context manager; safe to share between tasks of one loop.
-
-    At most `limit` requests are under way at once; watches do not count. `loads` and `dumps` may be a faster
-    JSON (bytes in, bytes out) where the process has one. HTTP failures raise `ApiError`, no answer
-    `ApiUnreachable`.
-    """
-
-    def __init__(
-        self,
-        config: KubeConfig,
-        *,
-        user_agent: str,
-        timeout: float = 30.0,
-        limit: int = 64,
-        loads: Loads = json.loads,
-        dumps: Dumps = dumps_compact,
-    ) -> None:
-        self.config = config
-        self._user_agent = user_agent
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._slots = asyncio.Semaphore(limit)
-        self._loads = loads
-        self._dumps = dumps
-        self._token = TokenFile(config.token_file) if config.token_file else None
-        self._open: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Drop all connections. The next request would open new ones."""
-        session, self._open = self._open, None
-        if session is not None:
-            await session.close()
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Any = None,
-        content_type: str = "application/json",
-        impersonate: str | None = None,
-        accept: str = "",
-        timeout: float | None = None,  # noqa: ASYNC109 - a request's own limit, handed to aiohttp
-    ) -> Manifest:
-        """One exchange, with the answer's object. `path` is already escaped; `body` is JSON or ready bytes.
-
-        `impersonate` is a full user name. The API server itself adds the groups of a ServiceAccount, so that
-        the caller needs the right to impersonate the account, and none on groups.
-        """
-        ref = f"{method} {path}"
-        data = None if body is None else body if isinstance(body, bytes) else self._dumps(body)
-        send = partial(
-            self._session().request,
-            method,
-            self._url(path, params),
-            timeout=self._timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
-            allow_redirects=False,
-            server_hostname=self.config.server_hostname,
-        )
-        typed = {"Content-Type": content_type} if data is not None else {}
-        if accept:
-            typed["Accept"] = accept
-        answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)
-        if answer.status == _UNAUTHORIZED and self._renewed():
-            answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)
-        if answer.status >= _FIRST_FAILURE:
-            raise_for_status(answer.status, answer.headers, answer.body, loads=self._loads, ref=ref)
-        return decode_object(answer.body, loads=self._loads, ref=ref)
-
-    async def _exchange(
-        self,
-        send: Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]],
-        headers: dict[str, str],
-        data: bytes | None,
-        *,
-        ref: str,
-    ) -> _Answer:
-        """Send, and read the whole answer while the slot and the time are ours."""
-        body = io.BytesIO(data) if data is not None and len(data) > _LARGE_BODY else data
-        try:
-            async with self._slots, send(headers=headers, data=body) as response:
-                return _Answer(response.status, response.headers, await response.read())
-        except _NO_ANSWER as error:
-            raise _unreachable(ref, error) from error
+class RestClient(Connection):
+    """The verbs over one connection. HTTP failures raise `ApiError`, no answer `ApiUnreachable`."""
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Manifest:
         """Read one object."""
@@ -169,7 +37,7 @@ class RestClient:
 
         Chunks are one snapshot. Where it expires between them (etcd compacted), the list starts over, in one.
         """
-        params = _selection(label_selector, field_selector) | {"limit": str(limit)}
+        params = selection(label_selector, field_selector) | {"limit": str(limit)}
         items: list[Manifest] = []
         while True:
             try:
@@ -185,52 +53,6 @@ class RestClient:
             if not following:
                 return Listing(items, page["metadata"]["resourceVersion"])
             params["continue"] = following
-
-    async def watch(
-        self,
-        path: str,
-        *,
-        resource_version: str,
-        label_selector: str = "",
-        field_selector: str = "",
-        timeout: float = 290,  # noqa: ASYNC109 - the server ends the watch by it
-    ) -> AsyncGenerator[WatchEvent, None]:
-        """Follow changes after `resource_version`, with bookmarks, until the server ends it (`timeout` s).
-
-        ERROR events raise their `ApiError` (410: list again), a broken connection `ApiUnreachable`. Close the
-        generator (`contextlib.aclosing`) when leaving it early.
-        """
-        ref = f"WATCH {path}"
-        params = _selection(label_selector, field_selector) | {
-            "watch": "1",
-            "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
-            "timeoutSeconds": str(max(1, int(timeout))),
-        }
-        splitter = LineSplitter()
-        try:
-            async with asyncio.timeout(self._timeout.total):
-                response = await self._session().get(
-                    self._url(path, params),
-                    headers=self._headers(None),
-                    timeout=aiohttp.ClientTimeout(sock_read=timeout + _WATCH_GRACE),
-                    allow_redirects=False,
-                    server_hostname=self.config.server_hostname,
-                )
-            async with response:
-                if response.status >= _FIRST_FAILURE:
-                    if response.status == _UNAUTHORIZED:
-                        self._renewed()
-                    payload = await response.read()
-                    raise_for_status(response.status, response.headers, payload, loads=self._loads, ref=ref)
-                try:
-                    async for chunk in response.content.iter_any():
-                        for line in splitter.feed(chunk):
-                            yield decode_event(line, loads=self._loads, ref=ref)
-                finally:
-                    _abort(response)
-        except _NO_ANSWER as error:
-            raise _unreachable(ref, error) from error
 
     async def create(
         self, path: str, obj: Manifest, *, field_manager: str = "", impersonate: str | None = None
@@ -338,51 +160,6 @@ class RestClient:
             options["dryRun"] = ["All"]
         return await self.request("DELETE", path, body=options, impersonate=impersonate)
 
-    def _session(self) -> aiohttp.ClientSession:
-        """Open on first use: a session belongs to the running loop, which construction need not have."""
-        if self._open is None:
-            self._open = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    ssl=self.config.ssl or True,
-                    keepalive_timeout=KEEP_ALIVE,
-                    socket_factory=open_socket,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={
-                    "User-Agent": self._user_agent,
-                    "Accept": "application/json",
-                    "Accept-Encoding": "identity",
-                    **self.config.headers,
-                },
-                proxy=self.config.proxy,
-                timeout=self._timeout,
-            )
-        return self._open
-
-    def _headers(self, impersonate: str | None) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        if self._token is not None:
-            try:
-                headers["Authorization"] = self._token.header()
-            except OSError as error:
-                raise ApiUnreachable(f"the token file cannot be read: {error}") from error
-        if impersonate:
-            headers["Impersonate-User"] = impersonate
-        return headers
-
-    def _renewed(self) -> bool:
-        return self._token is not None and self._token.reread()
-
-    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
-        query = f"?{urlencode(params)}" if params else ""
-        return URL(f"{self.config.server}{path}{query}", encoded=True)
-
-
-def _selection(label_selector: str, field_selector: str) -> dict[str, str]:
-    wanted = {"labelSelector": label_selector, "fieldSelector": field_selector}
-    return {key: value for key, value in wanted.items() if value}
-
 
 def _manager(field_manager: str) -> dict[str, str] | None:
     return {"fieldManager": field_manager} if field_manager else None
@@ -390,17 +167,3 @@ def _manager(field_manager: str) -> dict[str, str] | None:
 
 def _sub(path: str, subresource: str) -> str:
     return f"{path}/{subresource}" if subresource else path
-
-
-def _abort(response: aiohttp.ClientResponse) -> None:
-    """Drop the connection of a watch that was left early: a polite TLS shutdown would outlive its loop.
-
-    After the server's own end there is none any more: it went back to the pool.
-    """
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-
-
-def _unreachable(ref: str, error: BaseException) -> ApiUnreachable:
-    return ApiUnreachable(f"{ref}: {str(error) or type(error).__name__}")
