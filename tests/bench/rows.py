@@ -19,6 +19,8 @@ class Row:
     unit: str
     target: float
     peer: str
+    more: bool = False
+    """Whether a larger value is the better one."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class Result:
 
     @property
     def met(self) -> bool:
-        return self.value <= self.row.target
+        return self.value >= self.row.target if self.row.more else self.value <= self.row.target
 
     @property
     def typical(self) -> Sample:
@@ -94,6 +96,27 @@ RESTART = Row(
 )
 IDLE = Row("idle", "one agent process with 10 apps, idle", "MB", 60, "Fleet 85 MB, OCM 89 MB")
 CHAIN = Row("chain", "a chain of 5 dependent apps, first release -> last Healthy", "s", 1.5, "Fleet 60.5 s")
+AGENT_START = Row("agent-start", "an agent's process starts -> its first useful request", "s", 1.0, "")
+AGENT_APPLY = Row(
+    "agent-apply",
+    "500 objects, first apply: share of what a bare loop of the requests reaches",
+    "%",
+    80,
+    "",
+    more=True,
+)
+AGENT_PEAK = Row("agent-peak", "its memory's peak while it applies 500 objects", "MB", 110, "")
+AGENT_MEMORY = Row("agent-memory", "its memory at rest with 10 apps of 500 objects", "MB", 75, "")
+AGENT_CPU = Row("agent-cpu", "its CPU at rest with 500 objects", "%", 0.5, "")
+AGENT_EDIT = Row("agent-edit", "object edited -> corrected, median of 200", "ms", 50, "")
+AGENT_EDIT_99 = Row("agent-edit-99", "the same, the 99th of 100", "ms", 300, "")
+AGENT_BREAK = Row("agent-break", "workload breaks -> shown at the hub", "ms", 500, "")
+AGENT_RESYNC = Row(
+    "agent-resync", "agent restarted -> 500 unchanged objects known, none written", "s", 2.0, ""
+)
+AGENT_CEL = Row("agent-cel", "more memory with CEL rules in use", "MB", 25, "")
+RECONNECT = Row("reconnect", "5,000 agents after a hub restart: all served again", "s", 30.0, "")
+RECONNECT_MEMORY = Row("reconnect-memory", "the hub's memory after that, against before", "%", 10.0, "")
 RENDER_HELM = Row(
     "render-helm",
     "one chart of 12 objects x 1,000 clusters, one worker: each",
@@ -138,6 +161,18 @@ ROWS = (
     RESTART,
     IDLE,
     CHAIN,
+    AGENT_START,
+    AGENT_APPLY,
+    AGENT_PEAK,
+    AGENT_MEMORY,
+    AGENT_CPU,
+    AGENT_EDIT,
+    AGENT_EDIT_99,
+    AGENT_BREAK,
+    AGENT_RESYNC,
+    AGENT_CEL,
+    RECONNECT,
+    RECONNECT_MEMORY,
     RENDER_HELM,
     RENDER_SAME,
     RENDER_KUSTOMIZE,

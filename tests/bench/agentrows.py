@@ -1,0 +1,368 @@
+"""One agent process on one API server: what it holds, what it costs at rest, how fast it applies, corrects and tells.
+
+The hub's side is a gateway in this process, so that the figures are the agent's alone. The API server is seen through
+its own counters; what the agent asks goes to it directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import signal
+import statistics
+import time
+from collections import Counter
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from agent.contract.healthrule import HealthRule
+from agent.contract.names import APPLYSET_PART_OF
+from agent.kube.client import RestClient
+from agent.kube.config import load_kubeconfig
+from hub.fleet.controlplane import ControlPlane
+from tests.bench import rows
+from tests.bench.marks import BenchFailed
+from tests.bench.measure import cpu_seconds, memory
+from tests.bench.rows import Sample
+from tests.integration.agent_rig import AgentRig, config_map
+from tests.integration.fault_proxy import FaultProxy
+from tests.integration.gateway_rig import Rig, client_of, new_name, running
+from tests.integration.test_agent_killed import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.bench.options import Options
+
+APPS, EACH = 10, 50
+COUNT = APPS * EACH
+WAIT = 60.0
+REST = 5.0
+QUIET = 20.0
+EDITS, BREAKS = 200, 10
+BEST_OF = (8, 16, 32, 64)
+ROWS = (
+    rows.AGENT_START,
+    rows.AGENT_APPLY,
+    rows.AGENT_PEAK,
+    rows.AGENT_MEMORY,
+    rows.AGENT_CPU,
+    rows.AGENT_EDIT,
+    rows.AGENT_EDIT_99,
+    rows.AGENT_BREAK,
+    rows.AGENT_RESYNC,
+    rows.AGENT_CEL,
+)
+NAMESPACE = "bench"
+clock = time.perf_counter
+
+
+async def run(options: Options) -> dict[str, list[Sample]]:
+    samples: dict[str, list[Sample]] = {row.id: [] for row in ROWS}
+    root = options.root / "agent"
+    root.mkdir(parents=True)
+    plane = ControlPlane("agent", root / "plane", options.binary, workloads=False)
+    await plane.start()
+    try:
+        async with running(plane, inner=True) as hub, client_of(plane) as client:
+            for turn in range(options.repeats):
+                folder = root / str(turn)
+                folder.mkdir()
+                options.note(f"one agent, {APPS} apps with {COUNT} objects: run {turn + 1}")
+                bench = _Bench(options, hub, plane, client, folder)
+                try:
+                    await bench.run(samples, full=turn == 0)
+                finally:
+                    await bench.end()
+    finally:
+        await plane.stop()
+    return samples
+
+
+@dataclass(slots=True)
+class _Bench:
+    """One agent's life, from its first start to its end."""
+
+    options: Options
+    hub: Rig
+    plane: ControlPlane
+    client: RestClient
+    folder: Path
+    rig: AgentRig = field(init=False)
+    process: Process = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rig = AgentRig(self.hub, self.plane, self.client, new_name())
+        self.rig.namespace = f"{NAMESPACE}-{self.rig.cluster}"
+        self.process = Process(self.rig, self.folder / "agent.json", log=self.folder / "agent.log")
+
+    @property
+    def pid(self) -> int:
+        if self.process.process is None:
+            raise BenchFailed("there is no agent process")
+        return self.process.process.pid
+
+    async def run(self, samples: dict[str, list[Sample]], *, full: bool) -> None:
+        await self._configure(self.plane.kubeconfig_path)
+        await self.process.start()
+        self.rig.sealing_public = (await self.process.identity()).sealing_public
+        await self._warm()
+        samples[rows.AGENT_APPLY.id].append(await self._apply())
+        samples[rows.AGENT_PEAK.id].append(Sample(_peak(self.pid), note="VmHWM, since the process began"))
+        await asyncio.sleep(REST)
+        samples[rows.AGENT_MEMORY.id].append(_held(self.pid))
+        if full:
+            samples[rows.AGENT_CPU.id].append(await self._idle_cpu())
+            found = await self._edits()
+            samples[rows.AGENT_EDIT.id].append(Sample(statistics.median(found) * 1000, note=f"{EDITS} edits"))
+            worst = sorted(found)[math.ceil(len(found) * 0.99) - 1]
+            samples[rows.AGENT_EDIT_99.id].append(
+                Sample(worst * 1000, note=f"worst {max(found) * 1000:.0f} ms")
+            )
+            samples[rows.AGENT_BREAK.id] += await self._breaks()
+        samples[rows.AGENT_RESYNC.id].append(await self._resync())
+        samples[rows.AGENT_START.id].append(await self._first_request())
+        if full:
+            samples[rows.AGENT_CEL.id].append(await self._cel())
+
+    async def end(self) -> None:
+        await self.process.end(signal.SIGKILL)
+        await self.client.delete(f"/api/v1/namespaces/{self.rig.namespace}")
+
+    # -- rows
+
+    async def _apply(self) -> Sample:
+        """All apps at once; beside it, the same requests in a bare loop at the concurrency that suits best."""
+        bare = min([await self._bare(at_once) for at_once in BEST_OF])
+        for app in range(APPS):
+            await self.rig.deploy(f"app-{app}", *self._objects(app), assign=False)
+        start = clock()
+        await self.rig.assign()
+        await self._until("500 objects are there", lambda: self._count(COUNT))
+        took = clock() - start
+        note = f"{took:.2f} s, the bare loop {bare:.2f} s ({COUNT / bare:.0f} a second)"
+        return Sample(100 * bare / took, note=note, load=os.getloadavg()[0])
+
+    async def _bare(self, at_once: int) -> float:
+        namespace = f"{NAMESPACE}-bare-{self.rig.cluster}-{at_once}"
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        await self.client.create("/api/v1/namespaces", body)
+        slots = asyncio.Semaphore(at_once)
+        config = load_kubeconfig(self.plane.kubeconfig_path)
+        async with RestClient(config, user_agent="bare", loads=orjson.loads, dumps=orjson.dumps) as client:
+
+            async def one(obj: dict[str, Any]) -> None:
+                path = f"/api/v1/namespaces/{namespace}/configmaps/{obj['metadata']['name']}"
+                async with slots:
+                    await client.apply(path, obj, field_manager="bare", force=True)
+
+            objects = [obj for app in range(APPS) for obj in self._objects(app)]
+            for obj in objects:
+                obj["metadata"] |= {"labels": {"bench": "bare"}, "annotations": {"bench": "bare"}}
+            await asyncio.gather(*(one(obj) for obj in objects[:at_once]))  # connections are open
+            start = clock()
+            await asyncio.gather(*(one(obj) for obj in objects))
+            took = clock() - start
+        await self.client.delete(f"/api/v1/namespaces/{namespace}")
+        return took
+
+    async def _idle_cpu(self) -> Sample:
+        before, start = cpu_seconds([self.pid]), clock()
+        await asyncio.sleep(QUIET)
+        share = (cpu_seconds([self.pid]) - before) / (clock() - start)
+        return Sample(100 * share, note=f"over {QUIET:g} s")
+
+    async def _edits(self) -> list[float]:
+        """Each of another object; the clock runs from the answer to the edit."""
+        found = []
+        for number in range(EDITS):
+            app, at = number % APPS, number // APPS
+            path = self.rig.path("configmaps", f"cm-{app}-{at}")
+            edited = await self.client.merge_patch(
+                path, {"data": {"v": "by hand"}}, field_manager="kubectl-edit"
+            )
+            start = clock()
+            async with asyncio.timeout(WAIT):
+                watch = self.client.watch(
+                    f"/api/v1/namespaces/{self.rig.namespace}/configmaps",
+                    resource_version=edited["metadata"]["resourceVersion"],
+                    field_selector=f"metadata.name=cm-{app}-{at}",
+                )
+                async with aclosing(watch) as events:
+                    async for event in events:
+                        if event.object.get("data", {}).get("v") == "1":
+                            break
+            found.append(clock() - start)
+        return found
+
+    async def _breaks(self) -> list[Sample]:
+        """A Deployment's status says that its replicas cannot be made: until the hub's Application says Degraded."""
+        namespace = "shop"
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        await self.client.apply(f"/api/v1/namespaces/{namespace}", body, field_manager="bench")
+        await self.hub.application(f"{namespace}/broken", self.rig.cluster)
+        await self.rig.deploy("broken", _deployment())
+        path = self.rig.path("deployments", "web", group="apps/v1")
+        await self.rig.live_when(path, lambda obj: obj is not None)
+        found = []
+        for _ in range(BREAKS):
+            await self._say(path, available=True)
+            await self.hub.observed_when(f"{namespace}/broken", health="Healthy")
+            await asyncio.sleep(1.2)  # a report a second is what one app may send
+            await self._say(path, available=False)
+            start = clock()
+            await self.hub.observed_when(f"{namespace}/broken", health="Degraded")
+            found.append(Sample((clock() - start) * 1000))
+        await self.rig.drop("broken")
+        return found
+
+    async def _say(self, path: str, *, available: bool) -> None:
+        live = await self.client.get(path)
+        failure = {"type": "ReplicaFailure", "status": str(not available), "reason": "FailedCreate"}
+        fine = {"type": "Available", "status": str(available), "reason": "Bench"}
+        progress = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+        count = 1 if available else 0
+        status = {
+            "observedGeneration": live["metadata"]["generation"],
+            **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count),
+            "conditions": [progress, fine, failure],
+        }
+        await self.client.merge_patch(path, {"status": status}, subresource="status")
+
+    async def _resync(self) -> Sample:
+        """Stopped and started: until the agent says of every app that it is Synced. Nothing may be written to one."""
+        await self.process.end(signal.SIGTERM)
+        before = await self._versions()
+        for app in range(APPS):
+            await self.hub.application(f"shop/app-{app}", self.rig.cluster)
+        start, since = clock(), time.time()
+        await self.process.start()
+        for app in range(APPS):
+            await self._observed_since(f"shop/app-{app}", since)
+        took = clock() - start
+        changed = sum(version != before.get(name) for name, version in (await self._versions()).items())
+        failure = f"{changed} objects were written by a restart" if changed else ""
+        return Sample(took, note="from the start of the process; no object was written", failure=failure)
+
+    async def _first_request(self) -> Sample:
+        """Through a proxy that sees the first question about an app's own objects."""
+        await self.process.end(signal.SIGTERM)
+        async with FaultProxy(self.plane).running() as proxy:
+            await self._configure(proxy.kubeconfig(self.folder))
+            seen: Counter[str] = Counter()
+            first = asyncio.Event()
+
+            async def look(request: Any) -> None:
+                seen[request.path] += 1
+                if request.path.endswith("/secrets"):
+                    first.set()  # the state: with it, everything is enforced
+
+            proxy.fault = look
+            start = clock()
+            await self.process.start()
+            async with asyncio.timeout(WAIT):
+                await first.wait()
+            took = clock() - start
+            await self.process.end(signal.SIGTERM)
+        await self._configure(self.plane.kubeconfig_path)
+        return Sample(took, note=f"the agent's state is asked for, after {seen.total() - 1} requests")
+
+    async def _cel(self) -> Sample:
+        """The same process with a health rule in every app, against the one without."""
+        await self.process.start()
+        await asyncio.sleep(REST)
+        before = memory([self.pid]).rss / 1e6
+        rule = HealthRule(
+            kind="ConfigMap", current="has(object.data) && object.data.v == '1'", failed="data.v == 'x'"
+        )
+        for app in range(APPS):
+            await self.rig.deploy(f"app-{app}", *self._objects(app), assign=False, health_rules=[rule])
+        since = time.time()
+        await self.rig.assign()
+        for app in range(APPS):
+            await self._observed_since(f"shop/app-{app}", since)
+        await asyncio.sleep(REST)
+        return Sample(memory([self.pid]).rss / 1e6 - before)
+
+    # -- parts
+
+    async def _configure(self, kubeconfig: Path) -> None:
+        path = self.folder / "agent.json"
+        settings = json.loads(path.read_text()) if path.exists() else {}
+        if not settings:
+            settings = {
+                "cluster": self.rig.cluster,
+                "hubUrl": self.hub.gateway.url,
+                "token": await self.hub.token(self.rig.cluster, auto_accept=True),
+            }
+        path.write_text(json.dumps(settings | {"kubeconfig": str(kubeconfig)}))
+
+    async def _warm(self) -> None:
+        """One app with one object: discovery, connections and watches are there, as on any spoke at work."""
+        await self.rig.deploy("warm", config_map("warm", v="1"))
+        await self._until("the first object is there", lambda: self._count(1))
+
+    def _objects(self, app: int) -> list[dict[str, Any]]:
+        return [config_map(f"cm-{app}-{number}", v="1", text="x" * 200) for number in range(EACH)]
+
+    async def _versions(self) -> dict[str, str]:
+        listing = await self.client.list(f"/api/v1/namespaces/{self.rig.namespace}/configmaps")
+        return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in listing.items}
+
+    async def _count(self, wanted: int) -> bool:
+        path = f"/api/v1/namespaces/{self.rig.namespace}/configmaps"
+        page = await self.client.request(
+            "GET", path, params={"labelSelector": APPLYSET_PART_OF, "limit": "1", "resourceVersion": ""}
+        )
+        found = len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
+        if (found == 1 and wanted > 1) or page["metadata"].get("continue"):
+            return len((await self.client.list(path, label_selector=APPLYSET_PART_OF)).items) >= wanted
+        return found >= wanted
+
+    async def _observed_since(self, key: str, moment: float) -> None:
+        """Until the hub has the agent's word of after that moment, and it is Synced."""
+        from datetime import datetime  # noqa: PLC0415
+
+        async def said() -> bool:
+            observed = await self.hub.observed(key)
+            if observed is None or observed.get("sync") != "Synced":
+                return False
+            return datetime.fromisoformat(observed["observedAt"]).timestamp() >= moment - 1
+
+        await self._until(f"{key} is Synced", said)
+
+    async def _until(self, what: str, holds: Callable[[], Awaitable[bool]]) -> None:
+        try:
+            async with asyncio.timeout(WAIT):
+                while not await holds():  # noqa: ASYNC110 - another process writes
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            raise BenchFailed(f"not in {WAIT:g} s: {what}") from error
+
+
+def _deployment() -> dict[str, Any]:
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "web"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def _held(pid: int) -> Sample:
+    found = memory([pid])
+    return Sample(found.rss / 1e6, note=f"RSS; PSS {found.pss / 1e6:.0f} MB")
+
+
+def _peak(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
