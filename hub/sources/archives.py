@@ -28,15 +28,17 @@ def files_of(data: bytes, *, limit_bytes: int, where: str, chart: bool = True) -
                 if entry.isdir():
                     continue
                 path = posixpath.normpath(entry.name.replace("\\", "/"))
-                if not entry.isreg() or path.startswith(("/", "../")) or path == "..":
-                    raise invalid(f"{where}: its archive holds a link, or a path outside it")
+                if not entry.isreg() or entry.issparse() or path.startswith(("/", "../")) or path == "..":
+                    raise invalid(f"{where}: its archive holds a link, a sparse file, or a path outside it")
                 if len(found) >= MAX_FILES:
                     raise SourceTooLarge(f"{where}: more than {MAX_FILES} files")
+                if entry.size > len(plain):
+                    raise invalid(f"{where}: its archive says more than it holds")
                 content = tar.extractfile(entry)
                 inner = path.partition("/")[2] if chart else path
                 if inner and content is not None:
                     found[inner] = content.read()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:  # malformed headers give any
         raise invalid(f"{where}: its archive is no tar: {error}") from error
     if chart and "Chart.yaml" not in found:
         raise ChartInvalid(f"{where}: its archive holds no Chart.yaml")

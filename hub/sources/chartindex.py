@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+MAX_DEPTH = 64
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,7 +51,7 @@ def versions_of(data: bytes, *, where: str) -> dict[str, dict[str, ChartVersion]
 
 def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
     try:
-        content = json.loads(data) if data[:1] == b"{" else yaml.load(data, Loader=_Loader)  # noqa: S506 - a safe one
+        content = json.loads(data) if data[:1] == b"{" else _built(data)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ChartInvalid(f"{where}: index.yaml does not read: {str(error)[:200]}") from error
     if not isinstance(content, dict):
@@ -57,14 +59,54 @@ def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
     return content
 
 
-class _Loader(yaml.CSafeLoader):
-    """Without types and merges: dates and numbers stay texts, as `version: 1.10` would lose its zero.
+def _built(data: bytes) -> Any:
+    """YAML with every scalar as text: dates and numbers stay what they are written as, `version: 1.10` keeps its zero.
 
-    Aliases give the same object again, and nothing here walks deeper than an entry: no bomb unfolds.
+    Built from events, without recursion: PyYAML's own composer in C ends the process on a document that is nested deep
+    enough. Aliases give the same object again, and nothing here walks deeper than an entry: no bomb unfolds.
     """
+    top: list[Any] = []
+    open_ones: list[tuple[Any, list[Any]]] = [(top, [])]
+    anchors: dict[str, Any] = {}
+    for event in yaml.parse(data, Loader=_Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            open_ones.pop()
+        if not isinstance(event, yaml.NodeEvent):
+            continue
+        value = _value(event, anchors)
+        _place(value, *open_ones[-1])
+        if isinstance(event, yaml.CollectionStartEvent):
+            if len(open_ones) > MAX_DEPTH:
+                raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+            open_ones.append((value, []))
+    return top[0] if top else None
 
 
-_Loader.yaml_implicit_resolvers = {}
+def _value(event: Any, anchors: dict[str, Any]) -> Any:
+    """What an event begins, or stands for."""
+    if isinstance(event, yaml.AliasEvent):
+        if event.anchor not in anchors:
+            raise ValueError(f"there is no anchor {str(event.anchor)[:50]}")
+        return anchors[str(event.anchor)]
+    if isinstance(event, yaml.ScalarEvent):
+        value: Any = event.value
+    else:
+        value = {} if isinstance(event, yaml.MappingStartEvent) else []
+    if event.anchor:
+        anchors[event.anchor] = value
+    return value
+
+
+def _place(value: Any, container: Any, key: list[Any]) -> None:
+    """Into a list, or into a map: of two values there, the first is the key. Keys that are no text are left out."""
+    if isinstance(container, list):
+        container.append(value)
+    elif not key:
+        key.append(value)
+    else:
+        name = key.pop()
+        if isinstance(name, str):
+            container[name] = value
 
 
 def _version(one: Any, where: str) -> ChartVersion | None:

@@ -53,6 +53,8 @@ class ChartServer:
     password: str = ""
     token: str = ""
     """What OCI calls must bear; the token service gives it."""
+    realm: str = ""
+    """Where the token service is, if not here."""
     redirect: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     """By path: provenances, and what else a registry has."""
@@ -140,7 +142,7 @@ class ChartServer:
                 return web.Response(status=401)
             return web.json_response({"token": self.token})
         if self.token and given != f"Bearer {self.token}":
-            challenge = f'Bearer realm="{self.url}/token",service="here"'
+            challenge = f'Bearer realm="{self.realm or f"{self.url}/token"}",service="here"'
             return web.Response(status=401, headers={"WWW-Authenticate": challenge})
         path = request.path.removeprefix("/v2/")
         name = path.split("/")[1]
