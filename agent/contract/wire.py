@@ -124,6 +124,8 @@ class AssignmentDocument(WireModel):
     cluster: Name
     epoch: int
     seq: int
+    resend: int = 0
+    """Counts how often the hub lost what was observed here, and wants it again."""
     apps: list[AssignedApp] = Field(default_factory=list)
     tombstones: list[Tombstone] = Field(default_factory=list)
     adoptions: list[AdoptionRequest] = Field(default_factory=list)

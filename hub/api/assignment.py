@@ -54,6 +54,7 @@ class AssignedPurge(ApiModel):
 class AssignmentSpec(ApiModel):
     epoch: Annotated[int, Field(ge=1)]
     seq: Annotated[int, Field(ge=0)]
+    resend: Annotated[int, Field(ge=0)] = 0
     apps: list[AssignedApp] = Field(default_factory=list, max_length=10000)
     tombstones: list[AssignedTombstone] = Field(default_factory=list, max_length=10000)
     adoptions: list[AssignedAdoption] = Field(default_factory=list, max_length=1000)

@@ -36,6 +36,7 @@ def assignment_spec(
     first: int = 1,
     adoptions: Sequence[Entry] = (),
     purges: Sequence[Mapping[str, str]] = (),
+    resend: bool = False,
 ) -> dict[str, Any] | None:
     """The cluster's next `spec`, or None when the previous one still says it all.
 
@@ -43,7 +44,8 @@ def assignment_spec(
     recorded decisions about this cluster's apps, the held ones included, and `orphan` those whose objects
     stay. A decision becomes a tombstone once no dependent on another cluster (as `fleet` knows them) has to
     go before it, and stays one for as long as it is recorded. What an expansion dropped stays assigned until its
-    set's new children on the cluster are released: under another name they may hold the same objects.
+    set's new children on the cluster are released: under another name they may hold the same objects. `resend`
+    asks the agent for the latest state of every app: what was observed is gone.
     """
     before = {entry["app"]: entry for entry in (previous or {}).get("apps") or ()}
     written = {entry["app"] for entry in (previous or {}).get("tombstones") or ()}
@@ -70,7 +72,10 @@ def assignment_spec(
         content["purges"] = sorted(former, key=lambda each: (each["app"], each["hub"]))
     if previous is None:
         return {"epoch": epoch, "seq": first, **content} if any(content.values()) else None
-    same = previous.get("epoch") == epoch and all(
+    asked = int(previous.get("resend") or 0) + resend
+    if asked:
+        content["resend"] = asked
+    same = not resend and previous.get("epoch") == epoch and all(
         content.get(name, []) == (previous.get(name) or []) for name in _PARTS
     )
     return None if same else {"epoch": epoch, "seq": int(previous["seq"]) + 1, **content}
