@@ -42,7 +42,7 @@ def history(
         live = field(obj, "status", "sync", "live")
         now = datetime.now(UTC)
         rows = [_release(entry, live, now) for entry in entries]
-        print_table(("RELEASE", "DIGEST", "REVISION", "AGE", "LIVE"), rows)
+        print_table(("RELEASE", "DIGEST", "REVISION", "AGE", "LIVE", "FORCED BY"), rows)
 
 
 @app.command()
@@ -111,6 +111,7 @@ def _release(entry: dict[str, Any], live: str, now: datetime) -> tuple[str, ...]
         str(entry.get("revision", ""))[:SHORT_ID],
         age(entry.get("at"), now),
         "yes" if entry["digest"] == live else "",
+        str(entry.get("forced", "")),
     )
 
 

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "history": ("hub.cli.history", _FLEET, "The last releases of an app."),
     "diff": ("hub.cli.history", _FLEET, "Where an app is not what its plan wants."),
     "rollback": ("hub.cli.rollback", _FLEET, "Pin an app or a set at its last good release."),
+    "release": ("hub.cli.release", _FLEET, "What holds an app; with --force, let it go past that."),
     "sync": ("hub.cli.sync", _FLEET, "Let an app of mode Manual go to its target."),
     "adopt": ("hub.cli.adopt", _FLEET, "Take over what Argo CD, Flux, Helm or kubectl manage now."),
     "orphans": ("hub.cli.orphans", _FLEET, "Apps on a cluster that the hub does not know."),

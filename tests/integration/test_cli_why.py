@@ -252,3 +252,24 @@ def test_a_wave_is_approved_as_it_is_now(shop: Shop) -> None:
     assert (
         shop.get("shop", SETS)["metadata"]["annotations"]["axletree.dev/approve-wave"] == "fleet/4,canary/4/2"
     )
+
+
+def test_release_says_what_holds_an_app_and_forces_it_past_that(shop: Shop) -> None:
+    name = f"{shop.namespace}/backend-eu1"
+    held = shop.axle("release", name)
+    assert (held.exit_code, held.stdout) == (1, "Dependency: database@eu1 is not ready\n")
+    assert "--force" in held.stderr
+    assert "annotations" not in shop.get("backend-eu1")["metadata"]
+    done = shop.axle("release", name, "--force")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        "past Dependency: database@eu1 is not ready",
+        f"application {name} goes to bbbbbbbb",
+    ]
+    digest, who = shop.get("backend-eu1")["metadata"]["annotations"]["axletree.dev/force-release"].split(
+        "/", 1
+    )
+    assert digest == NEW
+    assert who != "somebody", "the API server says who asks"
+    nothing = shop.axle("release", f"{shop.namespace}/database-eu1", "--force")
+    assert (nothing.exit_code, "waits for no release" in nothing.stderr) == (1, True)
