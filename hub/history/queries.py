@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select, union
 
 from hub.history.tables import apps, audit, events, labels, outputs, releases, sets
 
@@ -64,6 +64,7 @@ class EventFilter:
     reasons: Sequence[str] = ()
     owner: str = ""
     visible: Sequence[str] | None = None
+    """Only what is in these; None: everything, clusters too."""
 
     def terms(self) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = [events.c.id > self.after]
@@ -83,7 +84,7 @@ class EventFilter:
             )
             found.append(or_(events.c.owner == self.owner, itself))
         if self.visible is not None:
-            found.append(events.c.namespace.in_([*self.visible, ""]))
+            found.append(events.c.namespace.in_(list(self.visible)))
         return found
 
     def takes(self, row: Row) -> bool:
@@ -96,7 +97,7 @@ class EventFilter:
             and (not self.reasons or row["reason"] in self.reasons)
             and (not self.name or row["name"] == self.name)
             and (not self.owner or self.owner in (row["owner"], _set_key(row)))
-            and (self.visible is None or not row["namespace"] or row["namespace"] in self.visible)
+            and (self.visible is None or row["namespace"] in self.visible)
         )
 
 
@@ -209,3 +210,26 @@ def _less(row: Row) -> Row:
 
 def _set_key(row: Row) -> str:
     return f"{row['namespace']}/{row['name']}" if row["kind"] == "ApplicationSet" else ""
+
+
+def namespaces(connection: Connection) -> list[str]:
+    """Those in which there is anything."""
+    both = union(select(apps.c.namespace), select(sets.c.namespace))
+    return sorted(connection.execute(both).scalars())
+
+
+def was_planned(connection: Connection, *, set_key: str, revision: str) -> bool:
+    """Whether an earlier plan of the set had this commit."""
+    namespace, _, name = set_key.partition("/")
+    terms = (
+        events.c.kind == "ApplicationSet",
+        events.c.namespace == namespace,
+        events.c.name == name,
+        events.c.reason == "Planned",
+        events.c.message.contains(f"={revision}", autoescape=True),
+    )
+    return connection.execute(select(events.c.id).where(*terms).limit(1)).first() is not None
+
+
+def later(wanted: EventFilter, after: int) -> EventFilter:
+    return replace(wanted, after=after)

@@ -56,17 +56,14 @@ class Recorder:
         self._on_events = on_events
         self._dirty: dict[tuple[str, str], Manifest | None] = {}
         self._events: deque[Row] = deque(maxlen=MAX_EVENTS)
+        self._seen: deque[tuple[Manifest | None, Manifest | None, str]] = deque()
+        """What came, and when; read by `run`, so that nothing here can hold up who writes objects."""
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()
 
     def saw(self, old: Manifest | None, new: Manifest | None) -> None:
         """Take one change of an Application, ApplicationSet or Cluster."""
-        obj = new or old
-        if obj is None:
-            return
-        if obj["kind"] != "Cluster":
-            self._dirty[obj["kind"], key_of(obj)] = new
-        self._events.extend(events_of(old, new, at=_stamp(self._now())))
+        self._seen.append((old, new, _stamp(self._now())))
         self.idle.clear()
         self._wake.set()
 
@@ -87,11 +84,12 @@ class Recorder:
 
     async def run(self) -> None:
         while True:
-            if not self._dirty and not self._events:
+            if not self._seen and not self._dirty and not self._events:
                 self.idle.set()
                 await self._wake.wait()
                 await asyncio.sleep(GATHER)
             self._wake.clear()
+            self._digest()
             part = {key: self._dirty.pop(key) for key in list(self._dirty)[:BATCH]}
             told = [self._events.popleft() for _ in range(min(BATCH, len(self._events)))]
             try:
@@ -104,6 +102,20 @@ class Recorder:
                 continue
             if told and self._on_events is not None:
                 self._on_events(told)
+
+    def _digest(self) -> None:
+        """Turn what was seen into rows that are due and events to be told."""
+        while self._seen:
+            old, new, at = self._seen.popleft()
+            obj = new or old
+            if obj is None:
+                continue
+            try:
+                self._events.extend(events_of(old, new, at=at))
+                if obj["kind"] != "Cluster":
+                    self._dirty[obj["kind"], key_of(obj)] = new
+            except Exception:
+                log.exception("history: a change of %s is left out", obj["metadata"].get("name"))
 
     async def trim(self, *, before: Callable[[], str]) -> None:
         """Forget, now and then, what is older than `before` says. Deployments and outputs of what is there stay."""

@@ -146,7 +146,7 @@ def events_of(old: Manifest | None, new: Manifest | None, *, at: str) -> list[Ro
         "cluster": cluster if obj["kind"] != APPLICATION_SET else "",
         "owner": (views.owner_of(obj) or "") if obj["kind"] == APPLICATION else "",
     }
-    message = str((status.get("health") or {}).get("message") or "")
+    message = "" if obj["kind"] == CLUSTER else str((status.get("health") or {}).get("message") or "")
     found = []
     for reason, before, after, said in _changes(old, new):
         row = {
