@@ -15,6 +15,7 @@ from hub.fleet.tools import find_programs
 from hub.gateway.admission import admission_key
 from hub.gateway.identity import HubIdentity
 from hub.gateway.server import Gateway, GatewayContext
+from hub.gateway.tls import serve_as
 from hub.gateway.webhooks import Listener
 from hub.history.history import History
 from hub.hosts.ask import Asker
@@ -38,6 +39,8 @@ from hub.sources.dispatch import Sources
 from hub.sources.git import GitSource
 from hub.store.disk import DiskStore
 from hub.store.index import RenderIndex
+from hub.web.server import ApiServer
+from hub.web.tls import api_tls
 
 if TYPE_CHECKING:
     from agent.kube.config import KubeConfig
@@ -57,6 +60,7 @@ class Hub:
         self.gateway: Gateway | None = None
         self.controller: Controller | None = None
         self.history: History | None = None
+        self.api: ApiServer | None = None
 
     async def run(self) -> None:
         """Serve until cancelled. Raises where the hub cannot go on; its supervisor starts it anew."""
@@ -80,11 +84,21 @@ class Hub:
             self.gateway = gateway
             history = self.history = History(self._settings.database_url, now=_now)
             await history.start()
+            api = self.api = ApiServer(client, history, now=_now)
             try:
+                if self._settings.api_port is not None:
+                    tls = api_tls(identity, self._settings.public_hosts, now=_now())
+                    await api.start(
+                        self._settings.host,
+                        self._settings.api_port,
+                        tls=tls,
+                        renew=lambda: serve_as(tls, identity, self._settings.public_hosts, now=_now()),
+                    )
                 if self._settings.role is Role.GATEWAY:
                     await asyncio.Event().wait()
                 await self._lead(client, identity, store)
             finally:
+                await api.stop()
                 await gateway.stop()
                 await history.close()
         finally:
@@ -156,8 +170,8 @@ class Hub:
             )
             controller = self.controller = Controller(context)
             if self.gateway is not None:
-                self.gateway.webhooks = Listener(caches.credentials.values, controller.webhooks.take)
                 self.gateway.refuse = controller.refusal
+                self.gateway.webhooks = Listener(caches.credentials.values, controller.webhooks.take)
                 await admission.register(
                     client,
                     url=self.gateway.url,
@@ -175,8 +189,8 @@ class Hub:
                     tasks.create_task(self.history.record(caches), name="history")
         finally:
             if self.gateway is not None:
-                self.gateway.webhooks = None
                 self.gateway.refuse = None
+                self.gateway.webhooks = None
             await asker.close()
             await pool.close()
             await source.close()

@@ -58,6 +58,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--gateway-name", default="axletree-gateway", help="unique among hub processes, kept over restarts"
     )
     parser.add_argument(
+        "--api-port", type=int, help="where programs reach the API (/api/v1); without it there is none"
+    )
+    parser.add_argument(
         "--database",
         default=os.environ.get("AXLETREE_DATABASE", ""),
         help="postgresql://... for the history; also as AXLETREE_DATABASE; SQLite in the data folder without one",
@@ -81,6 +84,7 @@ def settings_of(args: argparse.Namespace) -> HubSettings:
         role=Role(args.role),
         gateway=args.gateway_name,
         database=args.database,
+        api_port=args.api_port,
         poll_interval=args.poll_interval,
         stale_after=args.stale_after,
         lease_seconds=args.lease_seconds,

@@ -1,1 +1,1 @@
-"""The API for programs and people beside kubectl. Empty until it is built."""
+"""The API for programs: `/api/v1`."""

@@ -1,0 +1,127 @@
+"""What an act writes: annotations that the controller reads, decided over the object as it is now. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agent.contract.names import (
+    ANNOTATION_APPROVE,
+    ANNOTATION_APPROVE_WAVE,
+    ANNOTATION_PAUSED,
+    ANNOTATION_PIN,
+    ANNOTATION_REFRESH,
+    ANNOTATION_SYNC,
+)
+from hub.api.rollout import WaveState, WaveStatus
+from hub.core.pins import BY_PERSON, history_of, last_good, pin_value
+from hub.core.waves import approval_of
+from hub.web.models import ApproveRequest, RollbackRequest
+from hub.web.problems import NothingToDo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.contract.manifest import Manifest
+
+Change = tuple[dict[str, str | None], list[str]]
+"""Annotations (None: taken away), and what is said of them."""
+_APPROVABLE = frozenset({WaveState.WAITING, WaveState.AWAITING_APPROVAL, WaveState.HALTED})
+
+
+def decide(act: str, obj: Manifest, body: Any, *, token: str) -> Change:
+    """The change that an act makes; `token` is a word that was never used before. Raises `NothingToDo`."""
+    match act:
+        case "refresh":
+            return {ANNOTATION_REFRESH: token}, ["Git is fetched"]
+        case "pause" | "cordon":
+            return _pause(obj, paused=True)
+        case "resume" | "uncordon":
+            return _pause(obj, paused=False)
+        case "sync":
+            return _sync(obj)
+        case "rollback":
+            return _rollback(obj, body if isinstance(body, RollbackRequest) else RollbackRequest())
+        case "approve":
+            wave = body.wave if isinstance(body, ApproveRequest) else ""
+            return _approve_wave(obj, wave) if wave else _approve(obj)
+    raise AssertionError(f"no act is called {act}")
+
+
+def _pause(obj: Manifest, *, paused: bool) -> Change:
+    if (_annotations(obj).get(ANNOTATION_PAUSED) == "true") == paused:
+        raise NothingToDo("it is paused already" if paused else "it is not paused")
+    return {ANNOTATION_PAUSED: "true" if paused else None}, ["it is paused" if paused else "it goes on"]
+
+
+def _sync(obj: Manifest) -> Change:
+    sync = _status(obj).get("sync") or {}
+    target = str(sync.get("target") or "")
+    asked = _annotations(obj).get(ANNOTATION_SYNC)
+    manual = (obj["spec"].get("sync") or {}).get("mode") == "Manual"
+    if not manual or not target or target in {sync.get("released"), asked}:
+        raise NothingToDo("it does not wait for a sync")
+    return {ANNOTATION_SYNC: target}, [f"it may go to {target}"]
+
+
+def _rollback(obj: Manifest, asked: RollbackRequest) -> Change:
+    pin = _annotations(obj).get(ANNOTATION_PIN, "")
+    if asked.undo:
+        if not pin:
+            raise NothingToDo("it is not pinned")
+        return {ANNOTATION_PIN: None}, ["it is not pinned any more"]
+    sync = _status(obj).get("sync") or {}
+    wanted = str(sync.get("target") or "")
+    if sync.get("pinned"):  # what its plan renders stands in the pin
+        wanted = [*pin.split("/"), "", ""][1]
+    entry = (
+        _release(obj, asked.release)
+        if asked.release
+        else last_good(obj, instead_of=str(sync.get("target") or ""))
+    )
+    if entry is None or not wanted or entry["digest"] == wanted:
+        raise NothingToDo("there is no other release to go back to")
+    digest = str(entry["digest"])
+    value = pin_value(digest, instead_of=wanted, by=BY_PERSON)
+    return {ANNOTATION_PIN: value}, [f"it goes back to release {entry['release']} ({digest})"]
+
+
+def _release(obj: Manifest, number: int) -> Mapping[str, Any]:
+    found = next(
+        (each for each in history_of(obj) if each.get("release") == number and each.get("blob")), None
+    )
+    if found is None:
+        known = ", ".join(str(each["release"]) for each in history_of(obj) if each.get("blob")) or "none"
+        raise NothingToDo(f"there is no release {number} to go back to: {known}")
+    return found
+
+
+def _approve(obj: Manifest) -> Change:
+    status = _status(obj)
+    deletion, plan = status.get("deletion") or {}, status.get("plan") or {}
+    if deletion.get("held"):
+        return {ANNOTATION_APPROVE: f"deletion/{deletion['decidedAt']}"}, ["it is deleted"]
+    if plan.get("held"):
+        said = [f"{each['app']} is deleted" for each in plan["held"]]
+        return {ANNOTATION_APPROVE: f"deletions/{plan.get('id')}"}, said
+    raise NothingToDo("nothing of it is Held")
+
+
+def _approve_wave(obj: Manifest, wave: str) -> Change:
+    waves = [
+        WaveStatus.model_validate(each) for each in (_status(obj).get("rollout") or {}).get("waves") or ()
+    ]
+    one = next((each for each in waves if each.name == wave), None)
+    if one is None or one.state not in _APPROVABLE or (one.approved and one.state is not WaveState.HALTED):
+        raise NothingToDo(f"no wave {wave} waits")
+    before = _annotations(obj).get(ANNOTATION_APPROVE_WAVE, "")
+    current = {f"{each.name}/{each.plan}" for each in waves if each.name != one.name}
+    kept = [each for each in before.split(",") if "/".join(each.split("/")[:2]) in current]
+    return {ANNOTATION_APPROVE_WAVE: ",".join([*kept, approval_of(one)])}, [f"wave {wave} goes on"]
+
+
+def _annotations(obj: Manifest) -> dict[str, str]:
+    return obj["metadata"].get("annotations") or {}
+
+
+def _status(obj: Manifest) -> dict[str, Any]:
+    return obj.get("status") or {}

@@ -1,0 +1,156 @@
+"""Acts: noted before they are done, done once for an idempotency key, and noted again with what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from sqlalchemy import delete, insert, select, update
+
+from agent.contract.errors import AxletreeError
+from agent.contract.names import LABEL_SET
+from hub.history.tables import answers, audit
+from hub.operator import paths
+from hub.web.acts import decide
+from hub.web.call import fetched
+from hub.web.models import Done
+from hub.web.problems import KeyInUse, ParameterInvalid, WebError, dumped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from agent.contract.manifest import Manifest
+    from agent.kube.client import RestClient
+    from hub.history.database import Database
+    from hub.web.call import Call
+
+MANAGER = "axletree-api"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+_KINDS = {"applications": "Application", "applicationsets": "ApplicationSet", "clusters": "Cluster"}
+_MAX_KEY = 128
+_UNFINISHED = 0
+STUCK = timedelta(minutes=1)
+"""After this a process that began an act and did not end it is taken for dead: its key may be used again."""
+
+
+class Acts:
+    """One handler for all of them: the route says which."""
+
+    def __init__(self, client: RestClient, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._client = client
+        self._database = database
+        self._now = now
+
+    async def act(self, call: Call) -> web.Response:
+        """Do it, or give the answer that the same key had before. Raises `WebError`, `ApiError`."""
+        key = call.request.headers.get(IDEMPOTENCY_KEY, "")
+        if len(key) > _MAX_KEY or not key.isprintable():
+            raise ParameterInvalid(f"{IDEMPOTENCY_KEY}: at most {_MAX_KEY} printable characters")
+        who = call.caller.name
+        asked = hashlib.sha256(
+            dumped([call.request.method, call.request.path, _plain(call.body)])
+        ).hexdigest()
+        entry = self._entry(call, key)
+        number, before = await self._database.run(partial(_begin, key=key, asked=asked, entry=entry))
+        if before is not None:
+            return web.json_response(before, headers={"Idempotent-Replayed": "true"})
+        try:
+            done = await self._do(call)
+        except (WebError, AxletreeError) as error:
+            await self._database.run(
+                partial(_end, number=number, outcome=error.reason, who=who, key=key, body=None)
+            )
+            raise
+        body = done.model_dump(mode="json", by_alias=True)
+        await self._database.run(partial(_end, number=number, outcome="Done", who=who, key=key, body=body))
+        return web.json_response(body)
+
+    async def _do(self, call: Call) -> Done:
+        path, obj = await self._target(call)
+        annotations, said = decide(call.route.verb, obj, call.body, token=secrets.token_hex(8))
+        patch = {"metadata": {"annotations": annotations}}
+        await self._client.merge_patch(path, patch, field_manager=MANAGER)
+        return Done(act=call.route.verb, target=path.partition("/v1alpha1/")[2], changed=said)
+
+    async def _target(self, call: Call) -> tuple[str, Manifest]:
+        """What is changed: of a child that is refreshed, its set."""
+        if call.route.resource == "clusters":
+            path = f"{paths.CLUSTERS}/{call.name}"
+            return path, await fetched(self._client, path)
+        if call.route.resource == "applicationsets":
+            path = paths.application_set(call.key)
+            return path, await fetched(self._client, path)
+        path = paths.application(call.key)
+        obj = await fetched(self._client, path)
+        owner = (obj["metadata"].get("labels") or {}).get(LABEL_SET)
+        if owner and call.route.verb == "refresh":
+            path = paths.application_set(f"{call.namespace}/{owner}")
+            return path, await fetched(self._client, path)
+        return path, obj
+
+    def _entry(self, call: Call, key: str) -> dict[str, Any]:
+        now = self._now()
+        return {
+            "at": _stamp(now),
+            "stuck": _stamp(now - STUCK),
+            "who": call.caller.name,
+            "source": call.source,
+            "act": call.route.verb,
+            "kind": _KINDS[call.route.resource],
+            "namespace": call.namespace,
+            "name": call.name,
+            "detail": _plain(call.body) | ({"idempotencyKey": key} if key else {}),
+            "outcome": "Started",
+        }
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain(body: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {} if body is None else body.model_dump(mode="json", by_alias=True)
+    return found
+
+
+def _begin(connection: Connection, *, key: str, asked: str, entry: dict[str, Any]) -> tuple[int, Any]:
+    """The audit entry's number; or the answer of before. Raises `KeyInUse`."""
+    who = entry["who"]
+    if key:
+        known = connection.execute(
+            select(answers.c.asked, answers.c.status, answers.c.body, answers.c.at).where(
+                answers.c.who == who, answers.c.key == key
+            )
+        ).first()
+        if known is not None:
+            if known.asked != asked:
+                raise KeyInUse("this idempotency key came before with another request")
+            if known.status == _UNFINISHED and known.at > entry["stuck"]:
+                raise KeyInUse("a request with this idempotency key is being answered", retry_after=1.0)
+            if known.status != _UNFINISHED:
+                return 0, known.body
+            connection.execute(delete(answers).where(answers.c.who == who, answers.c.key == key))
+        row = {"who": who, "key": key, "asked": asked, "status": _UNFINISHED, "body": {}, "at": entry["at"]}
+        connection.execute(insert(answers), [row])
+    noted = {name: value for name, value in entry.items() if name != "stuck"}
+    made = connection.execute(insert(audit).returning(audit.c.id), [noted])
+    return int(made.scalar_one()), None
+
+
+def _end(connection: Connection, *, number: int, outcome: str, who: str, key: str, body: Any) -> None:
+    """Note the outcome. A key whose act failed may be tried again."""
+    connection.execute(update(audit).where(audit.c.id == number).values(outcome=outcome))
+    if not key:
+        return
+    mine = (answers.c.who == who, answers.c.key == key)
+    if body is None:
+        connection.execute(delete(answers).where(*mine))
+    else:
+        connection.execute(update(answers).where(*mine).values(status=200, body=body))

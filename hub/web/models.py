@@ -1,0 +1,356 @@
+"""What the API takes and gives. The OpenAPI document and the typed client are made from these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+MAX_LIMIT = 500
+MAX_WAIT = 300
+Word = Annotated[str, StringConstraints(max_length=512)]
+Words = Annotated[list[Word], Field(max_length=64)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
+Seconds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3})?s?$")]
+
+
+class Given(BaseModel):
+    """What comes in: an unknown field is an error, since a misspelt filter must not mean "all"."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class Told(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+# -- what is asked
+
+
+class Nothing(Given):
+    """No parameters."""
+
+
+class Paged(Given):
+    limit: Limit = 100
+    cursor: Word = ""
+    """`nextCursor` of the page before."""
+
+
+class AppQuery(Paged):
+    namespace: Words = Field(default_factory=list)
+    cluster: Words = Field(default_factory=list)
+    application_set: Words = Field(default_factory=list)
+    """`namespace/name`."""
+    health: Words = Field(default_factory=list)
+    sync: Words = Field(default_factory=list)
+    label: Words = Field(default_factory=list)
+    """`key=value`, or `key` for any value; all of them must hold."""
+    q: Word = ""
+    """Words that must all appear in name, cluster, set, labels, state or message."""
+
+
+class FacetQuery(Given):
+    namespace: Words = Field(default_factory=list)
+    cluster: Words = Field(default_factory=list)
+    application_set: Words = Field(default_factory=list)
+    health: Words = Field(default_factory=list)
+    sync: Words = Field(default_factory=list)
+    label: Words = Field(default_factory=list)
+    q: Word = ""
+
+
+class SetQuery(Paged):
+    namespace: Words = Field(default_factory=list)
+
+
+class EventQuery(Paged):
+    namespace: Words = Field(default_factory=list)
+    name: Word = ""
+    cluster: Words = Field(default_factory=list)
+    kind: Words = Field(default_factory=list)
+    reason: Words = Field(default_factory=list)
+    application_set: Word = ""
+    """`namespace/name`: the set itself and its children."""
+
+
+class RolloutQuery(Given):
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+    """The commit, or its first seven digits or more."""
+    wait: Seconds = "0s"
+    until: Annotated[str, StringConstraints(pattern="^(Change|End)$")] = "Change"
+    """`Change`: answer when anything of it changes; `End`: when it is over, well or not."""
+
+
+# -- what is answered
+
+
+class Condition(Told):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+
+
+class App(Told):
+    """An Application in lists."""
+
+    key: str
+    namespace: str
+    name: str
+    cluster: str
+    application_set: str
+    sync: str
+    health: str
+    message: str
+    blocked: str
+    ready: bool
+    plan: int
+    target: str
+    released: str
+    release: int
+    revision: str
+    observed_at: str
+    labels: dict[str, str]
+
+
+class AppPage(Told):
+    items: list[App]
+    next_cursor: str
+    total: int
+
+
+class Facets(Told):
+    """How many Applications have each value; at most the hundred most frequent values of each."""
+
+    health: dict[str, int]
+    sync: dict[str, int]
+    cluster: dict[str, int]
+    application_set: dict[str, int]
+    namespace: dict[str, int]
+
+
+class Blocker(Told):
+    edge: str = ""
+    on: str = ""
+    message: str = ""
+    root: str = ""
+
+
+class AppDetail(Told):
+    """An Application as its object says now."""
+
+    app: App
+    conditions: list[Condition]
+    blocked_by: list[Blocker]
+    sources: list[dict[str, Any]]
+    observed: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    drift: list[dict[str, Any]]
+
+
+class Why(Told):
+    """What an Application waits for, and the end of the chain."""
+
+    waits: bool
+    root: str
+    blocked_by: list[Blocker]
+
+
+class Release(Told):
+    release: int
+    digest: str
+    revision: str
+    at: str
+    well: bool
+
+
+class ReleasePage(Told):
+    items: list[Release]
+    next_cursor: str
+
+
+class OutputValue(Told):
+    name: str
+    value: Any
+    digest: str
+    revision: str
+    at: str
+
+
+class OutputPage(Told):
+    items: list[OutputValue]
+    """The newest first: the first of a name is what holds now."""
+    stale: bool
+    """The app is not well now, or its cluster is not heard: these are the last good values."""
+    next_cursor: str
+
+
+class Wave(Told):
+    name: str
+    state: str
+
+
+class SetSummary(Told):
+    key: str
+    namespace: str
+    name: str
+    health: str
+    message: str
+    ready: bool
+    plan: int
+    revisions: dict[str, str]
+    children: int
+    sync: dict[str, int]
+    counts: dict[str, int]
+    waves: list[Wave]
+
+
+class SetPage(Told):
+    items: list[SetSummary]
+    next_cursor: str
+
+
+class Plan(Told):
+    """The set's plan now: its number, commits, counts, and deletions that are Held."""
+
+    id: int
+    revisions: dict[str, str]
+    counts: dict[str, int]
+    held: list[dict[str, Any]]
+    at: str
+
+
+class Tree(Told):
+    """A set and its children, in the order of their names."""
+
+    set: SetSummary
+    children: list[App]
+    next_cursor: str
+
+
+class ClusterSummary(Told):
+    name: str
+    labels: dict[str, str]
+    accepted: bool
+    state: str
+    """The reason of its condition Ready: `Connected`, `Stale`, `NotJoined`, ..."""
+    message: str
+    paused: bool
+
+
+class ClusterList(Told):
+    items: list[ClusterSummary]
+
+
+class ProjectSummary(Told):
+    namespace: str
+    source_repos: list[str]
+    service_account: str
+    trusted: bool
+    applications: int
+
+
+class ProjectList(Told):
+    items: list[ProjectSummary]
+
+
+class RolloutState(StrEnum):
+    PENDING = "Pending"
+    """No plan has this commit yet: it is not fetched, or changes nothing that the set reads."""
+    PROGRESSING = "Progressing"
+    HEALTHY = "Healthy"
+    FAILED = "Failed"
+    SUPERSEDED = "Superseded"
+    """An earlier plan had it; another commit is wanted now."""
+
+
+class Where(Told):
+    """One child that is not where it should be, and why."""
+
+    application: str
+    cluster: str
+    sync: str
+    health: str
+    message: str
+
+
+class Rollout(Told):
+    state: RolloutState
+    revision: str
+    plan: int
+    message: str
+    children: int
+    healthy: int
+    waves: list[Wave]
+    where: list[Where]
+    """At most fifty."""
+
+    @property
+    def over(self) -> bool:
+        return self.state in (RolloutState.HEALTHY, RolloutState.FAILED, RolloutState.SUPERSEDED)
+
+
+class Event(Told):
+    id: int
+    at: str
+    kind: str
+    namespace: str
+    name: str
+    cluster: str
+    application_set: str
+    reason: str
+    old: str
+    new: str
+    message: str
+
+
+class EventPage(Told):
+    items: list[Event]
+    """The oldest first."""
+    next_cursor: str
+
+
+class AuditEntry(Told):
+    id: int
+    at: str
+    who: str
+    source: str
+    act: str
+    kind: str
+    namespace: str
+    name: str
+    detail: dict[str, Any]
+    outcome: str
+
+
+class AuditPage(Told):
+    items: list[AuditEntry]
+    """The newest first."""
+    next_cursor: str
+
+
+# -- acts
+
+
+class RollbackRequest(Given):
+    release: Annotated[int, Field(ge=0)] = 0
+    """Of the app's history; 0: the last that was Healthy in full."""
+    undo: bool = False
+    """Go back to what the plan wants."""
+
+
+class ApproveRequest(Given):
+    wave: Annotated[str, StringConstraints(max_length=63)] = ""
+    """A wave of the set; empty: the deletions that are Held."""
+
+
+class Done(Told):
+    """What an act came to."""
+
+    act: str
+    target: str
+    changed: list[str]

@@ -1,0 +1,100 @@
+"""Refusals of the API, as problem details (RFC 9457) with the reasons that conditions and logs have."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from agent.contract.errors import AxletreeError
+
+
+class WebError(AxletreeError):
+    """`status` is the HTTP status; the message is the problem's detail."""
+
+    status = 500
+    reason = "ApiFailed"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ParameterInvalid(WebError):
+    status = 400
+    reason = "InvalidRequest"
+
+
+class Unauthenticated(WebError):
+    """No token, or one that the API server does not take."""
+
+    status = 401
+    reason = "Unauthenticated"
+
+
+class NotFound(WebError):
+    """Not there, or not to be seen by whoever asks: the two look alike."""
+
+    status = 404
+    reason = "NotFound"
+
+    def __init__(self, what: str = "there is nothing here") -> None:
+        super().__init__(what)
+
+
+class Forbidden(WebError):
+    """What is asked for may be seen, and not be done."""
+
+    status = 403
+    reason = "Forbidden"
+
+
+class NothingToDo(WebError):
+    """Nothing waits for that: no pin, no other release, nothing that is Held."""
+
+    status = 409
+    reason = "NothingToDo"
+
+
+class KeyInUse(WebError):
+    """The same idempotency key came before, with something else, or is being answered now."""
+
+    status = 409
+    reason = "IdempotencyKeyInUse"
+
+
+class TooMuch(WebError):
+    status = 413
+    reason = "BodyTooLarge"
+
+
+class Busy(WebError):
+    """Too many of the same at once, or the database or API server is away."""
+
+    status = 503
+    reason = "NotReady"
+
+
+def problem(error: WebError | AxletreeError, *, status: int = 500) -> web.Response:
+    """The answer for an error."""
+    known = isinstance(error, WebError)
+    code = error.status if isinstance(error, WebError) else status
+    body = {
+        "type": f"urn:axletree:reason:{error.reason}",
+        "title": error.reason,
+        "status": code,
+        "detail": str(error) if known or status != 500 else "it failed inside",  # noqa: PLR2004
+        "reason": error.reason,
+    }
+    retry_after = getattr(error, "retry_after", None)
+    headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after else {}
+    if code == Unauthenticated.status:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        status=code, body=dumped(body), content_type="application/problem+json", headers=headers
+    )
+
+
+def dumped(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

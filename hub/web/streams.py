@@ -1,0 +1,154 @@
+"""What waits: a commit's rollout by long poll, and events as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from hub.history import queries
+from hub.history.queries import EventFilter
+from hub.web.models import MAX_LIMIT, MAX_WAIT
+from hub.web.problems import ParameterInvalid, WebError, dumped
+from hub.web.reads import event_filter, event_of
+from hub.web.rollout import verdict
+
+if TYPE_CHECKING:
+    from hub.history.database import Database
+    from hub.history.feed import Feed, Listener
+    from hub.web import models as m
+    from hub.web.auth import Access
+    from hub.web.call import Call, Handler
+    from hub.web.reads import Reads
+
+PING_SECONDS = 15.0
+CHECK_SECONDS = 30.0
+SETTLE_SECONDS = 0.1
+"""Changes come in bursts: one look for all of them."""
+LOOK_SECONDS = 10.0
+"""A look that no event asked for."""
+
+
+class Streams:
+    def __init__(self, database: Database, feed: Feed, access: Access, reads: Reads) -> None:
+        self._database = database
+        self._feed = feed
+        self._access = access
+        self._reads = reads
+
+    def table(self) -> dict[str, Handler]:
+        return {"rollout": self.rollout, "events": self.events}
+
+    # -- the rollout of a commit
+
+    async def rollout(self, call: Call) -> m.Rollout:
+        """At once where it is over; else when it changes, is over, or the time is up, as asked."""
+        asked: m.RolloutQuery = call.query
+        seconds = min(float(asked.wait.removesuffix("s")), float(MAX_WAIT))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        with self._feed.listening(EventFilter(owner=call.key)) as listener:
+            first = now = await self._look(call)
+            while not now.over and (left := deadline - loop.time()) > 0:
+                await _moved(listener, min(left, LOOK_SECONDS))
+                now = await self._look(call)
+                if asked.until == "Change" and now != first:
+                    break
+        return now
+
+    async def _look(self, call: Call) -> m.Rollout:
+        revision = call.query.revision
+        row = await self._reads.set_row(call.key)
+        unwell = await self._database.run(partial(queries.unwell, owner=call.key))
+        known = any(commit.startswith(revision) for commit in row["revisions"].values())
+        earlier = not known and await self._database.run(
+            partial(queries.was_planned, set_key=call.key, revision=revision)
+        )
+        return verdict(revision, row, unwell, superseded=earlier)
+
+    # -- events
+
+    async def events(self, call: Call) -> web.StreamResponse:
+        """Server-sent events until the caller goes, may not see them any more, or does not keep up."""
+        asked: m.EventQuery = call.query
+        last = call.request.headers.get("Last-Event-ID", "") or asked.cursor
+        if last and not last.isdecimal():
+            raise ParameterInvalid("Last-Event-ID: a number that came as an event's id")
+        after = int(last) if last else await self._database.run(queries.last_event)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream",
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",
+            }
+        )
+        wanted = event_filter(asked, call.visible, after=after)
+        with self._feed.listening(wanted) as listener:
+            await response.prepare(call.request)
+            await response.write(b": connected\n\n")
+            after = await self._backlog(response, wanted, after)
+            await self._follow(call, response, listener, after)
+        return response
+
+    async def _backlog(self, response: web.StreamResponse, wanted: EventFilter, after: int) -> int:
+        """What came between; gives the id up to which all was sent."""
+        while True:
+            page = await self._database.run(partial(queries.list_events, wanted=wanted, limit=MAX_LIMIT))
+            for row in page.items:
+                await response.write(_encoded(row))
+                after = row["id"]
+            if not page.more:
+                return after
+            wanted = queries.later(wanted, after)
+
+    async def _follow(self, call: Call, response: web.StreamResponse, listener: Listener, after: int) -> None:
+        loop = asyncio.get_running_loop()
+        checked = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    row = await listener.next()
+            except TimeoutError:
+                await response.write(b": ping\n\n")
+            else:
+                if row is None:
+                    return  # too slow: it comes back with the last id
+                if row["id"] > after:
+                    await response.write(_encoded(row))
+            if loop.time() - checked > CHECK_SECONDS:
+                if not await self._still(call):
+                    return
+                checked = loop.time()
+
+    async def _still(self, call: Call) -> bool:
+        """Whether the caller may still see what it could see at first."""
+        try:
+            caller = await self._access.caller(call.request.headers.get("Authorization", ""))
+        except WebError:
+            return False
+        names = call.visible
+        if names is None:
+            return await self._access.may(caller, call.route.verb, call.route.resource)
+        return await self._access.visible(caller, call.route.verb, call.route.resource, names) in (
+            names,
+            None,
+        )
+
+
+async def _moved(listener: Listener, seconds: float) -> None:
+    """Until something happened, and a moment more."""
+    try:
+        async with asyncio.timeout(seconds):
+            if await listener.next() is None:
+                await asyncio.sleep(SETTLE_SECONDS)
+    except TimeoutError:
+        return
+    await asyncio.sleep(SETTLE_SECONDS)
+
+
+def _encoded(row: dict[str, object]) -> bytes:
+    event = event_of(row)
+    data = dumped(event.model_dump(mode="json", by_alias=True))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.reason.encode(), data)

@@ -1,0 +1,329 @@
+"""The API of a real hub over a real fleet: who may see what, waiting for a commit, events, acts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_PIN
+from hub.gateway.identity import HubIdentity
+from hub.web.policy import PREFIX, ROUTES, Access
+from tests.integration.hub_rig import SHOP, fleet, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from agent.kube.client import RestClient
+    from hub.fleet.controlplane import ControlPlane
+    from tests.integration.hub_rig import Fleet
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+READ = [{"apiGroups": ["axletree.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
+
+
+class Api:
+    """One caller."""
+
+    def __init__(self, session: aiohttp.ClientSession, token: str) -> None:
+        self._session = session
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def get(self, path: str, **params: Any) -> tuple[int, Any]:
+        async with self._session.get(PREFIX + path, params=params, headers=self._headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        async with self._session.post(PREFIX + path, json=body, headers=self._headers | headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    @asynccontextmanager
+    async def events(self, *, last: str = "", **params: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        headers = self._headers | ({"Last-Event-ID": last} if last else {})
+        async with self._session.get(f"{PREFIX}/events", params=params, headers=headers) as answer:
+            assert answer.status == 200
+            assert answer.content_type == "text/event-stream"
+            yield _events(answer)
+
+
+async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    fields: dict[str, str] = {}
+    async for raw in answer.content:
+        line = raw.decode().rstrip("\n")
+        if not line:
+            if "data" in fields:
+                event = json.loads(fields["data"])
+                assert (str(event["id"]), event["reason"]) == (fields["id"], fields["event"])
+                yield event
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+
+
+class World:
+    def __init__(self, shop: Fleet, session: aiohttp.ClientSession) -> None:
+        self.shop, self.session = shop, session
+
+    async def caller(self, name: str, rules: Any, *, everywhere: bool = False) -> Api:
+        """A ServiceAccount with these rights, in the shop's namespace or in all."""
+        client, namespace = self.shop.client, self.shop.namespace
+        account = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        await _make(client, f"{account}/{name}", {"apiVersion": "v1", "kind": "ServiceAccount"})
+        kind = "ClusterRole" if everywhere else "Role"
+        where = RBAC if everywhere else f"{RBAC}/namespaces/{namespace}"
+        called = f"{namespace}-{name}"
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "rules": rules}
+        await _make(client, f"{where}/{kind.lower()}s/{called}", role)
+        binding = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": f"{kind}Binding",
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": called},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        }
+        await _make(client, f"{where}/{kind.lower()}bindings/{called}", binding)
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        token = (await client.request("POST", f"{account}/{name}/token", body=request))["status"]["token"]
+        return Api(self.session, token)
+
+    async def commit(self, **values: str) -> str:
+        await self.shop.commit(**values)
+        return await self.shop.author.git("rev-parse", "HEAD")
+
+
+async def _make(client: RestClient, path: str, manifest: dict[str, Any]) -> None:
+    parts = path.split("/")
+    metadata = {"name": parts[-1]} | (
+        {"namespace": parts[parts.index("namespaces") + 1]} if "namespaces" in parts else {}
+    )
+    await client.apply(path, manifest | {"metadata": metadata}, field_manager="tests", force=True)
+
+
+@pytest.fixture
+async def world(own_server: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(fleet(own_server, namespace, tmp_path))
+        port, api = free_port(), free_port()
+        await shop.hub("first", port, api_port=api)
+        await shop.join(port)
+        await shop.shop()
+        identity = await HubIdentity.load_or_create(shop.client, now=datetime.now(UTC))
+        session = aiohttp.ClientSession(
+            base_url=f"https://127.0.0.1:{api}",
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=identity.ca_pem)),
+            timeout=aiohttp.ClientTimeout(total=60),
+        )
+        await stack.enter_async_context(session)
+        made = World(shop, session)
+        reader = await made.caller("reader", READ)
+
+        async def well() -> bool:
+            try:
+                status, page = await reader.get("/applications", health="Healthy", sync="Synced")
+            except aiohttp.ClientConnectorError:
+                return False
+            return status == 200 and page["total"] == len(SHOP) + 1
+
+        await shop.until("the API tells of a healthy fleet", well)
+        yield made
+
+
+async def test_s10_every_route_asks_who_and_what_is_hidden_looks_as_if_it_were_not_there(
+    world: World,
+) -> None:
+    shop = world.shop
+    nobody, powerless = Api(world.session, ""), await world.caller("powerless", [])
+    bad = Api(world.session, "made-up")
+    for route in ROUTES:
+        there = route.path.format(
+            namespace=shop.namespace, name="db" if "applications/" in route.path else "shop"
+        )
+        missing = route.path.format(namespace=shop.namespace, name="nothing")
+        ask = "post" if route.act else "get"
+        status, said = await getattr(nobody, ask)(there)
+        if route.access is Access.PUBLIC:
+            assert status == 200
+            continue
+        assert (status, said["reason"]) == (401, "Unauthenticated"), route
+        assert (await getattr(bad, ask)(there))[0] == 401, route
+        if route.name == "events":
+            continue
+        status, said = await getattr(powerless, ask)(there)
+        match route.access:
+            case Access.NAMED:
+                assert (status, said) == await getattr(powerless, ask)(missing), route
+                assert (status, said["reason"]) == (404, "NotFound"), route
+            case Access.CLUSTER:
+                assert (status, said["reason"]) == (403, "Forbidden"), route
+            case Access.VISIBLE:
+                assert status == 200, route
+                assert not said.get("items"), route
+                assert not any(said.get(name) for name in ("total", "health", "cluster", "namespace")), route
+    for path in ("/nothing", "/applications/..%2F..%2Fsecrets/x", f"/applications/{shop.namespace}/..%2Fdb"):
+        reader = await world.caller("reader", READ)
+        status, said = await reader.get(path)
+        assert (status, said["title"], said["status"]) == (404, "NotFound", 404)
+
+
+async def test_what_is_read_is_what_there_is(world: World) -> None:
+    shop = world.shop
+    reader = await world.caller("reader", READ)
+    first = (await reader.get("/applications", limit=3))[1]
+    rest = (await reader.get("/applications", limit=3, cursor=first["nextCursor"]))[1]
+    assert [each["name"] for each in first["items"] + rest["items"]] == ["api", "db", "extra", "web"]
+    assert (first["total"], rest["nextCursor"]) == (4, "")
+    ours = (await reader.get("/applications", applicationSet=f"{shop.namespace}/shop", q="web"))[1]
+    assert [each["name"] for each in ours["items"]] == ["web"]
+    label = (await reader.get("/applications", label=f"axletree.dev/cluster={shop.cluster}"))[1]
+    assert label["total"] == 3
+    facets = (await reader.get("/facets"))[1]
+    assert facets["health"] == {"Healthy": 4}
+    assert facets["cluster"] == {shop.cluster: 4}
+    status, said = await reader.get("/applications", helth="Healthy")
+    assert (status, said["reason"]) == (400, "InvalidRequest")
+    detail = (await reader.get(f"/applications/{shop.namespace}/web"))[1]
+    assert detail["app"]["ready"]
+    assert detail["sources"][0]["path"] == "apps/web"
+    assert (await reader.get(f"/applications/{shop.namespace}/web/why"))[1] == {
+        "waits": False,
+        "root": "",
+        "blockedBy": [],
+    }
+    history = (await reader.get(f"/applications/{shop.namespace}/web/history"))[1]
+    assert [(each["release"], each["well"]) for each in history["items"]] == [(1, True)]
+    assert (await reader.get(f"/applications/{shop.namespace}/web/outputs"))[1]["items"] == []
+    (summary,) = (await reader.get("/applicationsets"))[1]["items"]
+    assert (summary["name"], summary["children"], summary["ready"]) == ("shop", 3, True)
+    tree = (await reader.get(f"/applicationsets/{shop.namespace}/shop/tree"))[1]
+    assert (tree["set"], [each["name"] for each in tree["children"]]) == (summary, ["api", "db", "web"])
+    plan = (await reader.get(f"/applicationsets/{shop.namespace}/shop/plan"))[1]
+    assert (plan["id"], plan["revisions"]) == (summary["plan"], summary["revisions"])
+    (project,) = (await reader.get("/projects"))[1]["items"]
+    assert (project["namespace"], project["applications"]) == (shop.namespace, 4)
+    assert (await reader.get("/clusters"))[0] == 403
+    admin = await world.caller("admin", READ, everywhere=True)
+    clusters = (await admin.get("/clusters"))[1]["items"]
+    assert ("Connected", False) in [
+        (each["state"], each["paused"]) for each in clusters if each["name"] == shop.cluster
+    ]
+    happened = (await reader.get("/events/list", reason="Released", kind="Application"))[1]["items"]
+    assert {each["name"] for each in happened} == {*SHOP, "extra"}
+
+
+async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world: World) -> None:
+    shop = world.shop
+    path = f"/applicationsets/{shop.namespace}/shop/rollout"
+    reader = await world.caller("reader", READ)
+    steer = [{"apiGroups": ["axletree.dev"], "resources": ["applicationsets"], "verbs": ["refresh"]}]
+    pipeline = await world.caller("pipeline", READ + steer)
+    assert (await reader.get(path, revision="f" * 40))[1]["state"] == "Pending"
+
+    commit = await world.commit(db="2", web="2")
+    waiting = asyncio.create_task(reader.get(path, revision=commit, wait="60s", until="End"))
+    assert (await pipeline.post(f"/applicationsets/{shop.namespace}/shop/refresh"))[0] == 200
+    status, said = await waiting
+    assert (status, said["state"], said["where"], said["children"]) == (200, "Healthy", [], 3)
+    await shop.deployed("web", "2")
+    assert (await reader.get(path, revision=commit[:8]))[1]["state"] == "Healthy"
+
+    await shop.author.commit(
+        {
+            "apps/web/it.yaml": json.dumps(
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x" * 300}, "data": {}}
+            )
+        }
+    )
+    bad = await shop.author.git("rev-parse", "HEAD")
+    waiting = asyncio.create_task(reader.get(path, revision=bad, wait="60s", until="End"))
+    await pipeline.post(f"/applicationsets/{shop.namespace}/shop/refresh")
+    status, said = await waiting
+    assert (said["state"], [each["application"] for each in said["where"]]) == (
+        "Failed",
+        [f"{shop.namespace}/web"],
+    )
+    assert said["where"][0]["message"]
+    assert (await reader.get(path, revision=commit))[1]["state"] == "Superseded"
+    status, said = await reader.get(path, revision=bad, wait="1s")
+    assert (status, said["state"]) == (200, "Failed")
+
+
+async def test_events_come_as_they_happen_and_resume_where_they_were(world: World) -> None:
+    shop = world.shop
+    reader = await world.caller("reader", READ)
+    other = await world.caller("powerless", [])
+    owner = f"{shop.namespace}/shop"
+    seen: list[dict[str, Any]] = []
+    async with other.events() as nothing, reader.events(applicationSet=owner, reason="Released") as stream:
+        hidden = asyncio.ensure_future(anext(aiter(nothing)))
+        await shop.release(db="5")
+        seen.append(await asyncio.wait_for(anext(stream), 20))
+        assert (seen[0]["name"], seen[0]["new"]) == ("db", "2")
+        assert not hidden.done()
+        hidden.cancel()
+    await shop.release(db="6", web="6")  # while nobody listens
+    async with reader.events(applicationSet=owner, reason="Released", last=str(seen[0]["id"])) as stream:
+        missed = [await asyncio.wait_for(anext(stream), 20) for _ in range(2)]
+        assert sorted((each["name"], each["new"]) for each in missed) == [("db", "3"), ("web", "2")]
+        assert all(each["id"] > seen[0]["id"] for each in missed)
+        await shop.release(api="6")
+        assert (await asyncio.wait_for(anext(stream), 20))["name"] == "api"
+
+
+async def test_acts_are_done_once_for_a_key_by_who_may_and_are_written_down(world: World) -> None:
+    shop = world.shop
+    verbs = [
+        {
+            "apiGroups": ["axletree.dev"],
+            "resources": ["applications"],
+            "verbs": ["pause", "resume", "rollback"],
+        }
+    ]
+    reader, person = await world.caller("reader", READ), await world.caller("person", READ + verbs)
+    path = f"/applications/{shop.namespace}/web"
+    status, said = await reader.post(f"{path}/pause")
+    assert (status, said["reason"]) == (403, "Forbidden")
+    assert (await person.post(f"{path}/approve"))[0] == 403
+
+    key = {"Idempotency-Key": "abc"}
+    once = await person.post(f"{path}/pause", **key)
+    assert (once[0], once[1]["changed"]) == (200, ["it is paused"])
+    assert await person.post(f"{path}/pause", **key) == once
+    status, said = await person.post(f"{path}/resume", **key)
+    assert (status, said["reason"]) == (409, "IdempotencyKeyInUse")
+    status, said = await person.post(f"{path}/pause")
+    assert (status, said["reason"]) == (409, "NothingToDo")
+    assert (await shop.app("web"))["metadata"]["annotations"][ANNOTATION_PAUSED] == "true"
+    assert (await person.post(f"{path}/resume"))[0] == 200
+
+    status, said = await person.post(f"{path}/rollback")
+    assert (status, said["reason"]) == (409, "NothingToDo")  # there is no other release yet
+    await shop.release(web="2")
+
+    async def two() -> bool:
+        page = (await reader.get(f"{path}/history"))[1]["items"]
+        return [each["release"] for each in page if each["well"]] == [2, 1]
+
+    await shop.until("both releases were well", two)
+    status, said = await person.post(f"{path}/rollback", {"release": 1})
+    assert (status, said["act"]) == (200, "rollback"), said
+    await shop.deployed("web", "1")
+    assert (await shop.app("web"))["metadata"]["annotations"][ANNOTATION_PIN]
+    assert (await person.post(f"{path}/rollback", {"undo": True}))[0] == 200
+    await shop.deployed("web", "2")
+    status, said = await person.post(f"{path}/rollback", {"relase": 1})
+    assert (status, said["reason"]) == (400, "InvalidRequest")
+
+    auditor = await world.caller("auditor", READ, everywhere=True)
+    entries = (await auditor.get("/audit"))[1]["items"]
+    mine = [(each["act"], each["outcome"]) for each in entries if each["who"].endswith(":person")]
+    assert mine[:2] == [("rollback", "Done"), ("rollback", "Done")]
+    assert mine[-2:] == [("pause", "NothingToDo"), ("pause", "Done")]
+    assert {each["source"] for each in entries} == {"127.0.0.1"}
