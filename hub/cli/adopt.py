@@ -12,12 +12,12 @@ import typer
 
 from agent.contract.adoption import AdoptionChange, AdoptionReport, AdoptionState
 from agent.contract.errors import AxletreeError
-from agent.contract.names import ANNOTATION_ADOPT, ANNOTATION_SYNC, LABEL_SET
+from agent.contract.names import ANNOTATION_ADOPT, ANNOTATION_SYNC
 from hub.cli.act import annotate
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, field, key_of, why
-from hub.cli.names import Found, Reference, parse, resolve
+from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
 from hub.cli.sync import waiting_target
 from hub.cli.verdict import seconds_of
@@ -103,12 +103,7 @@ def adopt(
 async def _plan(reference: Reference, kubeconfig: Path | None, *, seconds: float) -> list[Asked]:
     async with connected(kubeconfig) as client:
         found = await resolve(client, reference)
-        apps = [found.obj]
-        if found.kind is not APPS:
-            metadata = found.obj["metadata"]
-            selector = f"{LABEL_SET}={metadata['name']}"
-            listing = await client.list(APPS.path(metadata["namespace"]), label_selector=selector)
-            apps = sorted(listing.items, key=key_of)
+        apps = await apps_of(client, found)
         empty = [key_of(obj) for obj in apps if not field(obj, "status", "sync", "target")]
         if empty or not apps:
             named = ", ".join(empty[:5]) or str(found)

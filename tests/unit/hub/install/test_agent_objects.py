@@ -13,6 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from agent.config import AgentConfig
 from agent.contract.canonical import sha256_hex
 from agent.contract.token import JoinToken
 from agent.kube.yaml import load_all
@@ -153,6 +154,7 @@ def test_the_command_takes_the_cluster_from_the_token_and_checks_the_ca(tmp_path
     objects = by_name(load_all(printed.stdout, source="axle"))
     config = json.loads(objects["ConfigMap", "axletree-agent", "axletree-agent"]["data"]["agent.json"])
     assert config["cluster"] == "eu1"
+    assert AgentConfig.model_validate(config).hub == "https://hub.example.com:8443"
     assert {name for kind, name, _ in objects if kind == "RoleBinding"} == {"axletree-agent", "shop", "db"}
     assert yaml.safe_load(run(axle, [*hub, "-o", "json"]).stdout)["kind"] == "List"
 
