@@ -42,7 +42,7 @@ class Handover:
                 path,
                 self._sent(desired, live),
                 field_manager=self._manager,
-                force=True,
+                force=not desired.options.fail_on_conflict,
                 dry_run=True,
                 impersonate=user,
             )

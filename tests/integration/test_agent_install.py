@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +24,7 @@ from hub.install.agent import AgentInstall, agent_objects
 from hub.install.rights import Account
 from tests.integration.agent_rig import AgentRig, config_map, deployment
 from tests.integration.gateway_rig import client_of, new_name, running
+from tests.integration.test_agent_killed import Process
 from tests.unit.hub.install.test_agent_objects import CHART, values
 
 if TYPE_CHECKING:
@@ -193,3 +196,34 @@ async def test_s11_the_agent_itself_may_write_nothing_but_its_own_state(rig: Age
             with pytest.raises(ApiError) as refused:
                 await attempt()
             assert refused.value.status == 403
+
+
+async def test_the_process_runs_as_the_manifests_start_it(
+    own_server: ControlPlane, install: AgentInstall, tmp_path: Path
+) -> None:
+    """The command of the Deployment, with its ConfigMap and its Secret as files, and its ServiceAccount's token."""
+    async with running(own_server) as gateway, client_of(own_server) as client:
+        token = await gateway.token(install.cluster, auto_accept=True)
+        whole = replace(install, hub_url=gateway.gateway.url, token=token, ca=gateway.identity.ca_pem)
+        await apply_all(client, agent_objects(whole))
+        server: Any = await as_agent(own_server, client, tmp_path / "agent.kubeconfig")
+        namespace = "/api/v1/namespaces/axletree-agent"
+        config = json.loads(
+            (await client.get(f"{namespace}/configmaps/axletree-agent"))["data"]["agent.json"]
+        )
+        mounted = await client.get(f"{namespace}/secrets/axletree-agent-join")
+        for name, value in mounted["data"].items():
+            (tmp_path / name).write_bytes(base64.b64decode(value))
+        config |= {name: str(tmp_path / config[name].rpartition("/")[2]) for name in ("tokenFile", "caFile")}
+        file = tmp_path / "agent.json"
+        file.write_text(json.dumps(config | {"kubeconfig": str(server.kubeconfig_path)}))
+        rig = AgentRig(gateway, server, client, install.cluster)
+        process = Process(rig, file)
+        await process.start()
+        try:
+            rig.sealing_public = (await process.identity()).sealing_public
+            await rig.deploy("web", config_map("a", v="1"), service_account="shop-deployer")
+            await rig.live_when(rig.path("configmaps", "a"), lambda obj: obj is not None)
+            assert await process.end(signal.SIGTERM) == 0
+        finally:
+            await process.end(signal.SIGKILL)

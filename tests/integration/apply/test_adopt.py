@@ -265,6 +265,18 @@ async def test_what_cannot_be_applied_is_refused_in_the_plan_and_what_is_missing
     assert await bed.app.get(await bed.path(service())) is None
 
 
+async def test_a13_an_object_that_must_not_conflict_is_refused_while_another_tool_owns_it(bed: Bed) -> None:
+    await bed.made_by_manager("helm", workload("nginx:1"))
+    wanted = workload("nginx:2")
+    wanted["metadata"]["annotations"] = {"axletree.dev/sync-options": "FailOnConflict"}
+    (entry,) = await bed.look(wanted)
+    assert entry.change is AdoptionChange.REFUSED
+    assert "helm" in entry.message
+    await bed.take(workload("nginx:1"))
+    (entry,) = await bed.look(wanted)
+    assert entry.change is AdoptionChange.DIFFERS
+
+
 async def test_an_owner_that_would_take_the_object_along_is_told(bed: Bed) -> None:
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner"}}
     await bed.made_by_manager("tests", owner)
