@@ -1,0 +1,100 @@
+"""Days without a hub, in short: what the spoke does by itself, and that `axle status` tells the truth throughout."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e.words import CONFIG_MAPS, DEPLOYMENTS, one, status
+from hub.fleet.services import HUB as HUB_SERVICE
+
+if TYPE_CHECKING:
+    from e2e.rig import Rig
+
+pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
+BACKEND = "shop-backend/backend"
+CONFIG = "shop-frontend/frontend"
+_SECONDS = 60.0
+_BACK_SECONDS = 5.0
+"""Alone on a machine it takes one, which `make bench` measures; the tests share theirs."""
+
+
+async def said(rig: Rig, *, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(await rig.axle("status", "-o", "json", code=code))
+    found["by"] = {each["name"]: each for each in found["clusters"]}
+    return found
+
+
+async def said_when(rig: Rig, cluster: str, word: str, *, code: int = 0) -> dict[str, Any]:
+    """Once `axle status` says this of a cluster."""
+    async with asyncio.timeout(_SECONDS):
+        while (found := await said(rig, code=code))["by"][cluster]["connected"] != word:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+    return found
+
+
+async def test_f44_hub_stopped_agent_killed_and_an_object_deleted_it_is_back_and_status_tells_the_truth(
+    rig: Rig,
+) -> None:
+    view = rig.spokes["eu1"]
+    before = await said(rig)
+    assert before["hub"]["running"]
+    assert before["by"]["eu1"]["connected"] == "Connected"
+    total = before["apps"]["total"]
+    assert before["apps"]["health"] == {"Healthy": total}
+
+    # The agent alone is away: the hub says so, since when, and says nothing new of its apps.
+    await rig.kill_agent("eu1")
+    stale = await said_when(rig, "eu1", "Stale", code=1)
+    assert stale["hub"]["running"]
+    assert stale["by"]["eu1"]["lastSeen"]
+    assert stale["by"]["us1"]["connected"] == "Connected"
+
+    # No hub either: nothing is known of anyone, and what is shown has an age.
+    await rig.fleet.services.stop(frozenset({HUB_SERVICE}))
+    away = await said(rig, code=1)
+    assert not away["hub"]["running"]
+    assert away["hub"]["lastSeen"]
+    assert {each["connected"] for each in away["clusters"]} == {"Unknown", "Stale"}
+    text = await rig.axle("status", code=1)
+    assert "not running" in text
+    assert "ago" in text
+
+    deployment = view.get(DEPLOYMENTS, BACKEND)
+    assert deployment is not None
+    await view.client.delete(one(DEPLOYMENTS, BACKEND))
+    await view.client.merge_patch(one(CONFIG_MAPS, CONFIG), {"data": {"url": "by hand"}})
+
+    def missing() -> None:
+        assert view.get(DEPLOYMENTS, BACKEND) is None
+
+    await view.eventually(missing)
+    rig.start_agent("eu1")
+    began = time.monotonic()
+
+    def back() -> None:
+        found = view.get(DEPLOYMENTS, BACKEND)
+        assert found is not None
+        assert found["metadata"]["uid"] != deployment["metadata"]["uid"]
+        config = view.get(CONFIG_MAPS, CONFIG)
+        assert config is not None
+        assert config["data"]["url"] != "by hand"
+
+    await view.eventually(back)
+    took = time.monotonic() - began
+    assert took < _BACK_SECONDS, f"it took {took:.1f} s after the start of the agent"
+    assert not (await said(rig, code=1))["hub"]["running"], "all of that was without the hub"
+
+    # The hub is back: it hears the latest state, and nothing of the fleet has moved.
+    await rig.start_hub()
+    await said_when(rig, "eu1", "Connected")
+    await rig.hub.eventually(rig.green)
+    after = await said(rig)
+    assert after["hub"]["running"]
+    assert after["apps"]["health"] == {"Healthy": total}
+    observed = status(rig.app("shop/backend-eu1"), "observed")
+    assert observed["sync"] == "Synced"
