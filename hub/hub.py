@@ -16,7 +16,6 @@ from hub.gateway.admission import admission_key
 from hub.gateway.identity import HubIdentity
 from hub.gateway.server import Gateway, GatewayContext
 from hub.gateway.tls import serve_as
-from hub.gateway.webhooks import Listener
 from hub.history.history import History
 from hub.hosts.ask import Asker
 from hub.hosts.objects import KubeObjects
@@ -171,7 +170,7 @@ class Hub:
             controller = self.controller = Controller(context)
             if self.gateway is not None:
                 self.gateway.refuse = controller.refusal
-                self.gateway.webhooks = Listener(caches.credentials.values, controller.webhooks.take)
+                self.gateway.webhooks.here = controller.webhooks.take
                 await admission.register(
                     client,
                     url=self.gateway.url,
@@ -190,7 +189,7 @@ class Hub:
         finally:
             if self.gateway is not None:
                 self.gateway.refuse = None
-                self.gateway.webhooks = None
+                self.gateway.webhooks.here = None
             await asker.close()
             await pool.close()
             await source.close()

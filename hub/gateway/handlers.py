@@ -68,8 +68,8 @@ class Handlers:
     admission_key: str
     refuse: Callable[[], Callable[[Manifest], Awaitable[str]] | None]
     """Who may say no to an object, if the controller runs here."""
-    webhooks: Callable[[], Listener | None]
-    """Who hears what Git hosts tell, if the controller runs here."""
+    webhooks: Callable[[], Listener]
+    """Who hears what Git hosts tell."""
 
     def table(self) -> dict[str, Handler]:
         """Handlers by their routes' names."""
@@ -135,8 +135,6 @@ class Handlers:
     async def webhook(self, call: Call) -> web.Response:
         """What a Git host tells. Nothing of it is read before its signature holds."""
         listener = self.webhooks()
-        if listener is None:
-            raise NotReady("no controller runs here; what was pushed is found by polling", retry_after=5)
         headers = {name.lower(): value for name, value in call.request.headers.items()}
         host = call.request.match_info["host"]
         event = received(host, headers, call.body, secrets=listener.secrets())

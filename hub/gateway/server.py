@@ -30,6 +30,7 @@ from hub.gateway.keyring import Keyring
 from hub.gateway.leases import LeaseKeeper
 from hub.gateway.liveness import Liveness
 from hub.gateway.recall import recall
+from hub.gateway.relay import Relay
 from hub.gateway.reports import SETTLED_SECONDS, Intake, agent_writer, observed_writer
 from hub.gateway.requested import requested
 from hub.gateway.routes import ROUTES
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
     from hub.gateway.identity import HubIdentity
-    from hub.gateway.webhooks import Listener
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +110,8 @@ class Gateway:
         self._url = ""
         self.refuse: Callable[[Manifest], Awaitable[str]] | None = None
         """Says why an Application may not be written, while a controller runs in this process."""
-        self.webhooks: Listener | None = None
-        """Who hears what Git hosts tell, while a controller runs in this process."""
+        self.webhooks = Relay(client, holder=context.holder)
+        """Takes what Git hosts tell, to the controller here or to the one that leads elsewhere."""
 
     @property
     def url(self) -> str:
@@ -148,6 +148,7 @@ class Gateway:
             ("assignments", self._assignment_cache.run),
             ("leases", self._leases.run),
             ("keyring", self._keyring.run),
+            ("webhooks", self.webhooks.run),
             ("recall", self._recall),
             ("upkeep", self._upkeep),
         ):
@@ -192,7 +193,7 @@ class Gateway:
             stopping=lambda: self._stopping,
             admission_key=admission_key(context.identity.digest_key),
             refuse=lambda: self.refuse,
-            webhooks=lambda: self.webhooks,
+            webhooks=self.webhooks.listener,
         ).table()
         guard = Guard(admit=self._door.admit, ready=lambda: self.ready)
         app = web.Application(middlewares=[_problems])

@@ -43,7 +43,7 @@ Genuine: TypeAlias = Callable[["Headers", bytes, str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears of webhooks: the controller, while one runs in this process."""
+    """Who hears of webhooks, and by which Secrets they prove themselves."""
 
     secrets: Callable[[], Iterable[Manifest]]
     take: Callable[[Event], None]

@@ -17,6 +17,10 @@ Read: TypeAlias = Callable[[str, Any], "Event | None"]
 """From the event's name (of a header, empty where there is none) and its body; None: nothing that concerns us."""
 
 MAX_REFS = 1000
+MAX_TOLD = 32
+MAX_REF = 255
+ANNOTATION = "axletree.dev/webhooks"
+"""On the Leases by which gateways tell a controller elsewhere: a list of events, each with an id."""
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:@]+):(?P<path>(?!//).+)", re.DOTALL)
 _URL = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^@/]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:]+)(?::\d+)?/(?P<path>.+)",
@@ -35,6 +39,28 @@ class Event:
     """Branches and tags that moved, in full (`refs/heads/main`); empty: any may have."""
     pushed: bool = True
     """Whether anything in Git moved; else it is about requests to merge, or about the repository as such."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Bounded, for where events wait to be read: of very many refs it says that any may have moved."""
+        refs = sorted(self.refs) if len(self.refs) <= MAX_TOLD else []
+        return {
+            "host": self.host,
+            "repositories": sorted(self.repositories)[:MAX_TOLD],
+            "names": sorted(self.names)[:MAX_TOLD],
+            "refs": refs if all(len(ref) <= MAX_REF for ref in refs) else [],
+            "pushed": self.pushed,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Event:
+        """KeyError, TypeError where it is none."""
+        return cls(
+            str(data["host"]),
+            frozenset(map(str, data["repositories"])),
+            frozenset(map(str, data["names"])),
+            frozenset(map(str, data["refs"])),
+            pushed=bool(data["pushed"]),
+        )
 
 
 def identity(url: str) -> str:

@@ -96,6 +96,7 @@ class Controller:
         self._restore()
         caches.applications.subscribe(self._application_changed)
         caches.leases.subscribe(self._lease_changed)
+        caches.leases.subscribe(self.webhooks.lease_moved)
         caches.sets.subscribe(self._set_changed)
         for held in (caches.values_secrets, caches.values_config_maps, caches.credentials):
             held.subscribe(self._values_changed)

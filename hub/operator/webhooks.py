@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from hub.hosts.events import identity
+from hub.hosts.events import ANNOTATION, Event, identity
 from hub.operator import views
 from hub.sources.semver import is_range
 from hub.sources.urls import is_commit
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.contract.manifest import Manifest
-    from hub.hosts.events import Event
     from hub.operator.context import HubContext
     from hub.operator.poller import Plans, Poller
 
@@ -66,6 +66,15 @@ class Webhooks:
             self._pending.append(event)
         self._wake.set()
 
+    def lease_moved(self, old: Manifest | None, new: Manifest | None) -> None:
+        """Take what a gateway elsewhere told since the last look at its Lease."""
+        if new is None or ANNOTATION not in (new["metadata"].get("annotations") or {}):
+            return
+        known = {number for number, _ in _told(old)}
+        for number, event in _told(new):
+            if number not in known:
+                self.take(event)
+
     async def run(self) -> None:
         while True:
             await self._wake.wait()
@@ -102,6 +111,16 @@ class Webhooks:
                 seen = state.apps.get(key)
                 if (seen is None or not seen.revisions) and _names(obj["spec"], pushed):
                     self._plans.ask_app(key, fresh=True)
+
+
+def _told(lease: Manifest | None) -> list[tuple[str, Event]]:
+    """The events on a gateway's Lease, by their ids."""
+    text = ((lease or {}).get("metadata") or {}).get("annotations", {}).get(ANNOTATION, "[]")
+    try:
+        return [(str(one["id"]), Event.from_json(one)) for one in json.loads(text)]
+    except (ValueError, KeyError, TypeError):
+        log.warning("a gateway's Lease has events that do not read")
+        return []
 
 
 def _moves(events: list[Event], name: str) -> bool:

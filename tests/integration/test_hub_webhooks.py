@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from agent.contract.names import LABEL_CREDENTIALS
+from agent.contract.names import HUB_NAMESPACE, LABEL_CREDENTIALS
 from hub.api.registry import APPLICATION_SET
 from hub.fleet.githttp import GitServer
 from tests.integration.git_rig import new_author
@@ -81,13 +81,13 @@ async def run(shop: Fleet, other: GitServer, tmp_path: Path) -> None:
     shop.repo = ours
     data = {"host": "github", "secret": SECRET}
     await shop.client.apply(
-        f"/api/v1/namespaces/{shop.namespace}/secrets/hook",
+        f"/api/v1/namespaces/{HUB_NAMESPACE}/secrets/hook",
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
                 "name": "hook",
-                "namespace": shop.namespace,
+                "namespace": HUB_NAMESPACE,
                 "labels": {LABEL_CREDENTIALS: "webhook"},
             },
             "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
@@ -109,3 +109,18 @@ async def run(shop: Fleet, other: GitServer, tmp_path: Path) -> None:
     assert await post(port, content) == 202
     await shop.deployed("one", "2")
     assert other.served == asked
+    await shop.commit(one="3")
+    standby = free_port()
+    await shop.hub(
+        "standby", standby, gateway="standby"
+    )  # it does not lead: its gateway tells the one that does
+    await shop.until("the other gateway answers", lambda: answers(standby, content))
+    await shop.deployed("one", "3")
+    assert other.served == asked
+
+
+async def answers(port: int, content: dict[str, Any]) -> bool:
+    try:
+        return await post(port, content) == 202
+    except aiohttp.ClientError:
+        return False

@@ -67,3 +67,10 @@ def test_generators_that_ask_about_it(generator: dict[str, Any], *, push: bool, 
     for spec in (_set(generator), _set(deep)):
         assert asks(spec, PUSH) is push
         assert asks(spec, REQUEST) is request_
+
+
+def test_an_event_survives_its_way_and_is_bounded() -> None:
+    assert Event.from_json(PUSH.to_json()) == PUSH
+    assert Event.from_json(REQUEST.to_json()) == REQUEST
+    many = Event("github", PUSH.repositories, refs=frozenset(f"refs/heads/b{n}" for n in range(1000)))
+    assert Event.from_json(many.to_json()).refs == frozenset(), "any may have moved"
