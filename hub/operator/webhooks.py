@@ -13,7 +13,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from hub.hosts.events import ANNOTATION, Event, identity
-from hub.operator import views
 from hub.sources.semver import is_range
 from hub.sources.urls import is_commit
 
@@ -106,11 +105,10 @@ class Webhooks:
                 obj["spec"], pushed
             ):
                 self._plans.ask_set(key, fresh=True)
-        for key, obj in self._hub.caches.applications.view().items():
-            if views.owner_of(obj) is None:
-                seen = state.apps.get(key)
-                if (seen is None or not seen.revisions) and _names(obj["spec"], pushed):
-                    self._plans.ask_app(key, fresh=True)
+        for key, seen in state.apps.items():
+            app = None if seen.revisions else self._hub.caches.applications.get(key)
+            if app is not None and _names(app["spec"], pushed):
+                self._plans.ask_app(key, fresh=True)
 
 
 def _told(lease: Manifest | None) -> list[tuple[str, Event]]:
