@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from agent.contract.errors import TerminalError
-from agent.contract.names import API_VERSION, GROUP
+from agent.contract.names import API_VERSION, GROUP, HUB_CLUSTER
 from agent.kube.yaml import load_all
 from hub.api.cluster import ClusterSetSpec, ClusterSpec
 from hub.api.model import ApiModel
@@ -81,8 +81,11 @@ def files_in(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def fleet_of(documents: Iterable[Document]) -> Fleet:
-    """The clusters, sets and projects among them. A cluster that does not say otherwise is accepted and there."""
-    clusters, sets, projects = {}, {}, {}
+    """The clusters, sets and projects among them. A cluster that does not say otherwise is accepted and there.
+
+    So is the hub's own, which every hub has: Argo CD's `in-cluster`, too.
+    """
+    clusters, sets, projects = {HUB_CLUSTER: ClusterView(HUB_CLUSTER)}, {}, {}
     for document in documents:
         metadata = document.obj["metadata"]
         if document.kind == "Cluster":

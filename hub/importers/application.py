@@ -54,6 +54,7 @@ _KUSTOMIZE = {
     )
 }
 _DIRECTORY = {name: name for name in ("recurse", "include", "exclude")}
+_JSONNET = {name: name for name in ("tlas", "extVars")}
 _ALWAYS = {
     "ServerSideApply=true": "everything is applied server-side",
     "PruneLast=true": "pruning comes after every apply has succeeded",
@@ -143,9 +144,42 @@ def source(value: Mapping[str, Any], notes: Notes, *, path: str) -> dict[str, An
         found["kustomize"] = _kustomize(value["kustomize"], notes, path=f"{path}.kustomize")
     if value.get("directory"):
         found["directory"] = _renamed(value["directory"], _DIRECTORY)
-        notes.lost_keys(value["directory"], _DIRECTORY, f"{path}.directory")
-    notes.lost_keys(value, (*_SOURCE, "helm", "kustomize", "directory", "name"), path)
+        notes.lost_keys(value["directory"], (*_DIRECTORY, "jsonnet"), f"{path}.directory")
+        if value["directory"].get("jsonnet"):
+            found["jsonnet"] = _jsonnet(value["directory"], notes, path=f"{path}.directory")
+            found.pop("directory")
+    if value.get("plugin"):
+        found["plugin"] = _plugin(value["plugin"], notes, path=f"{path}.plugin")
+    notes.lost_keys(value, (*_SOURCE, "helm", "kustomize", "directory", "plugin", "name"), path)
     return found
+
+
+def _jsonnet(directory: Mapping[str, Any], notes: Notes, *, path: str) -> dict[str, Any]:
+    """Ours is a tool of its own: it evaluates the folder's Jsonnet files, and nothing beside them."""
+    value = directory["jsonnet"]
+    notes.differs(
+        f"{path}.jsonnet", "only the Jsonnet files of the folder itself are read, no YAML beside them"
+    )
+    for key in directory.keys() & {"recurse", "include", "exclude"}:
+        notes.lost(f"{path}.{key}")
+    if value.get("libs"):
+        notes.lost(f"{path}.jsonnet.libs", "there they are relative to the repository, here to the path")
+    notes.lost_keys(value, (*_JSONNET, "libs"), f"{path}.jsonnet")
+    return _renamed(value, _JSONNET)
+
+
+def _plugin(value: Mapping[str, Any], notes: Notes, *, path: str) -> dict[str, Any]:
+    """A command that the administrator registers: environment and parameters alike are its parameters."""
+    name = str(value.get("name") or "")
+    notes.differs(path, f"a plugin called {name or '(none)'} has to be registered on the hub")
+    found = {str(one.get("name")): one.get("value", "") for one in value.get("env") or []}
+    for index, one in enumerate(value.get("parameters") or []):
+        if "string" in one:
+            found[str(one.get("name"))] = one["string"]
+        else:
+            notes.lost(f"{path}.parameters[{index}]", "only texts are parameters here")
+    notes.lost_keys(value, ("name", "env", "parameters"), path)
+    return {"name": name} | ({"parameters": found} if found else {})
 
 
 def _helm(value: Mapping[str, Any], notes: Notes, *, path: str) -> dict[str, Any]:

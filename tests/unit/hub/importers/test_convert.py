@@ -361,7 +361,8 @@ def test_applications_and_projects() -> None:
         "Application web: spec.ignoreDifferences[1]",
         "Application web: spec.source.kustomize.forceCommonLabels",
         "Application stray: spec.destination.server",
-        "Application stray: spec.source.directory.jsonnet",
+        "Application stray: spec.source.directory.jsonnet.libs",
+        "Application stray: spec.source.directory.recurse",
         "AppProject shop: spec.sourceRepos",
         "AppProject shop: spec.destinations[2]",
         "AppProject shop: spec.roles",
@@ -480,3 +481,52 @@ spec:
 )
 def test_a_path_of_jq_as_json_path(jq: str, path: str | None) -> None:
     assert json_path(jq) == path
+
+
+def test_jsonnet_and_plugins_are_tools_of_ours() -> None:
+    text = """
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: web, namespace: argocd}
+spec:
+  destination: {name: in-cluster, namespace: web}
+  sources:
+    - repoURL: https://git.example.com/web.git
+      path: a
+      directory: {jsonnet: {tlas: [{name: env, value: dev}], extVars: [{name: size, value: "3", code: true}]}}
+    - repoURL: https://git.example.com/web.git
+      path: b
+      plugin:
+        name: cue
+        env: [{name: STAGE, value: dev}]
+        parameters: [{name: size, string: "3"}, {name: all, array: [a]}]
+"""
+    done = convert([("a.yaml", obj) for obj in load_all(text, source="a.yaml")])
+    ((_, app_),) = done.objects
+    assert app_["spec"]["cluster"] == "hub"
+    jsonnet, plugin = app_["spec"]["sources"]
+    variable = {"name": "size", "value": "3", "code": True}
+    assert jsonnet["jsonnet"] == {"tlas": [{"name": "env", "value": "dev"}], "extVars": [variable]}
+    assert plugin["plugin"] == {"name": "cue", "parameters": {"STAGE": "dev", "size": "3"}}
+    assert [note.path for note in done.notes if note.lost] == ["spec.sources[1].plugin.parameters[1]"]
+
+
+def test_in_cluster_is_the_hub_that_every_hub_has(tmp_path: Path) -> None:
+    text = """
+apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {name: web, namespace: argocd}
+spec:
+  generators: [{list: {elements: [{url: "https://kubernetes.default.svc", name: here}]}}]
+  template:
+    metadata: {name: "{{name}}"}
+    spec:
+      project: default
+      source: {repoURL: "https://git.example.com/web.git", path: a}
+      destination: {server: "{{url}}", namespace: web}
+"""
+    (tmp_path / "set.yaml").write_text(text)
+    result = runner.invoke(app, ["expand", "-f", str(tmp_path / "set.yaml"), "-o", "json"])
+    assert result.exit_code == 0, result.output
+    (child,) = json.loads(result.stdout)["items"]
+    assert child["spec"]["cluster"] == "hub"
