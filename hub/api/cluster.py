@@ -20,9 +20,7 @@ class MaintenanceWindow(ApiModel):
 class Purge(ApiModel):
     """A person's decision that an orphan goes: an app that the agent holds and the hub does not know."""
 
-    app: Annotated[
-        str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}$", max_length=507)
-    ]
+    app: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}$", max_length=507)]
     hub: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{4,64})?$", max_length=64)] = ""
     """Of which former hub, as `status.orphans` says; empty: of this one."""
     decided_at: Text

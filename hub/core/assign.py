@@ -75,8 +75,10 @@ def assignment_spec(
     asked = int(previous.get("resend") or 0) + resend
     if asked:
         content["resend"] = asked
-    same = not resend and previous.get("epoch") == epoch and all(
-        content.get(name, []) == (previous.get(name) or []) for name in _PARTS
+    same = (
+        not resend
+        and previous.get("epoch") == epoch
+        and all(content.get(name, []) == (previous.get(name) or []) for name in _PARTS)
     )
     return None if same else {"epoch": epoch, "seq": int(previous["seq"]) + 1, **content}
 
