@@ -24,7 +24,7 @@ from hub.cli.verdict import seconds_of
 from hub.cli.watching import following
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from agent.contract.adoption import AdoptionEntry
@@ -88,7 +88,7 @@ def adopt(
     problems = [*_silent(planned), *_obstacles(planned, accept_changes=accept_changes)]
     if yes and not problems:
         taken = run(lambda: _take(planned, kubeconfig, seconds=seconds))
-        problems = _silent(taken)
+        problems = _silent(taken, planned={one.key: one.answer.digest for one in planned if one.answer})
         for one in taken:
             if one.answer is not None and one.answer.state is AdoptionState.TAKEN:
                 err.print(f"{one.key}: {one.answer.objects} objects are taken over")
@@ -109,7 +109,9 @@ async def _plan(reference: Reference, kubeconfig: Path | None, *, seconds: float
             named = ", ".join(empty[:5]) or str(found)
             raise NothingRendered(f"{named}: nothing is rendered yet; `axle why` says what it waits for")
         request = secrets.token_hex(8)
-        return await _ask(client, apps, lambda _: f"plan/{request}", request=request, seconds=seconds)
+        return await _ask(
+            client, apps, lambda _: f"plan/{request}", request=request, seconds=seconds, over=_final
+        )
 
 
 async def _take(planned: Sequence[Asked], kubeconfig: Path | None, *, seconds: float) -> list[Asked]:
@@ -126,6 +128,7 @@ async def _take(planned: Sequence[Asked], kubeconfig: Path | None, *, seconds: f
             lambda obj: f"take/{digests[key_of(obj)]}/{request}",
             request=request,
             seconds=seconds,
+            over=lambda one: _final(one) or digests[one.key] != field(one.obj, "status", "sync", "target"),
         )
 
 
@@ -136,8 +139,9 @@ async def _ask(
     *,
     request: str,
     seconds: float,
+    over: Callable[[Asked], bool],
 ) -> list[Asked]:
-    """Write the question to every app, wait for the answers, take the question back."""
+    """Write the question to every app, wait until each is `over`, take the question back."""
     for obj in apps:
         await annotate(client, Found(APPS, obj).path, {ANNOTATION_ADOPT: word(obj)})
     namespaces = {obj["metadata"]["namespace"] for obj in apps}
@@ -146,7 +150,7 @@ async def _ask(
         async with following(client, APPS.path(namespaces.pop())) as followed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    while not all(_final(each) for each in _asked(keys, followed.objects(), request)):
+                    while not all(map(over, _asked(keys, followed.objects(), request))):
                         await followed.change()
             return _asked(keys, followed.objects(), request)
     finally:
@@ -171,11 +175,17 @@ def _final(one: Asked) -> bool:
     return one.answer is not None and one.answer.state in {AdoptionState.PLANNED, AdoptionState.TAKEN}
 
 
-def _silent(asked: Iterable[Asked]) -> list[str]:
-    """Those of which there is no final answer, with what is known."""
+def _silent(asked: Iterable[Asked], planned: Mapping[str, str] | None = None) -> list[str]:
+    """Those of which there is no final answer, with what is known. `planned`: the digests that were to be taken."""
     found = []
     for one in asked:
         if _final(one):
+            continue
+        digest = (planned or {}).get(one.key, "")
+        if digest not in {"", field(one.obj, "status", "sync", "target")}:
+            found.append(
+                f"{one.key}: its target moved since the plan, and nothing of it is taken: plan again"
+            )
             continue
         cluster = field(one.obj, "spec", "cluster")
         said = one.answer.message if one.answer is not None else ""

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.contract.names import AGENT_NAMESPACE, HUB_NAMESPACE
-from hub.api.registry import APPLICATION, CLUSTER
+from hub.api.registry import APPLICATION, APPLICATION_SET, CLUSTER
 from hub.cli.main import app as axle
 from hub.fleet import install
 from hub.gateway.identity import SECRET_NAME
@@ -249,3 +249,42 @@ async def test_f1_f2_what_a_lost_hub_left_is_told_taken_over_and_the_rest_purged
 async def _target(bed: Fleet) -> bool:
     status = (await bed.app("web")).get("status") or {}
     return bool((status.get("sync") or {}).get("target"))
+
+
+async def test_a_set_is_adopted_child_by_child_and_only_what_was_planned(bed: Fleet) -> None:
+    namespace = f"{bed.namespace}-apps"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    await bed.client.apply(f"/api/v1/namespaces/{namespace}", body, field_manager="tests")
+    for name in ("db", "api", "web"):
+        live = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": "1"}}
+        await bed.client.apply(
+            f"/api/v1/namespaces/{namespace}/configmaps/{name}", live, field_manager="helm"
+        )
+    await bed.commit(db="1", api="1", web="2")
+    spec = bed.spec("{{ name }}") | {"cluster": bed.cluster, "sync": {"mode": "Manual"}}
+    await bed.put(
+        APPLICATION_SET,
+        "shop",
+        {
+            "generators": [{"list": {"elements": [{"name": name} for name in ("db", "api", "web")]}}],
+            "template": {"metadata": {"name": "{{ name }}"}, "spec": spec},
+        },
+    )
+
+    async def rendered() -> bool:
+        found = (await bed.apps()).values()
+        return len(found) == 3 and all(
+            (obj.get("status") or {}).get("sync", {}).get("target") for obj in found
+        )
+
+    await bed.until("all are rendered", rendered)
+    planned = await command(bed, "adopt", f"appset/{bed.namespace}/shop")
+    assert planned.exit_code == 0, planned.output
+    assert planned.output.count("1 the same; 1 of Helm") == 2
+    assert ".data.value" in planned.output
+    taken = await command(bed, "adopt", f"appset/{bed.namespace}/shop", "--yes")
+    assert taken.exit_code == 0, taken.output
+    for name, value in (("db", "1"), ("api", "1"), ("web", "2")):
+        live = await bed.client.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        assert live["data"] == {"value": value}
+        assert not any(entry["manager"] == "helm" for entry in live["metadata"]["managedFields"])

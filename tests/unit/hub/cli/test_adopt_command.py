@@ -59,6 +59,13 @@ def test_an_agent_that_does_not_answer_is_named() -> None:
     assert _silent([planned()]) == []
 
 
+def test_a_target_that_moved_since_the_plan_is_told() -> None:
+    moved = APP | {"status": {"sync": {"target": "b" * 64}}}
+    (said,) = _silent([Asked(moved, None)], planned={"shop/web": "a" * 64})
+    assert "plan again" in said
+    assert "has not answered" in _silent([Asked(moved, None)], planned={"shop/web": "b" * 64})[0]
+
+
 def test_an_answer_to_another_question_is_none() -> None:
     said = planned().answer
     assert said is not None
