@@ -17,6 +17,7 @@ from hub.cli.files import Document
 from hub.cli.kinds import APPS, CLUSTERS
 from hub.cli.names import parse, resolve
 from hub.cli.render import RenderedApp
+from hub.core.insert import with_known
 from hub.fleet.tools import find_programs
 from hub.operator import paths, views
 from hub.render.hubvalues import GivenObjects
@@ -69,7 +70,8 @@ async def _values(client: RestClient, document: Document) -> list[Manifest]:
 
 
 async def _rendered(document: Document, cluster: ClusterView, source: Source, inputs: Inputs) -> RenderedApp:
-    spec = views.application_spec(document.obj)
+    bound = (document.obj.get("status") or {}).get("inputs") or ()
+    spec = views.application_spec({"spec": with_known(document.obj["spec"], bound)})
     commits = {origin: await source.resolve(*origin) for origin in spec.origins()}
     found = await inputs.of(document.key, spec, cluster=cluster, commits=commits)
     request = await found.request(stages=True)

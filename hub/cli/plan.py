@@ -127,7 +127,7 @@ class _Work:
         found = fleet_of(documents)
         fleet = found if hub is None else _over(hub.fleet, found)
         fleet = with_projects(fleet, {each.namespace for each in [*documents, *earlier]})
-        with self._kitchen(fleet) as kitchen:
+        with self._kitchen(fleet, hub) as kitchen:
             before = await side_of_files(earlier, kitchen=kitchen, source=before_source, asker=asker)
             after = await side_of_files(documents, kitchen=kitchen, source=after_source, asker=asker)
         if hub is not None:
@@ -138,7 +138,7 @@ class _Work:
         """Files, and what a hub has, rendered as it was released."""
         new, source = await self._at(self.end)
         documents = read([new])
-        with self._kitchen(hub.fleet) as kitchen:
+        with self._kitchen(hub.fleet, hub) as kitchen:
             after = await side_of_files(documents, kitchen=kitchen, source=source, asker=asker)
             commits = {
                 str(((obj.get("status") or {}).get("sync") or {}).get("revision") or "")
@@ -178,8 +178,8 @@ class _Work:
         return self.network.source(found, at={self._remote: commit} if self._remote else None)
 
     @contextlib.contextmanager
-    def _kitchen(self, fleet: Fleet) -> Iterator[Kitchen]:
-        kitchen = Kitchen(self.scratch / "renders", fleet)
+    def _kitchen(self, fleet: Fleet, hub: Snapshot | None) -> Iterator[Kitchen]:
+        kitchen = Kitchen(self.scratch / "renders", fleet, hub.inputs if hub is not None else {})
         try:
             yield kitchen
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.bundle import decode
 from agent.contract.errors import AxletreeError
@@ -17,6 +17,7 @@ from hub.api.project import ProjectSpec
 from hub.cli.files import InvalidFile, checked
 from hub.cli.limits import TimedRunner
 from hub.core.children import validate_set
+from hub.core.insert import with_known
 from hub.core.preview import Side
 from hub.fleet.tools import find_programs
 from hub.operator import views
@@ -57,6 +58,8 @@ class Kitchen:
 
     folder: Path
     fleet: Fleet
+    inputs: Mapping[AppKey, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """What Applications on the hub were rendered with: a look takes the same."""
     _store: DiskStore = field(init=False)
     _index: RenderIndex = field(init=False)
     _private: bytes = field(init=False)
@@ -100,7 +103,7 @@ class Kitchen:
     async def _objects(
         self, key: AppKey, obj: Manifest, renderer: Renderer, source: Source
     ) -> Sequence[Manifest]:
-        spec = ApplicationSpec.model_validate(obj["spec"])
+        spec = ApplicationSpec.model_validate(with_known(obj["spec"], self.inputs.get(key, ())))
         project = self.fleet.projects.get(key.partition("/")[0])
         cluster = self.fleet.clusters.get(spec.cluster)
         if cluster is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError
 from agent.contract.names import ANNOTATION_PAUSED, LABEL_CREDENTIALS
@@ -31,6 +31,12 @@ class Snapshot:
     fleet: Fleet = field(default_factory=Fleet)
     secrets: Sequence[Manifest] = ()
     """Credentials of repositories, where they were asked for and may be read."""
+
+    @property
+    def inputs(self) -> dict[str, list[dict[str, Any]]]:
+        """What Applications were rendered with, of those that have inputs."""
+        found = {key: (obj.get("status") or {}).get("inputs") for key, obj in self.apps.items()}
+        return {key: bound for key, bound in found.items() if bound}
 
     @property
     def paused(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from agent.kube.yaml import YamlError, load_value
 from hub.core.params import scalar_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
 _REFERENCE = re.compile(
     r"\{\{-?\s*inputs\.(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
@@ -119,6 +119,17 @@ def with_inputs(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
     return found
 
 
+class Known(dict[str, Any]):
+    """Values of some inputs: references to others stay as they are."""
+
+
+def with_known(spec: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The spec for a look, with the values that `status.inputs` has."""
+    if not spec.get("inputs"):
+        return dict(spec)
+    return with_inputs(spec, Known({str(each["as"]): each.get("value") for each in inputs}))
+
+
 def _values(node: Any, values: Mapping[str, Any]) -> Any:
     """A map of values, or one as text."""
     if isinstance(node, str):
@@ -179,6 +190,8 @@ def _filled(node: Any, values: Mapping[str, Any]) -> Any:
 def _value(found: re.Match[str], values: Mapping[str, Any]) -> Any:
     name = found["name"]
     if name not in values:
+        if isinstance(values, Known):
+            return found[0]
         raise InputMisused(f"no input is called {name}")
     value = values[name]
     for step in _STEP.finditer(found["path"]):

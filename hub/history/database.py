@@ -126,6 +126,12 @@ def _engine(url: str) -> Engine:
 def _tune(connection: Any, _record: object) -> None:
     """Readers do not wait for the writer, and a commit waits for the disk at checkpoints only."""
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-16000"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "cache_size=-16000",
+        "temp_store=MEMORY",
+        "mmap_size=268435456",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

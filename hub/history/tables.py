@@ -63,7 +63,7 @@ labels = Table(
     Column("app", _KEY, primary_key=True),
     Column("label", String(317), primary_key=True),
     Column("value", String(63), nullable=False),
-    Index("ix_labels_label_value", "label", "value"),
+    Index("ix_labels_label_value_app", "label", "value", "app"),
 )
 sets = Table(
     "sets",

@@ -120,7 +120,8 @@ class App(Told):
 class AppPage(Told):
     items: list[App]
     next_cursor: str
-    total: int
+    total: int | None
+    """How many there are in all; on the first page alone."""
 
 
 class Facets(Told):

@@ -61,11 +61,15 @@ class Reads:
                 wanted=app_filter(asked, call.visible),
                 after=asked.cursor,
                 limit=asked.limit,
-                count=True,
+                count=not asked.cursor,
             )
         )
         items = [app_of(row) for row in page.items]
-        return m.AppPage(items=items, next_cursor=items[-1].key if page.more else "", total=page.total)
+        return m.AppPage(
+            items=items,
+            next_cursor=items[-1].key if page.more else "",
+            total=None if asked.cursor else page.total,
+        )
 
     async def facets(self, call: Call) -> m.Facets:
         wanted = app_filter(call.query, call.visible)

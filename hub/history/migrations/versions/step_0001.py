@@ -120,7 +120,7 @@ def _labels() -> None:
         sa.Column("value", sa.String(length=63), nullable=False),
         sa.PrimaryKeyConstraint("app", "label"),
     )
-    op.create_index("ix_labels_label_value", "labels", ["label", "value"], unique=False)
+    op.create_index("ix_labels_label_value_app", "labels", ["label", "value", "app"], unique=False)
 
 
 def _outputs() -> None:

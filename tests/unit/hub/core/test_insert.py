@@ -8,7 +8,7 @@ import pytest
 from hub.core.children import validate_children
 from hub.core.expand import expand
 from hub.core.expansion import ClusterFacts, ExpandRequest, Expansion, ExpansionError, InvalidChild
-from hub.core.insert import InputMisused, check_places, with_inputs
+from hub.core.insert import InputMisused, check_places, with_inputs, with_known
 
 SOURCE = {"repoURL": "https://git.example.com/a", "path": "app"}
 HOSTILE = "x'\"\n- op: remove\n  path: /spec\nevil: {{ inputs.db }}{{ cluster.name }}{% raw %}"
@@ -142,3 +142,10 @@ def test_a_childs_labels_are_not_made_of_inputs() -> None:
         validate_children(
             expanded(spec_of(common={"labels": {"a": "{{ inputs.db }}"}})).children, set_key="shop/apps"
         )
+
+
+def test_a_look_puts_in_what_is_known_and_leaves_the_rest() -> None:
+    inputs = [{"as": each, "name": each, "output": "url"} for each in ("db", "queue")]
+    spec = spec_of(inputs=inputs, sources=helm({"a": "{{ inputs.db }}", "b": "x {{ inputs.queue }}"}))
+    filled = with_known(spec, [{"as": "db", "value": 7, "from": []}])
+    assert filled["sources"][0]["helm"]["values"] == {"a": 7, "b": "x {{ inputs.queue }}"}
