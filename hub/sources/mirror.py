@@ -43,6 +43,7 @@ LEFTOVER_SECONDS = 2 * CLONE_SECONDS
 TEMP_PREFIX = "tmp-"
 
 _PARTIAL = "axletree-partial"
+_NO_CONTENTS, _SMALL = "blob:none", "blob:limit=256k"
 _BRANCHES = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _HEAD = f"+HEAD:{HEAD_REF}"
 _FETCH = (
@@ -93,8 +94,32 @@ class Mirror:
         `head` asks for the remote's HEAD again after it once had none. Raises `MirrorBroken`, or what the
         remote side's answer means.
         """
-        self._fetch_into(self.path, credentials, head=head or not self._headless, seconds=FETCH_SECONDS)
+        head = head or not self._headless
+        if self.partial:
+            self._fetch_new(credentials, head=head)
+        else:
+            self._fetch_into(self.path, credentials, head=head, seconds=FETCH_SECONDS)
         self._clean()
+
+    def _fetch_new(self, credentials: Credentials | None, *, head: bool) -> None:
+        """What is new for a partial mirror, its smaller contents with it: most likely they are read next.
+
+        After a long time away that may be very much; then without them.
+        """
+        grown = self._size(self.path) + self._whole_bytes
+        for contents, stop_when in ((_SMALL, lambda: self._size(self.path) > grown), (_NO_CONTENTS, None)):
+            try:
+                self._fetch_into(
+                    self.path,
+                    credentials,
+                    head=head,
+                    seconds=FETCH_SECONDS,
+                    stop_when=stop_when,
+                    contents=contents,
+                )
+            except SourceTooLarge:
+                continue
+            return
 
     def fetch_commit(self, commit: str, credentials: Credentials | None) -> bool:
         """Fetches one commit that no branch holds; whether the remote side gave it."""
@@ -179,10 +204,12 @@ class Mirror:
         head: bool,
         seconds: float,
         stop_when: Callable[[], bool] | None = None,
+        contents: str = _NO_CONTENTS,
     ) -> None:
+        config = self._config(git_dir, contents)
         command = [*_FETCH, "--prune", *self._from(git_dir), *_BRANCHES]
         if head:
-            outcome = self._ask([*command, _HEAD], git_dir, credentials, seconds, stop_when)
+            outcome = self._ask([*command, _HEAD], git_dir, credentials, seconds, stop_when, config=config)
             if outcome.status == 0:
                 self._headless = False
                 return
@@ -191,7 +218,7 @@ class Mirror:
             # empty, or its HEAD names a branch that does not exist
             self._headless = True
             self._runner.run(["update-ref", "-d", HEAD_REF], git_dir=git_dir, timeout=seconds)
-        outcome = self._ask(command, git_dir, credentials, seconds, stop_when)
+        outcome = self._ask(command, git_dir, credentials, seconds, stop_when, config=config)
         if outcome.status != 0:
             raise self._remote.failure(outcome, credentials, seconds)
 
@@ -202,13 +229,15 @@ class Mirror:
         credentials: Credentials | None,
         seconds: float,
         stop_when: Callable[[], bool] | None = None,
+        *,
+        config: Sequence[tuple[str, str]] = (),
     ) -> Outcome:
         return self._remote.run(
             command,
             git_dir,
             credentials,
             seconds=seconds,
-            config=self._config(git_dir),
+            config=config or self._config(git_dir),
             stop_when=stop_when,
         )
 
@@ -216,14 +245,14 @@ class Mirror:
         """Git filters only for a remote that has a name."""
         return ("origin",) if (git_dir / _PARTIAL).exists() else ("--", str(self.url))
 
-    def _config(self, git_dir: Path) -> list[tuple[str, str]]:
+    def _config(self, git_dir: Path, contents: str = _NO_CONTENTS) -> list[tuple[str, str]]:
         """Who gives what is missing. Only commands that fetch are told: nothing else may begin to."""
         if not (git_dir / _PARTIAL).exists():
             return []
         return [
             ("remote.origin.url", str(self.url)),
             ("remote.origin.promisor", "true"),
-            ("remote.origin.partialclonefilter", "blob:none"),
+            ("remote.origin.partialclonefilter", contents),
         ]
 
     def _clean(self) -> None:

@@ -114,3 +114,22 @@ async def test_f11_contents_that_cannot_be_fetched_are_an_error_and_no_empty_fil
     assert await source.files(author.remote, large, "apps/1")
     with pytest.raises(RepositoryUnreachable):
         await source.files(author.remote, large, "apps/2")
+
+
+async def test_what_is_new_comes_with_its_contents(
+    author: Author, large: str, sources: Callable[..., GitSource], server: GitServer, tmp_path: Path
+) -> None:
+    first = sources(whole_bytes=NONE)
+    await first.resolve(author.remote, "main")
+    await first.close()
+    source = sources()
+    await source.files(author.remote, large, "apps/3")
+    before = packed(tmp_path / "cache")
+    new = await author.commit({"apps/3/a": "changed", "apps/3/huge": noise(600 * 1024)})
+    assert await source.resolve(author.remote, "main", fresh=True) == new
+    asked = server.served
+    assert await source.read(author.remote, new, ["apps/3/a"]) == {"apps/3/a": b"changed"}
+    assert server.served == asked, "it came with the commit"
+    assert packed(tmp_path / "cache") - before < LIMIT / 4, "but for what is large"
+    assert len((await source.files(author.remote, new, "apps/3"))["huge"]) == 600 * 1024
+    assert server.served > asked
