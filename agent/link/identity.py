@@ -12,9 +12,6 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from agent.contract.errors import TerminalError
 from agent.contract.names import AGENT_NAMESPACE, LABEL_AGENT_CLUSTER, LABEL_STATE, short_hash
 from agent.contract.sealing import new_keypair, public_of
@@ -111,6 +108,9 @@ def new_identity(cluster: str, cluster_uid: str) -> Identity:
 
 def new_private_key() -> str:
     """PEM, PKCS 8, EC P-256."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only at a join or a renewal
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

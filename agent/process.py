@@ -1,0 +1,160 @@
+"""The process of one or many agents: its command line, its log, and its end by SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from agent.config import load_config
+from agent.contract.errors import AxletreeError
+from agent.lean import afresh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.agent import Agent
+
+logger = logging.getLogger("agent")
+
+_OK, _FAILED, _MISUSED, _AFRESH = 0, 1, 2, 3
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: what log collectors on a cluster read without a configuration."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. The exit code is 0 after a clean stop, 1 after a failure, 2 for misuse."""
+    parser = argparse.ArgumentParser(prog="axle-agent", description="The pull agent of an Axletree spoke.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("run", help="serve one or more clusters until SIGTERM")
+    command.add_argument(
+        "--config", type=Path, action="append", required=True, help="a file; repeat for more agents"
+    )
+    command.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    options = parser.parse_args(argv)
+    _log_to_stderr(options.log_level)
+    try:
+        configs = [load_config(path) for path in options.config]
+    except AxletreeError as error:
+        logger.error("%s", error)  # noqa: TRY400 - the message is for the person who wrote the file
+        return _MISUSED
+    with _no_system_trust(), _no_mail_grammar():
+        from agent.agent import Agent  # noqa: PLC0415 - see there
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(serve([Agent(config) for config in configs]))
+    if code == _AFRESH:
+        afresh()
+    return code
+
+
+async def serve(agents: Sequence[Agent]) -> int:
+    """Run the agents until SIGTERM or SIGINT; one that fails for good ends the process, to be started again.
+
+    One whose cluster was removed ends by itself, and with the last of them the process, which has nothing to do.
+
+    A process that has just joined its one cluster asks to start afresh: what a join needs (X.509) would take
+    5 MB of it for the rest of its life.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = {asyncio.create_task(agent.run(), name=f"agent {agent.cluster}") for agent in agents}
+    stopping = asyncio.create_task(stop.wait())
+    enrolled = asyncio.create_task(agents[0].enrolled.wait() if len(agents) == 1 else asyncio.Event().wait())
+    running, done = set(tasks), set[asyncio.Task[Any]]()
+    while running and not done - tasks and not any(task.cancelled() or task.exception() for task in done):
+        done, _ = await asyncio.wait({stopping, enrolled, *running}, return_when=asyncio.FIRST_COMPLETED)
+        running -= done
+    stopping.cancel()
+    enrolled.cancel()
+    await asyncio.gather(*(agent.stop() for agent in agents))
+    await asyncio.gather(stopping, enrolled, *tasks, return_exceptions=True)
+    failed = [task for task in done & tasks if not task.cancelled() and task.exception() is not None]
+    for task in failed:
+        error = task.exception()
+        logger.error(
+            "%s: %s", task.get_name(), error, exc_info=None if isinstance(error, AxletreeError) else error
+        )
+    if failed:
+        return _FAILED
+    return _AFRESH if enrolled in done and stopping not in done else _OK
+
+
+@contextlib.contextmanager
+def _no_system_trust() -> Iterator[None]:
+    """Have aiohttp imported without the system's CAs, which it loads at once and which nothing here trusts.
+
+    That is 2 MB and a tenth of a second. A kubeconfig that relies on them still gets them: afterwards the
+    environment is as it was.
+    """
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _MailPolicy:
+    """In place of `email.policy.HTTP`, which it is as soon as anybody asks it anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        from email.policy import HTTP  # noqa: PLC0415 - the point
+
+        return getattr(HTTP, name)
+
+
+@contextlib.contextmanager
+def _no_mail_grammar() -> Iterator[None]:
+    """Have aiohttp imported without the grammar of mail headers: it is for a `Content-Type`, which nobody here reads.
+
+    That is half a megabyte. Who needs it, gets it.
+    """
+    name = "email.policy"
+    if name in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(name)
+    stand_in.HTTP = _MailPolicy()  # type: ignore[attr-defined]
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
