@@ -7,11 +7,13 @@ A redirect, and a link to the next page, is followed on the same host only: the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -168,10 +170,12 @@ class HostClient:
         raise HostUnreachable(f"{where} fails ({status})", retry_after=wait)
 
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
-        """Seconds, by `Retry-After`, or by GitHub's and GitLab's words for a limit that is used up."""
+        """Seconds, by `Retry-After` (a number, a date), or by GitHub's and GitLab's words for a limit."""
         value = response.headers.get("Retry-After", "")
         if value.isdigit():
             return float(value)
+        with contextlib.suppress(ValueError):
+            return max(1.0, parsedate_to_datetime(value).timestamp() - self._wall())
         for family in ("X-RateLimit", "RateLimit"):
             reset = response.headers.get(f"{family}-Reset", "")
             if response.headers.get(f"{family}-Remaining") == "0" and reset.isdigit():
