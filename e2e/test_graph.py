@@ -1,4 +1,4 @@
-"""Edges between hand-written Applications: cycles are refused with their path, chains wait and go."""
+"""Edges between Applications and sets: cycles are refused with their path, chains wait and go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.rig import GREEN_SECONDS
-from e2e.words import APPS, CONFIG_MAPS, condition, one, status
+from e2e.words import APPS, CONFIG_MAPS, SETS, condition, one, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 import asyncio
 import contextlib
+import shutil
 
 from agent.contract.errors import ApiError
+from hub.fleet.build import cache_root
 from hub.operator.admission import PATH as ADMISSION
 
 pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
@@ -138,6 +140,59 @@ async def test_f48_a_cycle_that_an_edit_makes_stops_nothing_that_runs(rig: Rig) 
         await rig.hub.eventually(told)
         for name in ("left", "right"):
             assert rig.spokes["eu1"].get(CONFIG_MAPS, f"shop-{name}/settings") is not None
+
+
+async def test_a_cycle_that_a_set_would_bring_is_refused_by_kubectl_with_its_path(rig: Rig) -> None:
+    kubectl = _kubectl()
+    if not kubectl:
+        pytest.skip("no kubectl is on PATH, and none was built with the control planes")
+    async with _written(rig, alpha="beta"):
+        manifest = _SET.format(repo=rig.fleet.repo_url)
+
+        async def refused() -> str:
+            """Until the hub has seen the Application: what it does not know yet, it lets in."""
+            async with asyncio.timeout(GREEN_SECONDS):
+                while (found := await _apply_by(kubectl, rig, manifest))[0] == 0:
+                    await rig.hub.client.delete(one(SETS, "shop/betas"))
+                return found[1]
+
+        said = await refused()
+        assert "DependencyCycle: beta@eu1 -> alpha@eu1 -> beta@eu1" in said, said
+        code, said = await _apply_by(kubectl, rig, manifest.replace("dependsOn", "dependOn"))
+        assert (code, 'unknown field; did you mean "dependsOn"?' in said) == (1, True), said
+        assert rig.hub.get(SETS, "shop/betas") is None
+
+
+_SET = """
+apiVersion: axletree.dev/v1alpha1
+kind: ApplicationSet
+metadata: {{name: betas, namespace: shop}}
+spec:
+  generators: [{{clusters: {{names: [eu1]}}}}]
+  template:
+    metadata: {{name: beta}}
+    spec:
+      cluster: "{{{{ cluster.name }}}}"
+      namespace: shop-beta
+      sources: [{{repoURL: {repo}, revision: main, path: dev/playground}}]
+      dependsOn: [{{name: alpha, clusters: {{scope: Same}}}}]
+"""
+
+
+def _kubectl() -> str:
+    built = sorted((cache_root() / "controlplane").glob("*/kubectl"))
+    return str(built[-1]) if built else shutil.which("kubectl") or ""
+
+
+async def _apply_by(kubectl: str, rig: Rig, manifest: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(kubectl, "--kubeconfig", str(rig.fleet.kubeconfig("hub")), "apply", "-f", "-"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate(manifest.encode())
+    return process.returncode or 0, said.decode()
 
 
 async def test_an_edge_that_matches_nothing_blocks_until_something_does(rig: Rig) -> None:
