@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,8 @@ from e2e.rig import SHOP
 from e2e.view import Change
 from e2e.words import APPS, ASSIGNMENTS, CLUSTERS, CONFIG_MAPS, DEPLOYMENTS, status
 from hub.fleet.local import Spoke
+from hub.fleet.process import log_tail
+from hub.fleet.services import agent_of
 
 if TYPE_CHECKING:
     from e2e.rig import Rig
@@ -20,7 +23,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
 NEW = Spoke(
     "eu2",
     labels={"env": "prod", "region": "eu", "ring": "1"},
-    values={"ingressDomain": "eu2.example.com", "replicas": 3},
+    values={"ingressDomain": "eu2.example.com", "shop": {"replicas": 3}},
 )
 
 
@@ -65,10 +68,20 @@ async def test_a_cluster_that_is_added_gets_its_apps_and_one_that_is_removed_los
     left += (await view.client.list(CONFIG_MAPS, label_selector=APPLYSET_PART_OF)).items
     assert left == []
     _assert_reverse_order(rig)
+    await _ends_by_itself(rig, "eu2")
+    assert "agent-eu2" not in await rig.axle("status")  # which exits with 0: nothing is missing
     await rig.fleet.remove("eu2")
     del rig.spokes["eu2"]
     await rig.hub.eventually(rig.green)
     assert await rig.settled() == before
+
+
+async def _ends_by_itself(rig: Rig, cluster: str) -> None:
+    """The removed cluster's agent has nothing left to do, says so, and ends."""
+    async with asyncio.timeout(60):
+        while rig.fleet.services.running(agent_of(cluster)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+    assert "ClusterRemoved" in log_tail(rig.fleet.services.folder, agent_of(cluster))
 
 
 def _assert_reverse_order(rig: Rig) -> None:

@@ -20,7 +20,7 @@ from hub.cli.liveness import LEASES, HubLife, hub_life, unheard, with_liveness
 from hub.cli.output import STYLES, Format, FormatOption, age, name_of, out, print_table, print_value
 from hub.fleet import fleets, processes
 from hub.fleet.home import cluster_names, home, kubeconfig_of, provider_of
-from hub.fleet.services import Services
+from hub.fleet.services import AGENT, Services
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,8 @@ def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None
     state = run(lambda: _ask(kubeconfig))
     if not state.problem and hub_stopped(hub_kubeconfig(kubeconfig)):
         state.hub = HubLife(running=False, last=state.hub.last)
+    if not state.problem:
+        parts = _expected(parts, {cluster["metadata"]["name"] for cluster in state.clusters})
     if not state.hub.running:
         state.clusters = unheard(state.clusters)
     if fmt is Format.TABLE:
@@ -94,6 +96,15 @@ def _parts(root: Path) -> dict[str, str]:
             running = fleet.cluster(name).is_running()
             found[f"cluster {name}"] = "running" if running else "stopped"
     return found
+
+
+def _expected(parts: dict[str, str], clusters: set[str]) -> dict[str, str]:
+    """Without agents that ended because their cluster was removed: nobody misses them."""
+    return {
+        name: word
+        for name, word in parts.items()
+        if word == "running" or not name.startswith(AGENT) or name.removeprefix(AGENT) in clusters
+    }
 
 
 def _word(group: list[Process]) -> str:

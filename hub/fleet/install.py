@@ -133,15 +133,20 @@ async def forget_identity(client: RestClient, cluster: str) -> None:
         await client.delete(f"{secrets}/{secret['metadata']['name']}", uid=secret["metadata"]["uid"])
 
 
-async def joined(client: RestClient, name: str) -> bool:
-    """Whether this cluster's agent has a certificate already: then it needs no token."""
+async def declared(client: RestClient, name: str) -> Manifest | None:
+    """The Cluster of this name, if the hub has one."""
     try:
-        cluster = await client.get(f"/apis/{API_VERSION}/clusters/{name}")
+        return await client.get(f"/apis/{API_VERSION}/clusters/{name}")
     except ApiError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP status
             raise
-        return False
-    return bool((cluster.get("status") or {}).get("sealingKey"))
+        return None
+
+
+async def joined(client: RestClient, name: str) -> bool:
+    """Whether this cluster's agent has a certificate already: then it needs no token."""
+    cluster = await declared(client, name)
+    return bool(((cluster or {}).get("status") or {}).get("sealingKey"))
 
 
 def _namespace(name: str) -> Manifest:

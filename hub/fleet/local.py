@@ -26,7 +26,7 @@ from hub.gateway.identity import HubIdentity
 from hub.gateway.tokens import create_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from hub.fleet.build import Report
@@ -129,13 +129,16 @@ class LocalFleet:
             note("local control planes")
             wanted = {spoke.name: spoke for spoke in spokes(count)} | self._declared()
             self._remember(wanted)
+            asked = {spoke.name for spoke in spokes(count)}
             names = list(dict.fromkeys([HUB, *self.names(), *wanted]))
             fleet = await fleets.create(provider, self.root, names, progress=progress)
             await fleet.start(note=note)
             await self.start_git(note)
             await self.start_hub(note)
             note("the agents")
-            joining = [self._join(wanted.get(name, Spoke(name))) for name in names if name != HUB]
+            removed = await self._removed([name for name in names if name not in {HUB, *asked}])
+            here = [name for name in names if name not in {HUB, *removed}]
+            joining = [self._join(wanted.get(name, Spoke(name))) for name in here]
             await asyncio.gather(self._join(Spoke(HUB, {"axletree.dev/hub": "true"})), *joining)
             note("the root Application")
             await self._apply_root()
@@ -203,6 +206,19 @@ class LocalFleet:
     def hub_client(self) -> contextlib.AbstractAsyncContextManager[RestClient]:
         """An administrator's client of the hub's API server."""
         return client_of(self._kubeconfig(HUB))
+
+    async def _removed(self, names: Iterable[str]) -> set[str]:
+        """Those that had joined and that a person took from the hub since: no later `up` brings them back unasked."""
+        removed = set()
+        async with self.hub_client() as hub:
+            for name in names:
+                if self._config(name).exists() and not await install.declared(hub, name):
+                    removed.add(name)
+        if removed:
+            await self.services.stop(frozenset(map(agent_of, removed)))
+            declared = self._declared()
+            self._remember({name: spoke for name, spoke in declared.items() if name not in removed})
+        return removed
 
     async def _join(self, spoke: Spoke) -> None:
         config = self._config(spoke.name)

@@ -12,8 +12,11 @@ import pytest
 from cryptography import x509
 
 from agent.contract.errors import ApiError
+from agent.contract.names import API_VERSION
 from agent.contract.token import JoinToken
+from agent.link.backoff import Backoff
 from hub.gateway import paths, tokens
+from hub.gateway.certificates import certificate_fingerprint
 from hub.gateway.clusters import revoke
 from hub.gateway.identity import HubIdentity
 from tests.integration.gateway_rig import Rig, Spoke, client_of, decode, install, new_name, now, running
@@ -220,3 +223,45 @@ async def test_tokens_that_nobody_used_in_time_are_deleted(rig: Rig) -> None:
     await rig.client.get(paths.secret(tokens.secret_name(alive.id)))
     with pytest.raises(ApiError, match="404"):
         await rig.client.get(paths.secret(tokens.secret_name(dead.id)))
+
+
+async def test_f30_agents_that_all_come_back_at_once_are_all_served(api_server: ControlPlane) -> None:
+    """The bench does it with 5,000; here a hundred show that a full route sends nobody away for good."""
+    count = 100
+    async with running(api_server) as rig:
+        spokes = [await rig.joined(new_name()) for _ in range(4)]
+        # The rest have certificates as if they had joined: joining is not what this is about.
+        for number in range(count - len(spokes)):
+            spoke = Spoke(f"{spokes[0].cluster}-{number}", rig.gateway.url, rig.identity.ca_pem)
+            spoke.key = spokes[0].key
+            spoke.use(rig.identity.issue_client(spoke.csr(), spoke.cluster, now()))
+            spokes.append(spoke)
+        await asyncio.gather(*(_known(rig, spoke) for spoke in spokes[4:]))
+    served: set[str] = set()
+
+    async def back(spoke: Spoke, url: str) -> None:
+        backoff = Backoff(base=0.2, cap=5.0)
+        spoke.url = url
+        while True:
+            try:
+                status, _ = await spoke.report(boot=spoke.cluster)
+            except (aiohttp.ClientError, OSError):
+                status = 0
+            if status == 200:
+                served.add(spoke.cluster)
+                return
+            await asyncio.sleep(backoff.next())
+
+    async with running(api_server) as rig, asyncio.timeout(60):
+        await asyncio.gather(*(back(spoke, rig.gateway.url) for spoke in spokes))
+        assert len(served) == count
+        assert all(rig.gateway.liveness.get(spoke.cluster) for spoke in spokes)
+        for spoke in spokes:
+            await rig.client.delete(paths.cluster(spoke.cluster))
+
+
+async def _known(rig: Rig, spoke: Spoke) -> None:
+    cluster = {"apiVersion": API_VERSION, "kind": "Cluster", "metadata": {"name": spoke.cluster}}
+    await rig.client.create(paths.CLUSTERS, cluster | {"spec": {"accepted": True}})
+    status = {"fingerprint": certificate_fingerprint(spoke.certificate), "sealingKey": spoke.sealing_key}
+    await rig.client.merge_patch(paths.cluster(spoke.cluster), {"status": status}, subresource="status")
