@@ -136,6 +136,11 @@ def _print(root: Path, state: _State, parts: dict[str, str], *, local: bool) -> 
     if state.clusters:
         out.print()
         print_table(CLUSTERS.columns, [CLUSTERS.row(cluster) for cluster in state.clusters])
+    for cluster in state.clusters:
+        name, orphans = cluster["metadata"]["name"], cluster["status"].get("orphans") or ()
+        if orphans:
+            said = f"{name} holds {len(orphans)} apps that this hub does not know: axle orphans list {name}"
+            out.print(said, style="yellow")
 
 
 def _counted(apps: list[Manifest]) -> str:

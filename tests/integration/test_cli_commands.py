@@ -310,6 +310,43 @@ def test_status_without_a_hub_says_so_and_says_no(world: World) -> None:
     assert json.loads(world.axle("status", "-o", "json").stdout)["hub"]["running"] is False
 
 
+async def projects_are_served(client: RestClient) -> None:
+    """A kind that was just defined is refused for a moment."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await client.list("/apis/axletree.dev/v1alpha1/projects")
+            except ApiError as error:
+                if not error.transient:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+def test_status_and_orphans_tell_what_an_agent_holds_and_the_hub_does_not_know(world: World) -> None:
+    world.run(projects_are_served)
+    name = f"c-{world.namespace}"
+    orphan = {"app": "shop/old", "objects": 3, "namespaces": ["shop"], "refs": ["ConfigMap shop/a"]}
+    former = {"app": "shop/web", "hub": "9f86d081aa", "objects": 1}
+    world.put(CLUSTERS, name, {"accepted": True}, {"orphans": [orphan, former], "connected": "Connected"})
+    assert f"{name} holds 2 apps that this hub does not know" in world.axle("status").stdout
+    table = world.axle("orphans", "list", name).stdout
+    assert "this one" in table
+    assert "9f86d081aa" in table
+    assert world.axle("orphans", "list", name, "-o", "name").stdout.split() == ["shop/old", "shop/web"]
+    nobody = world.axle("orphans", "purge", name, "shop/web", "--of-hub", "9f86d081aa", "--yes")
+    assert nobody.exit_code == 2
+    assert "AccountUnknown" in nobody.stderr
+    assert world.axle("orphans", "purge", name, "shop/web", "--yes").exit_code == 2
+    late = world.axle("orphans", "purge", name, "shop/old", "--yes", "--timeout", "0s")
+    assert late.exit_code == 1
+    path = CLUSTERS.path(name=name)
+    (decided,) = world.run(lambda client: client.get(path))["spec"]["purges"]
+    assert decided["app"] == "shop/old"
+    assert decided["decidedAt"]
+
+
 def test_an_api_server_without_axletree_is_told_apart(before_axletree: Result) -> None:
     assert before_axletree.exit_code == 2
     assert "has no Axletree" in before_axletree.stderr
