@@ -190,6 +190,7 @@ class Targets:
             project=project,
             fleet=fleet,
             sealing_key=sealing_key,
+            version=_version(obj) if values is None else "",
         )
         return rendered.digest, rendered.blob, resolved[first.address, first.revision]
 
@@ -202,6 +203,13 @@ class Targets:
             state = "has not joined yet" if cluster.accepted else "is not accepted"
             raise NotJoined(f"cluster {spec.cluster} {state}")
         return cluster
+
+
+def _version(obj: Manifest) -> str:
+    """What stands for the spec: it changes with it."""
+    metadata = obj["metadata"]
+    generation = metadata.get("generation")
+    return f"{metadata.get('uid')}/{generation}" if generation is not None else ""
 
 
 def _pinned(obj: Manifest, target: Target) -> Target:

@@ -15,6 +15,7 @@ from agent.contract.manifest import ref_of
 from agent.kube.yaml import YamlError, load_value
 from hub.render.content import Content, text_of
 from hub.render.plain import ManifestError, parsed
+from hub.render.similar import load_similar
 from hub.render.values import InvalidParameter, merged, with_parameter
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_KUBE_VERSION = "1.36.0"
 """What templates see of a cluster that has not said its version yet. Fixed, so that back ends agree."""
 HOOK = "helm.sh/hook"
+_NAMING = ("Chart.yaml", "requirements.yaml")
+"""Files that may name dependencies."""
 _SHORT = 8192
 """Characters up to which a rendered text is remembered with its objects."""
 _TESTS = {"test", "test-success", "test-failure"}
@@ -118,7 +121,10 @@ def render_chart(
 
     `upto` takes the first layers of values alone. Objects of tests are left out: nobody deploys those.
     """
-    _check_dependencies(source)
+    if "Chart.yaml" not in source.files or any(
+        "dependencies" in str(source.files.get(name, "")) for name in _NAMING
+    ):
+        _check_dependencies(source)
     values = values_of(source, source.layers if upto is None else source.layers[:upto])
     found: list[tuple[str, Manifest]] = []
     for path, text in sorted(backend.template(source, values).items()):
@@ -130,7 +136,7 @@ def render_chart(
 
 
 def _parsed(text: str, where: str, path: str) -> list[Manifest]:
-    return parsed(text, where=where, file=path, rendered=True)
+    return parsed(text, where=where, file=path, rendered=True, load=load_similar)
 
 
 _remembered = lru_cache(maxsize=256)(_parsed)

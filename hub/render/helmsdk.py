@@ -12,7 +12,7 @@ import json
 import re
 import tarfile
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hub.render.content import unpacked
 from hub.render.helmignore import InvalidIgnore, kept
@@ -28,14 +28,21 @@ _CHARTS = 8
 _PLACE = re.compile(r"\(?(?:[^\s()]*?/)?((?:charts/[^\s():]+/)*templates/[^\s():]+):(\d+)(?::\d+)?\)?")
 
 
+class _Loaded(NamedTuple):
+    handle: Any
+    """The SDK's chart, which frees itself when nobody holds it any more."""
+    crds: list[dict[str, str]]
+
+
 class SdkHelm:
-    """Keeps the last few charts packed. A loaded one is not kept: rendering removes disabled dependencies from it."""
+    """Keeps the last few charts loaded; packed where they have dependencies: rendering removes those that are off."""
 
     def __init__(self) -> None:
         self._archives: OrderedDict[str, bytes] = OrderedDict()
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
 
     def template(self, source: ChartSource, values: Mapping[str, Any]) -> dict[str, str]:
-        from helm_python import Chart, HelmError, _native  # noqa: PLC0415 - 50 MB that only charts need
+        from helm_python import HelmError, _native  # noqa: PLC0415 - 50 MB that only charts need
 
         options = {
             "name": source.release,
@@ -44,15 +51,15 @@ class SdkHelm:
             "api_versions": list(source.api_versions),
         }
         try:
-            with Chart.load_archive(self._archive(source)) as chart:
-                answer = _native.call_string(
-                    "helm_render",
-                    chart._raw(),  # noqa: SLF001 - the same call as the SDK's own method, with capabilities
-                    json.dumps(values),
-                    json.dumps(options),
-                )
-                texts: dict[str, str] = json.loads(answer)
-                crds = [] if source.skip_crds else chart.crds
+            chart = self._chart(source)
+            answer = _native.call_string(
+                "helm_render",
+                chart.handle._raw(),  # noqa: SLF001 - the same call as the SDK's own method, with capabilities
+                json.dumps(values),
+                json.dumps(options),
+            )
+            texts: dict[str, str] = json.loads(answer)
+            crds = [] if source.skip_crds else chart.crds
         except HelmError as error:
             raise failure(source, str(error)) from error
         found = {}
@@ -69,6 +76,23 @@ class SdkHelm:
             found[crd["filename"].partition("/")[2]] = crd["data"]
         return found
 
+    def _chart(self, source: ChartSource) -> _Loaded:
+        """Loaded, and its CRDs: the one that is kept, where rendering leaves it as it is."""
+        from helm_python import Chart  # noqa: PLC0415 - as above
+
+        found = self._loaded.get(source.identity)
+        if found is None:
+            handle = Chart.load_archive(self._archive(source))
+            found = _Loaded(handle, handle.crds)
+            if _has_dependencies(source):
+                return found
+            self._loaded[source.identity] = found
+            self._archives.pop(source.identity, None)
+            if len(self._loaded) > _CHARTS:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(source.identity)
+        return found
+
     def _archive(self, source: ChartSource) -> bytes:
         found = self._archives.get(source.identity)
         if found is None:
@@ -77,6 +101,13 @@ class SdkHelm:
                 self._archives.popitem(last=False)
         self._archives.move_to_end(source.identity)
         return found
+
+
+def _has_dependencies(source: ChartSource) -> bool:
+    """Whether there is any word of one: too careful at most."""
+    files = source.files
+    named = any("dependencies" in str(files.get(name, "")) for name in ("Chart.yaml", "requirements.yaml"))
+    return named or any(path.startswith("charts/") for path in files)
 
 
 def _kept(source: ChartSource) -> Content:

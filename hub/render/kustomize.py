@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agent.kube.yaml import dump_all
 from hub.render.plain import ManifestError, parsed
 from hub.render.programs import folder, output_of
+from hub.render.similar import load_similar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +103,7 @@ def _run(files: Content, start: str, programs: Programs, *, where: str) -> list[
         )
     with folder(files, scratch=programs.scratch) as top:
         text = output_of([*programs.kustomize, start], cwd=top, where=where, reason="KustomizeFailed")
-    return parsed(text, where=where, file="kustomize build", rendered=True)
+    return parsed(text, where=where, file="kustomize build", rendered=True, load=load_similar)
 
 
 def _top(tree: KustomizeTree, base: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hub.core.params import params_text
 from hub.core.templating import TemplateEngine, TemplateFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from agent.contract.manifest import Manifest
 
@@ -153,10 +153,15 @@ def _file(
     return parsed(text, where=source.where, file=path, rendered=source.jinja)
 
 
-def parsed(text: str, *, where: str, file: str, rendered: bool) -> list[Manifest]:
-    """The objects of one file's text, each known to be one. `rendered`: lines are not those of the file."""
+def parsed(
+    text: str, *, where: str, file: str, rendered: bool, load: Callable[..., list[Manifest]] = load_all
+) -> list[Manifest]:
+    """The objects of one file's text, each known to be one. `rendered`: lines are not those of the file.
+
+    `load` reads the text, as `agent.kube.yaml.load_all` does.
+    """
     try:
-        objects = load_all(text, source=file)
+        objects = load(text, source=file)
     except YamlError as error:
         after = " (once rendered)" if rendered else ""
         raise ManifestError(error.problem + after, where=where, file=file, line=error.line or None) from error

@@ -33,7 +33,7 @@ from hub.sources.directory import LOCAL
 from hub.sources.flight import Flights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from agent.contract.bundle import ApplyPolicy
     from hub.api.application import ApplicationSpec
@@ -124,6 +124,7 @@ class Renderer:
         self._inputs = Inputs(source, objects)
         self._summaries: OrderedDict[str, ObjectSummary] = OrderedDict()
         self._seen: OrderedDict[bytes, Rendered] = OrderedDict()
+        self._views: dict[str, tuple[ClusterView, bytes]] = {}
 
     async def render(
         self,
@@ -136,25 +137,24 @@ class Renderer:
         sealing_key: bytes,
         project: ProjectSpec | None = None,
         fleet: Fleet | None = None,
+        version: str = "",
     ) -> Rendered:
         """The bundle of one app on one cluster, stored.
 
         `commits` holds the commit of each source by (repoURL, revision); `sealing_key` is the cluster's
         X25519 key, 32 bytes. With a `project` (and the `fleet`, where it names cluster sets) its rules are
-        checked, before anything is read and again over the objects. Raises `ManifestError`,
-        `ProjectViolation`, `RenderFailed`, and the errors of `hub.sources`.
+        checked, before anything is read and again over the objects. `version` stands for the spec, where it is
+        known to change with it (an object's uid and generation). Raises `ManifestError`, `ProjectViolation`,
+        `RenderFailed`, and the errors of `hub.sources`.
         """
         namespace = app_key.partition("/")[0]
         rules = _Rules(project, namespace, spec, cluster, fleet)
         rules.check(None)
         seen = _fingerprint(
-            app_key,
-            spec=spec,
-            cluster=cluster,
+            [app_key, *self._inputs.versions(app_key, spec)],
+            (version.encode() or spec.model_dump_json().encode(), self._view(cluster), sealing_key),
             commits=commits,
             policy=policy,
-            sealing_key=sealing_key,
-            versions=self._inputs.versions(app_key, spec),
         )
         known = self._unchanged(seen)
         if known is not None:
@@ -179,6 +179,21 @@ class Renderer:
             if len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
         return rendered
+
+    def _view(self, cluster: ClusterView) -> bytes:
+        """A hash over what is known of a cluster, kept while that is the same object: it may list a thousand APIs."""
+        found = self._views.get(cluster.name)
+        if found is None or found[0] is not cluster:
+            seen = [
+                cluster.name,
+                cluster.labels,
+                cluster.values,
+                cluster.kubernetes_version,
+                cluster.api_versions,
+            ]
+            data = orjson.dumps(seen, default=dict, option=orjson.OPT_NON_STR_KEYS)
+            found = self._views[cluster.name] = (cluster, hashlib.sha256(data).digest())
+        return found[1]
 
     def _unchanged(self, seen: bytes) -> Rendered | None:
         """The same question's last answer, while its blob is there."""
@@ -273,21 +288,17 @@ def _check_sealed(result: SealedResult) -> None:
 
 
 def _fingerprint(
-    app_key: str,
+    names: list[str],
+    parts: tuple[bytes, ...],
     *,
-    spec: ApplicationSpec,
-    cluster: ClusterView,
     commits: Mapping[tuple[str, str], str],
     policy: ApplyPolicy,
-    sealing_key: bytes,
-    versions: Sequence[str],
 ) -> bytes:
     """A hash over all that a rendering is asked by: cheaper than its key, and changes at least as often."""
-    seen = [cluster.name, cluster.labels, cluster.values, cluster.kubernetes_version, cluster.api_versions]
-    asked = [app_key, seen, [[*origin, commit] for origin, commit in commits.items()], versions]
-    digest = hashlib.sha256(orjson.dumps(asked, default=dict, option=orjson.OPT_NON_STR_KEYS))
-    for part in (spec.model_dump_json().encode(), policy.model_dump_json().encode(), sealing_key):
-        digest.update(b"\0" + part)
+    asked = "\0".join((*names, *(f"{url} {name} {commit}" for (url, name), commit in commits.items())))
+    digest = hashlib.sha256(asked.encode())
+    for part in (*parts, policy.model_dump_json().encode()):
+        digest.update(b"\0%d\0" % len(part) + part)
     return digest.digest()
 
 

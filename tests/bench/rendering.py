@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.bundle import ApplyPolicy, Bundle, encode
@@ -19,7 +21,15 @@ from hub.store.disk import DiskStore
 from hub.store.index import RenderIndex
 from tests.bench.marks import BenchFailed, clock
 from tests.bench.repository import BRANCH, NAME, Repository
-from tests.bench.rows import RENDER_BUNDLE, RENDER_HELM, RENDER_KUSTOMIZE, RENDER_ONE, RENDER_SAME, Sample
+from tests.bench.rows import (
+    RENDER_BUNDLE,
+    RENDER_HELM,
+    RENDER_KUSTOMIZE,
+    RENDER_MEMORY,
+    RENDER_ONE,
+    RENDER_SAME,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +39,14 @@ if TYPE_CHECKING:
     from tests.bench.options import Options
     from tests.bench.rows import Row
 
-ROWS: tuple[Row, ...] = (RENDER_HELM, RENDER_SAME, RENDER_KUSTOMIZE, RENDER_ONE, RENDER_BUNDLE)
+ROWS: tuple[Row, ...] = (
+    RENDER_HELM,
+    RENDER_SAME,
+    RENDER_KUSTOMIZE,
+    RENDER_ONE,
+    RENDER_BUNDLE,
+    RENDER_MEMORY,
+)
 CLUSTERS = 1000
 OVERLAYS = 1000
 _AT_ONCE = 200
@@ -90,6 +107,7 @@ async def run(options: Options) -> dict[str, list[Sample]]:
         index.close()
         await source.close()
         await server.stop()
+    samples[RENDER_MEMORY.id] = [await _memory()]
     samples[RENDER_BUNDLE.id] = [_bundle() for _ in range(options.repeats)]
     return samples
 
@@ -150,6 +168,7 @@ class _Work:
                         commits={(self._url, BRANCH): commit},
                         policy=policy,
                         sealing_key=self._key,
+                        version=spec.cluster,
                     )
                     for spec in specs[at : at + _AT_ONCE]
                 )
@@ -159,6 +178,19 @@ class _Work:
     def _expect(self, renders: int) -> None:
         if self._pool.renders != renders:
             raise BenchFailed(f"{self._pool.renders} renderings instead of {renders}")
+
+
+async def _memory() -> Sample:
+    """In a process of its own: this one has held all that was measured before."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.rendermemory", stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    if process.returncode != 0:
+        raise BenchFailed("the process that was to render 10,000 children failed")
+    found = json.loads(out)
+    grown = found["end"] - found["middle"]
+    return Sample(found["end"], note=f"{grown:+.0f} MB over the second half; {found['before']:.0f} MB before")
 
 
 def _bundle() -> Sample:

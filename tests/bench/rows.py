@@ -128,6 +128,9 @@ RENDER_SAME = Row("render-same", "the same, unchanged: each, no render at all", 
 RENDER_KUSTOMIZE = Row(
     "render-kustomize", "1,000 kustomize overlays of one base, 4 at once: each", "ms", 30.0, ""
 )
+RENDER_MEMORY = Row(
+    "render-memory", "10,000 children rendered, each other values: the hub's memory besides workers", "MB", 300.0, ""
+)
 RENDER_ONE = Row("render-one", "a commit that touches 1 of 1,000 paths: renderings", "", 1.0, "")
 RENDER_BUNDLE = Row(
     "render-bundle", "bundle of 5,000 objects (5 MB): canonical form, digest, compression", "ms", 150.0, ""
@@ -177,6 +180,7 @@ ROWS = (
     RENDER_SAME,
     RENDER_KUSTOMIZE,
     RENDER_ONE,
+    RENDER_MEMORY,
     RENDER_BUNDLE,
     GIT_FIRST,
     GIT_MOVED,
