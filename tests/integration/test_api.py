@@ -14,6 +14,9 @@ import pytest
 
 from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_PIN
 from hub.gateway.identity import HubIdentity
+from hub.web.client import Client
+from hub.web.connection import ApiProblem
+from hub.web.models import AppQuery, EventQuery
 from hub.web.policy import PREFIX, ROUTES, Access
 from tests.integration.hub_rig import SHOP, fleet, free_port
 
@@ -34,6 +37,7 @@ class Api:
     """One caller."""
 
     def __init__(self, session: aiohttp.ClientSession, token: str) -> None:
+        self.token = token
         self._session = session
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -70,8 +74,8 @@ async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any
 
 
 class World:
-    def __init__(self, shop: Fleet, session: aiohttp.ClientSession) -> None:
-        self.shop, self.session = shop, session
+    def __init__(self, shop: Fleet, session: aiohttp.ClientSession, *, url: str, ca: str) -> None:
+        self.shop, self.session, self.url, self.ca = shop, session, url, ca
 
     async def caller(self, name: str, rules: Any, *, everywhere: bool = False) -> Api:
         """A ServiceAccount with these rights, in the shop's namespace or in all."""
@@ -122,7 +126,7 @@ async def world(own_server: ControlPlane, namespace: str, tmp_path: Path) -> Asy
             timeout=aiohttp.ClientTimeout(total=60),
         )
         await stack.enter_async_context(session)
-        made = World(shop, session)
+        made = World(shop, session, url=f"https://127.0.0.1:{api}", ca=identity.ca_pem)
         reader = await made.caller("reader", READ)
 
         async def well() -> bool:
@@ -214,6 +218,19 @@ async def test_what_is_read_is_what_there_is(world: World) -> None:
     assert ("Connected", False) in [
         (each["state"], each["paused"]) for each in clusters if each["name"] == shop.cluster
     ]
+    ca = ssl.create_default_context(cadata=world.ca)
+    async with Client(world.url, token=reader.token, ca=ca) as client:
+        page = await client.list_applications(
+            AppQuery(health=["Healthy"], label=["axletree.dev/cluster"], limit=2)
+        )
+        assert ([each.name for each in page.items], page.total) == (["api", "db"], 3)
+        assert (await client.application(shop.namespace, "web")).app.ready
+        with pytest.raises(ApiProblem) as refused:
+            await client.pause_application(shop.namespace, "web", key="x")
+        assert (refused.value.status, refused.value.reason) == (403, "Forbidden")
+        following = client.follow(EventQuery(reason=["Released"]), last=1)
+        assert (await asyncio.wait_for(anext(following), 20)).reason == "Released"
+        await following.aclose()
     happened = (await reader.get("/events/list", reason="Released", kind="Application"))[1]["items"]
     assert {each["name"] for each in happened} == {*SHOP, "extra"}
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_PAUSED, ANNOTATION_PIN, ANNOTATION_SYNC
+from hub.web import generate
 from hub.web.acts import decide
 from hub.web.models import ApproveRequest, RollbackRequest, RolloutState
 from hub.web.openapi import WHERE, text
@@ -17,6 +18,10 @@ SHA = "c0ffee" + "0" * 34
 
 def test_the_openapi_document_is_current() -> None:
     assert WHERE.read_text() == text(), "run `python -m hub.web.openapi`"
+
+
+def test_the_typed_client_is_current() -> None:
+    assert generate.WHERE.read_text() == generate.text(), "run `python -m hub.web.generate`"
 
 
 def test_s10_every_route_has_a_whole_policy() -> None:
