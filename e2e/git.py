@@ -91,7 +91,7 @@ class Checkout:
         """New tags for images of the shop: app -> tag."""
         files: Files = {}
         for app, tag in tags.items():
-            name = f"shop/{app}/deployment.yaml"
+            name = f"shop/{app}/values.yaml"
             image = f"registry.example.com/shop/{app}"
             line = next(each for each in self.read(name).splitlines() if image in each)
             files[name] = self.changed(name, line.strip(), f"image: {image}:{tag}")

@@ -20,8 +20,8 @@ TAGS = {"database": "next", "frontend": "next"}
 
 async def test_a_manifest_that_does_not_parse_blocks_that_child_and_its_descendants_only(rig: Rig) -> None:
     mark = len(rig.hub.log)
-    name = "shop/backend/service.yaml"
-    text = rig.checkout.changed(name, "  ports: [{port: 8080}]", "  ports: [{port: 8080}")
+    name = "shop/backend/values.yaml"
+    text = rig.checkout.changed(name, "port: 8080", "port: [8080")
     files = rig.checkout.retagged(TAGS) | {name: text}
     playground = "dev/playground/playground.yaml"
     files[playground] = rig.checkout.changed(playground, 'debug: "true"', 'debug: "false"')
@@ -34,12 +34,12 @@ async def test_a_manifest_that_does_not_parse_blocks_that_child_and_its_descenda
             stalled = condition(backend, "Stalled")
             assert stalled["status"] == "True", status(backend, "conditions")
             assert "shop/backend" in stalled["message"]
-            assert "service.yaml: line 7" in stalled["message"]
+            assert "values.yaml: line 4" in stalled["message"]
             frontend = rig.app(f"shop/frontend-{cluster}")
             assert status(frontend, "sync", "state") == "Blocked", status(frontend, "sync")
             (blocked, *_) = status(frontend, "blockedBy")
             assert blocked["on"] == f"shop/backend-{cluster}"
-            assert "service.yaml" in blocked["root"], "the root of the chain is what a person should look at"
+            assert "values.yaml" in blocked["root"], "the root of the chain is what a person should look at"
             rig.live(f"shop/database-{cluster}")
             assert _moved(rig, f"shop/database-{cluster}")
         rig.live("dev/playground-lab1")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from e2e.rig import Rig
 
 pytestmark = [pytest.mark.fleet, pytest.mark.asyncio(loop_scope="session")]
-BACKEND = "shop/backend/deployment.yaml"
+BACKEND = "shop/backend/values.yaml"
 OLD = "shop/backend:1.0.0"
 
 

@@ -146,7 +146,7 @@ def _print_next(fleet: LocalFleet, trees: Sequence[Branch]) -> None:
     where = _child(trees, "platform-") or shop
     out.print("\nTRY", style="bold")
     if shop:
-        file = Path("shop/frontend/deployment.yaml")
+        file = Path("shop/frontend/values.yaml")
         _say("Change something in Git, and watch it arrive:")
         _run(f"cd {fleet.checkout}")
         _run(f"sed -i 's/frontend:1.0.0/frontend:1.1.0/' {file}")

@@ -66,7 +66,7 @@ def spokes(count: int) -> list[Spoke]:
             Spoke(
                 name=name,
                 labels={"env": env, "region": region, "ring": str(index // len(_REGIONS))},
-                values={"ingressDomain": f"{name}.example.com", "replicas": 2 if env == "prod" else 1},
+                values={"ingressDomain": f"{name}.example.com", "shop": {"replicas": 2}},
             )
         )
     return result
