@@ -180,9 +180,12 @@ class Source(ApiModel):
     """
 
     repo_url: SourceURL = Field(alias="repoURL")
-    """A Git repository; with `chart`, a Helm repository (https, or `oci://`)."""
+    """A Git repository; with `chart`, a Helm repository (https, or `oci://`); `oci://` alone, an artifact."""
     revision: Revision = "HEAD"
-    """A branch, tag or commit, or a range of versions: of a repository's tags, of a chart's versions."""
+    """A branch, tag or commit, or a range of versions: of a repository's tags, of a chart's versions.
+
+    Charts and artifacts are pinned by `@sha256:...` behind it, or by that alone.
+    """
     path: RelativePath = "."
     chart: Word = ""
     """The name of a chart in a Helm repository; then `path` is not used."""

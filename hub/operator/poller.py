@@ -8,6 +8,7 @@ import random
 from typing import TYPE_CHECKING, Protocol
 
 from agent.contract.errors import AxletreeError
+from hub.sources.pins import split_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ class Poller:
         asked: set[str] = set()
         moved: set[tuple[str, str]] = set()
         for name, commit in sorted(known):
-            repo, _, revision = name.rpartition("@")
+            repo, revision = split_name(name)
             try:
                 now = await self._hub.source.resolve(repo, revision, fresh=repo not in asked)
             except AxletreeError as error:

@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from hub.hosts.events import ANNOTATION, Event, identity
+from hub.sources.pins import split_name
 from hub.sources.semver import is_range
 from hub.sources.urls import is_commit
 
@@ -123,7 +124,7 @@ def _told(lease: Manifest | None) -> list[tuple[str, Event]]:
 
 def _moves(events: list[Event], name: str) -> bool:
     """Whether `repo@revision` may mean something else after these."""
-    address, _, revision = name.rpartition("@")
+    address, revision = split_name(name)
     return any(concerns(address, revision, event) for event in events)
 
 

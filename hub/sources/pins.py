@@ -9,6 +9,7 @@ from hub.sources.semver import is_range
 from hub.sources.urls import checked_revision
 
 _PINNED = re.compile(r"(?:(?P<name>[^@]+)@)?sha256:(?P<digest>[0-9a-f]{64})")
+_NAMED = re.compile(r"(?P<address>.*?)@(?P<revision>(?:[^@]*@)?sha256:[0-9a-f]{64}|[^@]*)", re.DOTALL)
 LATEST = frozenset({"", "HEAD", "*"})
 
 
@@ -27,3 +28,9 @@ class Pin:
         if name not in LATEST and not is_range(name):
             checked_revision(name)
         return cls(name, match["digest"] if match is not None else "")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """(address, revision) of `address@revision`, as plans name what they read: either part may have an `@`."""
+    match = _NAMED.fullmatch(name)
+    return (match["address"], match["revision"]) if match is not None else (name, "")
