@@ -334,3 +334,19 @@ metadata: {name: eu1}
     assert (result.exit_code, result.stdout.strip()) == (0, "application.axletree.dev/shop/web-eu1"), (
         result.output
     )
+
+
+async def test_what_moved_is_asked_again_for_the_sets_concerned_alone(host: Host, asker: Asker) -> None:
+    counts = iter(range(10))
+
+    async def execute(request: web.Request) -> web.Response:
+        return web.json_response({"output": {"parameters": [{"n": next(counts)}]}})
+
+    host.routes[EXECUTE] = execute
+    other = Asking("shop", "other")
+    assert await asker.answer(need("plugin", PLUGIN), SHOP) == [{"n": 0}]
+    assert await asker.answer(need("plugin", PLUGIN), other) == [{"n": 1}]
+    asker.expire("shop/apps")
+    assert await asker.answer(need("plugin", PLUGIN), other) == [{"n": 1}]
+    assert await asker.answer(need("plugin", PLUGIN), SHOP) == [{"n": 2}]
+    assert await asker.answer(need("plugin", PLUGIN), SHOP) == [{"n": 2}]
