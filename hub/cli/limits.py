@@ -1,10 +1,12 @@
-"""A limit of time on templates that the command renders itself: a file may come from anybody."""
+"""Limits of time and memory on templates that the command renders itself: a file may come from anybody."""
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.core.expansion import TemplateError
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 SECONDS = 20.0
 """As long as the hub's workers have."""
+MEMORY = 1024 * 1024 * 1024
+"""As many bytes more than the command has already."""
+_SIZE = Path("/proc/self/statm")
 
 
 class TimedRunner(InlineRunner):
@@ -29,10 +34,14 @@ class TimedRunner(InlineRunner):
 
     async def expand(self, request: ExpandRequest) -> Expansion | Needs:
         try:
-            with within(self._seconds):
+            with within(self._seconds), at_most(MEMORY):
                 return await super().expand(request)
         except TimeoutError as error:
             raise TemplateError(str(error), set_key=request.set_key) from error
+        except MemoryError as error:
+            raise TemplateError(
+                f"it takes more than {MEMORY >> 20} MB of memory", set_key=request.set_key
+            ) from error
 
 
 @contextmanager
@@ -52,3 +61,19 @@ def within(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Let the process take so many bytes more: beyond that there is a MemoryError. No limit where none can be set."""
+    if not _SIZE.exists():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = int(_SIZE.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + size
+    known = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([limit, *known]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
