@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -350,3 +351,18 @@ async def test_a14_running_pods_outlive_a_takeover(
         assert await pods() == before
         sets = await client.list(f"/apis/apps/v1/namespaces/{namespace}/replicasets")
         assert len(sets.items) == 2
+
+
+async def test_s9_a_plan_tells_no_value_of_a_secret(bed: Bed) -> None:
+    def secret(value: str) -> Manifest:
+        metadata = {"name": "login"}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": value}}
+
+    await bed.made_by_kubectl(secret("one-of-theirs"))
+    (entry,) = await bed.look(secret("one-of-ours"))
+    assert entry.change is AdoptionChange.DIFFERS
+    assert entry.paths[0] == ".data.password"
+    told = entry.model_dump_json()
+    for value in ("one-of-theirs", "one-of-ours"):
+        assert value not in told
+        assert base64.b64encode(value.encode()).decode() not in told
