@@ -8,9 +8,12 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from agent.contract.health import DriftMode  # noqa: TC001 - a pydantic field
-from agent.contract.healthrule import HealthRule  # noqa: TC001 - a pydantic field
+from agent.contract.healthrule import (
+    Expression,  # noqa: TC001 - a pydantic field
+    HealthRule,  # noqa: TC001 - a pydantic field
+)
 from agent.contract.options import IgnoreDifference, SyncOption  # noqa: TC001 - pydantic fields
-from agent.contract.output import OutputName, OutputRule, names_differ
+from agent.contract.output import OutputName, OutputObject, OutputRule, names_differ
 from hub.api.model import (
     ApiModel,
     Condition,
@@ -155,9 +158,23 @@ class Input(OneOf):
         )
 
 
-class Output(OutputRule):
-    """A value that other apps may take as an input: read by the agent while the app is Healthy."""
+class Output(ApiModel):
+    """A value that other apps may take as an input: read by the agent of a Healthy app, or posted to the API."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "has(self.external) && self.external ? !has(self.object) && !has(self.value)"
+            " : has(self.object) && has(self.value)",
+            "either external, or object and value",
+        )
+    )
+
+    name: OutputName
+    object: OutputObject | None = None
+    value: Expression | None = None
+    """CEL over the live object: `object`, and its parts by their names (`status`, `spec`, `metadata`, `data`)."""
+    external: bool = False
+    """Posted by a program: what it made outside Kubernetes is an output like any other."""
     schema_: Annotated[dict[str, Any] | None, Field(json_schema_extra={"x-any": True})] = Field(
         default=None, alias="schema"
     )
@@ -167,8 +184,17 @@ class Output(OutputRule):
     )
     """Other projects (namespaces) that may read it, of those in our Project's `allowEdgesFrom`; `*` for all those."""
 
-    def rule(self) -> OutputRule:
-        """What the agent has to know of it."""
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        read = self.object is not None and self.value is not None
+        if read == self.external or (self.external and (self.object or self.value)):
+            raise ValueError("either external, or object and value")
+        return self
+
+    def rule(self) -> OutputRule | None:
+        """What the agent has to know of it; None for one that it does not read."""
+        if self.object is None or self.value is None:
+            return None
         return OutputRule(name=self.name, object=self.object, value=self.value)
 
 
@@ -368,6 +394,10 @@ class ApplicationStatus(ApiModel):
         default=None, max_length=32
     )
     """The last good value of each output."""
+    external: Annotated[list[dict[str, Any]], Field(json_schema_extra=_HOT)] | None = Field(
+        default=None, max_length=32
+    )
+    """Values of external outputs as they were posted; applied by the API alone."""
     inputs: Annotated[list[InputStatus], Field(json_schema_extra=_HOT)] | None = Field(
         default=None, max_length=32
     )

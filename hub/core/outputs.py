@@ -80,8 +80,11 @@ def exported(
     *,
     released: str,
     revision: str,
+    posted: Iterable[Mapping[str, Any]] = (),
 ) -> tuple[Exported, ...]:
     """What holds after a report, in the order of declaration. `revision` is that of `released`.
+
+    `posted` is what programs said of external outputs, which holds at any digest.
 
     What is no longer declared is forgotten; what was declared and not reported yet is not there.
     """
@@ -92,7 +95,12 @@ def exported(
     if seen is not None and seen.outputs is not None and _counts(seen, released):
         said = {str(each.get("name", "")): each for each in seen.outputs}
     found = []
+    told = {str(each.get("name", "")): each for each in posted}
     for rule in declared:
+        if rule.external:
+            outside = told.get(rule.name)
+            found += [_posted(rule, outside, released=released, revision=revision)] if outside else []
+            continue
         last = before.get(rule.name)
         new = said.get(rule.name)
         if new is not None and seen is not None:
@@ -100,6 +108,14 @@ def exported(
         if last is not None:
             found.append(last)
     return tuple(found)
+
+
+def _posted(rule: Output, said: Mapping[str, Any], *, released: str, revision: str) -> Exported:
+    problem, text = checked(rule, json.dumps(said.get("value"), ensure_ascii=False))
+    at = str(said.get("at", ""))
+    if problem:
+        return Exported(rule.name, digest=released, problem=problem, problem_at=released)
+    return Exported(rule.name, text, released, revision, at)
 
 
 def _counts(seen: Observed, released: str) -> bool:
@@ -115,7 +131,7 @@ def _taken(
     raw = said.get("value")
     problem = str(said.get("problem") or "")
     if not problem and isinstance(raw, str):
-        problem, text = _checked(rule, raw)
+        problem, text = checked(rule, raw)
         if not problem:
             if (text, seen.digest) == (last.text, last.digest):
                 return replace(last, problem="", problem_at="")
@@ -126,7 +142,7 @@ def _taken(
     return replace(last, problem=said_problem, problem_at=seen.digest)
 
 
-def _checked(rule: Output, raw: str) -> tuple[str, str]:
+def checked(rule: Output, raw: str) -> tuple[str, str]:
     """(problem, canonical text) of a value as it came over the wire: data from elsewhere, whoever sent it."""
     if len(raw) > MAX_VALUE:
         return f"OutputTooLarge: a value has at most {MAX_VALUE} bytes", ""

@@ -126,7 +126,14 @@ class Nodes:
         revision = next((each.get("revision", "") for each in history if each["digest"] == released), "")
         if target is not None and target.digest == released:
             revision = target.revision
-        found = exported(spec.outputs, held, views.observed_of(obj), released=released, revision=revision)
+        found = exported(
+            spec.outputs,
+            held,
+            views.observed_of(obj),
+            released=released,
+            revision=revision,
+            posted=status.get("external") or (),
+        )
         state.outputs[key] = found
         return found
 

@@ -31,7 +31,7 @@ def apply_policy(
         options=list(spec.sync.options) or None,
         ignore_differences=list(spec.sync.ignore_differences) or None,
         health_rules=_health_rules(spec, project, fleet) or None,
-        outputs=[each.rule() for each in spec.outputs] or None,
+        outputs=[rule for each in spec.outputs if (rule := each.rule()) is not None] or None,
     )
 
 

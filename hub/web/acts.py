@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.names import (
@@ -13,15 +14,18 @@ from agent.contract.names import (
     ANNOTATION_SYNC,
 )
 from hub.api.rollout import WaveState, WaveStatus
+from hub.core.outputs import checked
 from hub.core.pins import BY_PERSON, history_of, last_good, pin_value
 from hub.core.waves import approval_of
+from hub.operator import views
 from hub.web.models import ApproveRequest, RollbackRequest
-from hub.web.problems import NothingToDo
+from hub.web.problems import NothingToDo, ParameterInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.contract.manifest import Manifest
+    from hub.web.models import ExportRequest
 
 Change = tuple[dict[str, str | None], list[str]]
 """Annotations (None: taken away), and what is said of them."""
@@ -45,6 +49,21 @@ def decide(act: str, obj: Manifest, body: Any, *, token: str) -> Change:
             wave = body.wave if isinstance(body, ApproveRequest) else ""
             return _approve_wave(obj, wave) if wave else _approve(obj)
     raise AssertionError(f"no act is called {act}")
+
+
+def posted(obj: Manifest, asked: ExportRequest, *, at: str) -> list[dict[str, Any]]:
+    """`status.external` with one more value. Raises `NothingToDo`, `ParameterInvalid`."""
+    declared = {each.name: each for each in views.application_spec(obj).outputs if each.external}
+    rule = declared.get(asked.output)
+    if rule is None:
+        known = ", ".join(declared) or "none"
+        raise NothingToDo(f"it has no external output {asked.output}: {known}")
+    problem, _ = checked(rule, json.dumps(asked.value, ensure_ascii=False))
+    if problem:
+        raise ParameterInvalid(problem)
+    kept = [each for each in _status(obj).get("external") or () if each.get("name") in declared]
+    others = [each for each in kept if each["name"] != asked.output]
+    return [*others, {"name": asked.output, "value": asked.value, "at": at}]
 
 
 def _pause(obj: Manifest, *, paused: bool) -> Change:

@@ -105,6 +105,14 @@ class Client(Connection):
             "POST", f"/applications/{namespace}/{name}/approve", m.Done, body=body, key=key
         )
 
+    async def export_application(
+        self, namespace: str, name: str, body: m.ExportRequest | None = None, *, key: str = ""
+    ) -> m.Done:
+        """Give the value of an external output."""
+        return await self._call(
+            "POST", f"/applications/{namespace}/{name}/export", m.Done, body=body, key=key
+        )
+
     async def refresh_applicationset(self, namespace: str, name: str, *, key: str = "") -> m.Done:
         """Fetch Git now."""
         return await self._call("POST", f"/applicationsets/{namespace}/{name}/refresh", m.Done, key=key)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from sqlalchemy import delete, insert, select, update
 
-from agent.contract.errors import AxletreeError
+from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import LABEL_SET
 from hub.history.tables import answers, audit
 from hub.operator import paths
-from hub.web.acts import decide
+from hub.web.acts import decide, posted
 from hub.web.call import fetched
-from hub.web.models import Done
-from hub.web.problems import KeyInUse, ParameterInvalid, WebError, dumped
+from hub.web.models import Done, ExportRequest
+from hub.web.problems import Busy, KeyInUse, ParameterInvalid, WebError, dumped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,7 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 _KINDS = {"applications": "Application", "applicationsets": "ApplicationSet", "clusters": "Cluster"}
 _MAX_KEY = 128
 _UNFINISHED = 0
+_CONFLICT = 409
 STUCK = timedelta(minutes=1)
 """After this a process that began an act and did not end it is taken for dead: its key may be used again."""
 
@@ -74,10 +75,27 @@ class Acts:
 
     async def _do(self, call: Call) -> Done:
         path, obj = await self._target(call)
+        if isinstance(call.body, ExportRequest):
+            return await self._export(call.body, path, obj)
         annotations, said = decide(call.route.verb, obj, call.body, token=secrets.token_hex(8))
         patch = {"metadata": {"annotations": annotations}}
         await self._client.merge_patch(path, patch, field_manager=MANAGER)
         return Done(act=call.route.verb, target=path.partition("/v1alpha1/")[2], changed=said)
+
+    async def _export(self, asked: ExportRequest, path: str, obj: Manifest) -> Done:
+        """Keep the value on the Application itself; who writes another at the same time is not overwritten."""
+        values = posted(obj, asked, at=_stamp(self._now()))
+        version = obj["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": version}, "status": {"external": values}}
+        try:
+            await self._client.merge_patch(path, patch, field_manager=MANAGER, subresource="status")
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+            raise Busy("it changed meanwhile", retry_after=0.1) from error
+        return Done(
+            act="export", target=path.partition("/v1alpha1/")[2], changed=[f"{asked.output} is there"]
+        )
 
     async def _target(self, call: Call) -> tuple[str, Manifest]:
         """What is changed: of a child that is refreshed, its set."""

@@ -349,6 +349,13 @@ class ApproveRequest(Given):
     """A wave of the set; empty: the deletions that are Held."""
 
 
+class ExportRequest(Given):
+    """The value of an external output."""
+
+    output: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)]
+    value: Any
+
+
 class Done(Told):
     """What an act came to."""
 

@@ -176,6 +176,7 @@ ROUTES: tuple[Route, ...] = (
     _act("pause", _APP, "Let nothing new go to an Application"),
     _act("resume", _APP, "End a pause"),
     _act("approve", _APP, "Let a deletion go that is Held", m.ApproveRequest),
+    _act("export", _APP, "Give the value of an external output", m.ExportRequest),
     _act("refresh", _SET, "Fetch Git now"),
     _act("pause", _SET, "Let nothing new go to a set"),
     _act("resume", _SET, "End a pause"),

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_PIN
+from hub.api.registry import APPLICATION
 from hub.gateway.identity import HubIdentity
 from hub.web.client import Client
 from hub.web.connection import ApiProblem
@@ -344,3 +345,50 @@ async def test_acts_are_done_once_for_a_key_by_who_may_and_are_written_down(worl
     assert mine[:2] == [("rollback", "Done"), ("rollback", "Done")]
     assert mine[-2:] == [("pause", "NothingToDo"), ("pause", "Done")]
     assert {each["source"] for each in entries} == {"127.0.0.1"}
+
+
+async def test_what_a_program_made_elsewhere_is_an_output_like_any_other(world: World) -> None:
+    shop = world.shop
+    verbs = [{"apiGroups": ["axletree.dev"], "resources": ["applications"], "verbs": ["export"]}]
+    reader, terraform = await world.caller("reader", READ), await world.caller("terraform", READ + verbs)
+    await shop.put(
+        APPLICATION,
+        "extra",
+        shop.spec("extra")
+        | {"outputs": [{"name": "bucket", "external": True, "schema": {"type": "string"}}]},
+    )
+    patch = {"kind": "ConfigMap", "metadata": {"name": "db"}, "data": {"value": "{{ inputs.store }}"}}
+    consumer = shop.spec("db") | {
+        "namespace": f"{shop.namespace}-consumer",
+        "inputs": [{"as": "store", "name": "extra", "output": "bucket"}],
+        "patches": [{"patch": json.dumps(patch | {"apiVersion": "v1"})}],
+    }
+    await shop.put(APPLICATION, "consumer", consumer)
+
+    async def waits() -> bool:
+        said = await reader.get(f"/applications/{shop.namespace}/consumer/why")
+        return said[0] == 200 and bool(said[1]["waits"])
+
+    await shop.until("the consumer waits for it", waits)
+    path = f"/applications/{shop.namespace}/extra/export"
+    assert (await reader.post(path, {"output": "bucket", "value": "b-1"}))[0] == 403
+    status, said = await terraform.post(path, {"output": "bucket", "value": 1})
+    assert (status, said["reason"]) == (400, "InvalidRequest")
+    assert (await terraform.post(path, {"output": "other", "value": "x"}))[0] == 409
+    assert (await terraform.post(path))[0] == 400
+
+    async def posted(value: str) -> None:
+        async def taken() -> bool:
+            return (await terraform.post(path, {"output": "bucket", "value": value}))[0] == 200
+
+        async def there() -> bool:
+            found = await shop._get(f"/api/v1/namespaces/{shop.namespace}-consumer/configmaps/db")
+            return found is not None and found["data"] == {"value": value}
+
+        await shop.until("the value is taken", taken)
+        await shop.until(f"the consumer has {value}", there)
+
+    await posted("b-1")
+    await posted("b-2")
+    outputs = (await reader.get(f"/applications/{shop.namespace}/extra/outputs"))[1]["items"]
+    assert [each["value"] for each in outputs][:1] == ["b-2"]

@@ -246,6 +246,25 @@ def test_an_output_that_is_no_longer_declared_is_forgotten() -> None:
     assert exported([], [OLD], None, released="new", revision="") == ()
 
 
+def test_an_external_output_is_what_was_posted_at_any_digest() -> None:
+    outside = Output.model_validate({"name": "bucket", "external": True, "schema": {"type": "string"}})
+    for seen in (None, report({"name": "bucket", "value": '"forged"'})):
+        said = [{"name": "bucket", "value": "b-1", "at": "then"}]
+        (found,) = exported([outside], [], seen, released="new", revision="c0ffee", posted=said)
+        assert (found.value, found.digest, found.at) == ("b-1", "new", "then")
+    (bad,) = exported(
+        [outside], [], None, released="new", revision="", posted=[{"name": "bucket", "value": 1}]
+    )
+    assert not bad.there
+    assert exported([outside], [], None, released="new", revision="") == ()
+    for fields in (
+        {"name": "x"},
+        {"name": "x", "external": True, "value": "a", "object": {"kind": "A", "name": "b"}},
+    ):
+        with pytest.raises(ValueError, match="either external"):
+            Output.model_validate(fields)
+
+
 def test_s8_a_schema_is_bounded_and_fetches_nothing() -> None:
     assert schema_problem({"$ref": "http://127.0.0.1:1/x"})
     assert schema_problem({"pattern": "(?=a)"})
