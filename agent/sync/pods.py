@@ -1,8 +1,9 @@
-"""Why a workload is not available: its Pods are read while that lasts, and not watched at all otherwise."""
+"""Why a workload is not available: its Pods are watched while that lasts, and not looked at otherwise."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,6 +13,7 @@ from agent.contract.health import HealthState
 from agent.contract.manifest import GroupKind, ObjectRef
 from agent.health.pods import pod, pod_reasons
 from agent.health.result import HealthResult, degraded, progressing, status_of
+from agent.kube.reflector import Reflector
 from agent.kube.selectors import SelectorError, parse_selector
 
 if TYPE_CHECKING:
@@ -34,12 +36,16 @@ WORKLOADS = frozenset(
         GroupKind("batch", "Job"),
     }
 )
-FIRST = 0.7
-"""Seconds that a workload may take before its Pods are read: most become available sooner."""
+FIRST = 0.4
+"""Seconds that a workload may take before its Pods are looked at: most become available sooner."""
+WATCHES = 8
+"""Workloads whose Pods are watched at once: each is a connection. Those of more are read now and then."""
 EVERY = 2.0
 PATIENCE = 30.0
 """Seconds after which they are read less and less often, down to every `SLOWEST`."""
 SLOWEST = 15.0
+_SETTLE = 0.03
+"""Seconds in which events are gathered: Pods come in crowds."""
 _AT_ONCE = 4
 _HASHES = ("pod-template-hash", "controller-revision-hash")
 
@@ -74,8 +80,13 @@ def _revision(obj: Manifest) -> str:
     return next((str(labels[key]) for key in _HASHES if key in labels), "")
 
 
+def _slim(obj: Manifest) -> Manifest:
+    """Without whose field is whose, which is half of a Pod."""
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": None}}
+
+
 class PodInspector:
-    """Reads the Pods of workloads that are not available, and tells what they say: None for nothing."""
+    """Watches the Pods of workloads that are not available, and tells what they say: None for nothing."""
 
     def __init__(
         self,
@@ -88,7 +99,8 @@ class PodInspector:
         self._on_verdict = on_verdict
         self._clock = clock
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._reads = asyncio.Semaphore(_AT_ONCE)
+        self._watches = asyncio.Semaphore(WATCHES)
 
     def follow(self, app: str, ref: ObjectRef, workload: Manifest) -> None:
         """Begin, or go on: the selector is immutable, so that the first object seen will do."""
@@ -121,20 +133,45 @@ class PodInspector:
             return
         if not selector:
             return
+        path = f"/api/v1/namespaces/{ref.namespace}/pods"
+
+        def tell(pods: list[Manifest]) -> None:
+            self._on_verdict(app, ref, verdict(pods, now=self._clock()))
+
+        await asyncio.sleep(FIRST)
+        await self._read(path, selector, tell)
+        async with self._watches:
+            await self._watch(path, selector, tell)
+
+    async def _read(self, path: str, selector: str, tell: Callable[[list[Manifest]], None]) -> None:
+        """Look now and then, for as long as there is no watch to have."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        path = f"/api/v1/namespaces/{ref.namespace}/pods"
-        await asyncio.sleep(FIRST)
-        while True:
+        while self._watches.locked():
             try:
-                async with self._slots:
-                    listing = await self._client.list(path, label_selector=selector)
-                self._on_verdict(app, ref, verdict(listing.items, now=self._clock()))
+                async with self._reads:
+                    tell((await self._client.list(path, label_selector=selector)).items)
             except AxletreeError as error:
-                logger.info("pods of %s: %s", ref, error)
+                logger.info("%s: %s", path, error)
             waited = loop.time() - began
             pause = EVERY if waited < PATIENCE else min(SLOWEST, waited / 10)
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+
+    async def _watch(self, path: str, selector: str, tell: Callable[[list[Manifest]], None]) -> None:
+        """Tell of each change, and once in a while of none: how long a Pod waits is told by the clock."""
+        changed = asyncio.Event()
+        reflector = Reflector(self._client, path, label_selector=selector, transform=_slim)
+        reflector.subscribe(lambda _old, _new: changed.set())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(reflector.run(), name=f"watch {path} {selector}")
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter
+                        await changed.wait()
+                        await asyncio.sleep(_SETTLE)
+                changed.clear()
+                if reflector.synced:
+                    tell(list(reflector.items.values()))
 
     def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is task:

@@ -16,13 +16,13 @@ import time
 from collections import Counter
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from agent.contract.healthrule import HealthRule
-from agent.contract.names import APPLYSET_PART_OF
 from agent.kube.client import RestClient
 from agent.kube.config import load_kubeconfig
 from hub.fleet.controlplane import ControlPlane
@@ -96,6 +96,7 @@ class _Bench:
     folder: Path
     rig: AgentRig = field(init=False)
     process: Process = field(init=False)
+    _there: int = 0
 
     def __post_init__(self) -> None:
         self.rig = AgentRig(self.hub, self.plane, self.client, new_name())
@@ -142,12 +143,18 @@ class _Bench:
         bare = min([await self._bare(at_once) for at_once in BEST_OF])
         for app in range(APPS):
             await self.rig.deploy(f"app-{app}", *self._objects(app), assign=False)
-        start = clock()
+        cpu, start = cpu_seconds([self.pid]), clock()
         await self.rig.assign()
-        await self._until("500 objects are there", lambda: self._count(COUNT))
-        took = clock() - start
-        note = f"{took:.2f} s, the bare loop {bare:.2f} s ({COUNT / bare:.0f} a second)"
-        return Sample(100 * bare / took, note=note, load=os.getloadavg()[0])
+        await self._until("the first object is there", lambda: self._count(2))
+        first, had = clock(), self._there
+        await self._until("500 objects are there", lambda: self._count(COUNT + 1))
+        last = clock()
+        rate = (COUNT + 1 - had) / (last - first)
+        note = (
+            f"{rate:.0f} a second, the bare loop {COUNT / bare:.0f}; {last - start:.2f} s from the Assignment on,"
+            f" {cpu_seconds([self.pid]) - cpu:.2f} s of CPU"
+        )
+        return Sample(100 * rate * bare / COUNT, note=note, load=os.getloadavg()[0])
 
     async def _bare(self, at_once: int) -> float:
         namespace = f"{NAMESPACE}-bare-{self.rig.cluster}-{at_once}"
@@ -316,18 +323,14 @@ class _Bench:
         return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in listing.items}
 
     async def _count(self, wanted: int) -> bool:
+        """With a question that costs the API server next to nothing, however often it is asked."""
         path = f"/api/v1/namespaces/{self.rig.namespace}/configmaps"
-        page = await self.client.request(
-            "GET", path, params={"labelSelector": APPLYSET_PART_OF, "limit": "1", "resourceVersion": ""}
-        )
-        found = len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
-        if (found == 1 and wanted > 1) or page["metadata"].get("continue"):
-            return len((await self.client.list(path, label_selector=APPLYSET_PART_OF)).items) >= wanted
-        return found >= wanted
+        page = await self.client.request("GET", path, params={"limit": "1"})
+        self._there = len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
+        return self._there >= wanted
 
     async def _observed_since(self, key: str, moment: float) -> None:
         """Until the hub has the agent's word of after that moment, and it is Synced."""
-        from datetime import datetime  # noqa: PLC0415
 
         async def said() -> bool:
             observed = await self.hub.observed(key)
@@ -341,7 +344,7 @@ class _Bench:
         try:
             async with asyncio.timeout(WAIT):
                 while not await holds():  # noqa: ASYNC110 - another process writes
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.02)
         except TimeoutError as error:
             raise BenchFailed(f"not in {WAIT:g} s: {what}") from error
 

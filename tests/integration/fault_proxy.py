@@ -61,7 +61,7 @@ class FaultProxy:
         self.kill: Callable[[], Awaitable[None]] | None = None
         self.fault: Callable[[web.Request], Awaitable[web.StreamResponse | None]] | None = None
         """Answers in the API server's place, or not (None)."""
-        self._watches: set[asyncio.Task[Any]] = set()
+        self._watches: dict[asyncio.Task[Any], web.Request] = {}
 
     def kubeconfig(self, folder: Path) -> Path:
         """For an agent: its API server is here."""
@@ -76,6 +76,15 @@ class FaultProxy:
         }
         path.write_text(dump(document), encoding="utf-8")
         return path
+
+    @property
+    def watched(self) -> set[str]:
+        """Paths of the watches that the agent has open, each with its label selector."""
+        return {
+            f"{each.path}?{each.query.get('labelSelector', '')}"
+            for each in self._watches.values()
+            if each.transport is not None and not each.transport.is_closing()
+        }
 
     def cut_watches(self) -> None:
         for task in list(self._watches):
@@ -160,7 +169,7 @@ class FaultProxy:
         assert self._session is not None
         task = asyncio.current_task()
         assert task is not None
-        self._watches.add(task)
+        self._watches[task] = request
         try:
             async with self._session.get(
                 f"{self._upstream.server}{request.raw_path}",
@@ -177,7 +186,7 @@ class FaultProxy:
         except asyncio.CancelledError:
             return self.cut(request)
         finally:
-            self._watches.discard(task)
+            self._watches.pop(task, None)
 
 
 def _write_of(request: web.Request, body: bytes) -> Write | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.contract.bundle import DriftPolicy
-from agent.contract.health import DriftMode, SyncState
+from agent.contract.health import DriftMode, HealthState, SyncState
 from tests.integration.agent_rig import AgentRig, agent_on, config_map
 
 if TYPE_CHECKING:
@@ -76,3 +76,41 @@ async def test_s9_drift_of_a_secret_tells_no_value(rig: AgentRig) -> None:
     assert "hunter" not in text
     assert changed not in text
     assert base64.b64encode(b"hunter2").decode() not in text
+
+
+async def test_drift_that_is_ignored_is_neither_told_nor_put_back_until_the_next_release(
+    rig: AgentRig,
+) -> None:
+    policy = DriftPolicy(mode=DriftMode.IGNORE)
+    await rig.deploy("web", config_map("web", color="blue"), config_map("other", a="1"), drift=policy)
+    await rig.when("web", sync=SyncState.SYNCED)
+    path = rig.path("configmaps", "web")
+    edited = await rig.client.merge_patch(path, {"data": {"color": "red"}}, field_manager="a-person")
+    await rig.client.delete(rig.path("configmaps", "other"))
+    said = await rig.when("web", check=lambda said: said.health is HealthState.MISSING)
+    assert (said.sync, said.drift) == (SyncState.SYNCED, [])
+    live = await rig.live(path)
+    assert live is not None
+    assert live["metadata"]["resourceVersion"] == edited["metadata"]["resourceVersion"]
+    digest = await rig.deploy(
+        "web", config_map("web", color="green"), config_map("other", a="1"), drift=policy
+    )
+    await rig.when("web", sync=SyncState.SYNCED, health=HealthState.HEALTHY, digest=digest)
+    live = await rig.live(path)
+    assert live is not None
+    assert live["data"] == {"color": "green"}
+
+
+async def test_a17_what_the_api_server_keeps_is_told_as_residual_drift(rig: AgentRig) -> None:
+    def service(**spec: str) -> dict[str, Any]:
+        ports = [{"port": 80, "protocol": "TCP"}]
+        metadata = {"name": "web"}
+        return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports, **spec}}
+
+    await rig.deploy("web", service(clusterIP="10.96.201.99"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    digest = await rig.deploy("web", service())
+    said = await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+    assert said.message.startswith("ResidualDrift: ")
+    (entry,) = said.drift
+    assert (entry.paths, entry.corrected) == ([".spec.clusterIP"], False)

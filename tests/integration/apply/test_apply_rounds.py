@@ -442,3 +442,19 @@ async def test_a19_a_default_that_a_new_definition_adds_is_no_drift(app: App) ->
         before["resourceVersion"],
         before["generation"],
     )
+
+
+async def test_a7_an_object_over_a_mebibyte_is_refused_with_its_size_and_the_rest_goes_on(app: App) -> None:
+    large = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "large"},
+        "data": {"a": "x" * 1_100_000},
+    }
+    fine = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fine"}, "data": {"a": "1"}}
+    result = await app.run([large, fine])
+    (failed,) = result.failed
+    assert (failed.ref.name, failed.reason, failed.transient) == ("large", "Invalid", False)
+    assert "1048576" in failed.message
+    assert len(failed.message) <= 1100
+    assert await app.has_config_map("fine")
