@@ -114,16 +114,23 @@ async def uninstalled(client: RestClient) -> None:
 
 
 async def helm_install(server: ControlPlane, install: AgentInstall, folder: Path) -> None:
-    helm = await ensure_tools() / "helm"
     chosen = values(install)
     chosen["namespaces"] = {"agent": False}
     file = folder / "values.json"
     file.write_text(json.dumps(chosen))
-    command = [str(helm), "upgrade", "--install", "agent", str(CHART), "-n", "axletree-agent"]
-    options = ["--create-namespace", "--take-ownership", "-f", str(file)]
-    environment = {"HOME": str(folder), "KUBECONFIG": str(server.kubeconfig_path)}
+    command = ("upgrade", "--install", "agent", str(CHART), "--create-namespace", "--take-ownership")
+    await helm(server, folder, *command, "-f", str(file))
+
+
+async def helm(server: ControlPlane, folder: Path, *command: str) -> None:
+    program = str(await ensure_tools() / "helm")
     done = await asyncio.to_thread(
-        subprocess.run, [*command, *options], capture_output=True, text=True, env=environment, check=False
+        subprocess.run,
+        [program, *command, "-n", "axletree-agent"],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(folder), "KUBECONFIG": str(server.kubeconfig_path)},
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -227,3 +234,21 @@ async def test_the_process_runs_as_the_manifests_start_it(
             assert await process.end(signal.SIGTERM) == 0
         finally:
             await process.end(signal.SIGKILL)
+
+
+async def test_i1_uninstalling_the_chart_takes_no_tenants_namespace_along(
+    own_server: ControlPlane, install: AgentInstall, tmp_path: Path
+) -> None:
+    """Nor anything in it; the agent's rights go."""
+    async with client_of(own_server) as client:
+        await uninstalled(client)
+        await helm_install(own_server, install, tmp_path)
+        tenant = install.accounts[0].namespaces[0]
+        path = f"/api/v1/namespaces/{tenant}/configmaps/theirs"
+        await client.apply(path, config_map("theirs"), field_manager="tests")
+        await helm(own_server, tmp_path, "uninstall", "agent")
+        namespace = await client.get(f"/api/v1/namespaces/{tenant}")
+        assert "deletionTimestamp" not in namespace["metadata"]
+        assert (await client.get(path))["metadata"]["name"] == "theirs"
+        with pytest.raises(ApiError):
+            await client.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/axletree-agent")
