@@ -86,7 +86,7 @@ async def _cluster(client: RestClient, name: str) -> ClusterView:
 def _source(scratch: Path, secrets: list[Manifest], folders: Mapping[str, Path]) -> Source:
     credentials = GitCredentials.of(secrets).match
     return Sources(
-        git=GitSource(scratch / "git", credentials=credentials),
+        git=GitSource(scratch / "git", credentials=credentials, own_keys=True),
         charts=ChartRepositories(scratch / "charts", credentials=credentials),
         folders=DirectorySource(folders),
         mapped=folders,

@@ -62,7 +62,9 @@ class Network:
         labelled = [one for one in secrets if LABEL_CREDENTIALS in (one["metadata"].get("labels") or {})]
         credentials = GitCredentials.of(labelled).match
         self._named = what
-        self._git = GitSource(scratch / "git", credentials=credentials, interval=_ONCE, recheck=_ONCE)
+        self._git = GitSource(
+            scratch / "git", credentials=credentials, interval=_ONCE, recheck=_ONCE, own_keys=True
+        )
         self._charts = ChartRepositories(scratch / "charts", credentials=credentials, interval=_ONCE)
 
     async def close(self) -> None:

@@ -41,7 +41,8 @@ class GitSource:
     """All Git repositories of a hub; satisfies `hub.sources.port.Source`. One object a cache directory.
 
     `credentials` gives those of an address, at each fetch; `interval` in seconds; `workers` bounds the
-    fetches that run at once; a clone beyond `whole_bytes` is made a partial one.
+    fetches that run at once; a clone beyond `whole_bytes` is made a partial one. `own_keys` is for a person's own
+    command: ssh may use that person's keys where there are no credentials.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class GitSource:
         recheck: float = RECHECK_SECONDS,
         max_open: int = MAX_OPEN,
         whole_bytes: int = WHOLE_BYTES,
+        own_keys: bool = False,
     ) -> None:
         self._cache = cache_dir.absolute()
         self._credentials = credentials
@@ -61,6 +63,7 @@ class GitSource:
         self._recheck = min(recheck, interval)
         self._max_open = max_open
         self._whole_bytes = whole_bytes
+        self._own_keys = own_keys
         home = self._cache / "home"
         home.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self._cache)
@@ -202,7 +205,9 @@ class GitSource:
         url = RepoUrl.parse(repo_url)
         key = str(url)
         if key not in self._repos:
-            mirror = Mirror(self._cache, url, self._runner, whole_bytes=self._whole_bytes)
+            mirror = Mirror(
+                self._cache, url, self._runner, whole_bytes=self._whole_bytes, own_keys=self._own_keys
+            )
             self._repos[key] = Repository(mirror, self._threads, self._credentials)
         return self._repos[key]
 

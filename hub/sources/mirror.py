@@ -65,7 +65,13 @@ class Mirror:
     """
 
     def __init__(
-        self, cache: Path, url: RepoUrl, runner: GitRunner, *, whole_bytes: int = WHOLE_BYTES
+        self,
+        cache: Path,
+        url: RepoUrl,
+        runner: GitRunner,
+        *,
+        whole_bytes: int = WHOLE_BYTES,
+        own_keys: bool = False,
     ) -> None:
         name = hashlib.sha256(str(url).encode()).hexdigest()[:40]
         self.url = url
@@ -73,7 +79,7 @@ class Mirror:
         self.objects = GitObjects(self.path, runner)
         self.refs = Refs(self.objects, self.path, runner)
         self._runner = runner
-        self._remote = Remote(url, runner, cache)
+        self._remote = Remote(url, runner, cache, own_keys=own_keys)
         self._whole_bytes = whole_bytes
         self._headless = False
         self._fetches = 0

@@ -50,6 +50,8 @@ SSH = (
     " -oClearAllForwardings=yes -oUpdateHostKeys=no -oServerAliveInterval=10 -oServerAliveCountMax=3"
 )
 """Neither the user's own configuration nor the user's own keys: a repository is read with what its Secret says."""
+OWN_SSH = "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=15 -oPermitLocalCommand=no"
+"""As the person has it set up, for commands on their own machine."""
 _WATCH_SECONDS = 0.1
 
 

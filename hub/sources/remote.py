@@ -13,7 +13,7 @@ from git.cmd import Git
 from git.exc import UnsafeProtocolError
 
 from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable, SourceTooLarge
-from hub.sources.process import SSH
+from hub.sources.process import OWN_SSH, SSH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,9 +62,13 @@ class MirrorBroken(Exception):
 class Remote:
     """Where one mirror is fetched from."""
 
-    def __init__(self, url: RepoUrl, runner: GitRunner, scratch: Path) -> None:
-        """`scratch` is a folder for a key's file, for as long as a command runs."""
+    def __init__(self, url: RepoUrl, runner: GitRunner, scratch: Path, *, own_keys: bool = False) -> None:
+        """`scratch` is a folder for a key's file, for as long as a command runs.
+
+        `own_keys`: without credentials ssh may use those of the person whose command it is. Never on a hub.
+        """
         self.url = url
+        self._own_keys = own_keys
         self._runner = runner
         self._scratch = scratch
 
@@ -105,6 +109,9 @@ class Remote:
             yield {}
             return
         if credentials is None or not credentials.private_key:
+            if self._own_keys:
+                yield {"GIT_SSH_COMMAND": OWN_SSH}
+                return
             raise RepositoryDenied(f"{self.url}: no Secret with sshPrivateKey and knownHosts covers it")
         with tempfile.TemporaryDirectory(prefix="ssh-", dir=self._scratch) as folder:
             files = {"key": credentials.private_key, "known_hosts": credentials.known_hosts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -172,3 +173,23 @@ async def test_a_host_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
             await source.resolve("ssh://git@127.0.0.1:1/apps.git", "main")
     finally:
         await source.close()
+
+
+async def test_a_persons_own_command_uses_what_ssh_knows_of_them(
+    host: SshHost, written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "asked"
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexit 255\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    source = GitSource(tmp_path / "own", credentials=lambda _: None, own_keys=True)
+    try:
+        with pytest.raises(RepositoryUnreachable):
+            await source.resolve(host.url_of("apps.git"), "main")
+    finally:
+        await source.close()
+    asked = log.read_text()
+    assert "StrictHostKeyChecking=yes" in asked
+    assert "/dev/null" not in asked
