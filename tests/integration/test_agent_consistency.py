@@ -1,4 +1,6 @@
-"""A life at random, by a recorded seed: releases, hands, kills and broken servers; then quiet, and the rules must hold.
+"""A life at random, by a recorded seed: releases, hands, kills, broken servers, a hub out of reach; then quiet.
+
+The rules of safety must hold all the time, and what is wanted must have come about in the end.
 
 `AXLETREE_SEED` repeats a run; `AXLETREE_EFFORT` makes it longer (`make soak`).
 """
@@ -13,6 +15,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,6 +27,7 @@ from tests.integration.agent_rig import AgentRig, config_map
 from tests.integration.fault_proxy import FaultProxy, Weather
 from tests.integration.gateway_rig import client_of, new_name, running
 from tests.integration.test_agent_killed import Process
+from tests.integration.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,6 +51,7 @@ class Life:
     rig: AgentRig
     proxy: FaultProxy
     process: Process
+    wire: Wire
     chance: random.Random
     wanted: dict[str, dict[str, str]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
@@ -107,6 +112,13 @@ class Life:
     async def cut(self) -> None:
         self.proxy.cut_watches()
 
+    async def away(self) -> None:
+        """The hub is out of reach: what it decides meanwhile comes later."""
+        self.wire.cut()
+
+    async def back(self) -> None:
+        self.wire.mend()
+
     async def step(self) -> None:
         acts: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (4, self.release),
@@ -117,6 +129,8 @@ class Life:
             (2, self.storm),
             (2, self.calm),
             (1, self.cut),
+            (1, self.away),
+            (2, self.back),
         ]
         act = self.chance.choices([each for _, each in acts], [weight for weight, _ in acts])[0]
         self.told.append(act.__name__)
@@ -193,19 +207,20 @@ async def test_i1_to_i5_a_life_at_random_ends_as_it_should(
         running(api_server) as hub,
         client_of(api_server) as client,
         FaultProxy(api_server).running() as proxy,
+        Wire(urlsplit(hub.gateway.url).port or 0).running() as wire,
     ):
         rig = AgentRig(hub, api_server, client, new_name())
         config = tmp_path / "agent.json"
         settings = {
             "cluster": rig.cluster,
-            "hubUrl": hub.gateway.url,
+            "hubUrl": wire.url,
             "token": await hub.token(rig.cluster, auto_accept=True),
             "kubeconfig": str(proxy.kubeconfig(tmp_path)),
         }
         config.write_text(json.dumps(settings), encoding="utf-8")
         process = Process(rig, config, log=log)
         await process.start()
-        life = Life(rig, proxy, process, random.Random(seed))
+        life = Life(rig, proxy, process, wire, random.Random(seed))
         try:
             identity = await process.identity()
             rig.sealing_public = identity.sealing_public
@@ -213,6 +228,7 @@ async def test_i1_to_i5_a_life_at_random_ends_as_it_should(
             for _ in range(STEPS):
                 await life.step()
             await life.calm()
+            await life.back()
             await life.settled(identity.hub_id)
             await life.look()
             await life.at_rest()
