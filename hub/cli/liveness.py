@@ -85,6 +85,8 @@ def _joined(cluster: Manifest, lease: Manifest | None, now: datetime) -> Manifes
     word = "Connected" if _annotations(lease).get(_CONNECTED) == "true" else "Stale"
     if word == "Connected" and not _fresh(spec, now):
         word = "Unknown"
+    if word == "Connected" and status.get("clone"):
+        word = "Cloned"
     seen = max(str(status.get("lastSeen") or ""), str(spec.get("renewTime") or ""))
     return {**cluster, "status": {**status, "connected": word, "lastSeen": seen}}
 

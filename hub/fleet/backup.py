@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ class Backup:
                 raise BackupInvalid(f"the file says that it is {content['format']!r}, not {FORMAT!r}")
             taken = datetime.fromisoformat(content["takenAt"])
             return cls(taken_at=taken, hub_id=content["hubId"], items=tuple(content["items"]))
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error) as error:
             raise BackupInvalid(f"the file does not read: {type(error).__name__}") from error
 
 

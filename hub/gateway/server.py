@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 4096
+_BACKLOG = 512
+"""Connections that wait to be accepted. Short: one that waits longer than its agent does is work for nobody, and a
+hub that is slow for a moment would then only ever serve who has given up. Beyond it agents try again by themselves."""
 _KEEP_ALIVE_SECONDS = 120.0
 """Beyond what agents keep an idle connection for: the gateway never closes one under a request."""
 _SHUTDOWN_SECONDS = 2.0

@@ -108,6 +108,25 @@ async def test_a_cluster_is_joined_revoked_and_accepted_by_commands(
     assert "no certificate" in (await axle(own_server, "cluster", "revoke", name, "--yes")).output
 
 
+async def test_s4_a_person_sees_a_clone_and_says_that_it_is_settled(
+    rig: Rig, own_server: ControlPlane
+) -> None:
+    spoke = await rig.joined(new_name())
+    await spoke.report()
+    await rig.lease_when(spoke.cluster, connected="true")
+    clone = {"since": "2026-01-01T00:00:00Z", "message": "two"}
+    path = paths.cluster(spoke.cluster)
+    await rig.client.merge_patch(path, {"status": {"clone": clone}}, subresource="status")
+    shown = await axle(own_server, "get", "clusters")
+    assert any(spoke.cluster in line and "Cloned" in line for line in shown.output.splitlines()), shown.output
+    async with asyncio.timeout(5):
+        while (await spoke.report())[1].get("standing") != "Cloned":  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+    settled = await axle(own_server, "cluster", "accept", spoke.cluster)
+    assert "one agent again" in settled.output
+    assert "clone" not in (await rig.client.get(path))["status"]
+
+
 async def test_a_clusters_keys_are_rotated_by_a_command(agent: AgentRig, own_server: ControlPlane) -> None:
     before = agent.agent.identity if agent.agent else None
     done = await axle(own_server, "cluster", "rotate", agent.cluster, "--timeout", "20s")
