@@ -130,6 +130,7 @@ def kubeconfig(
 def _print_addresses(fleet: LocalFleet) -> None:
     rows = [
         ("Hub", fleet.services.hub_url, "where agents connect"),
+        ("API", fleet.services.api_url, "where programs ask: /api/v1"),
         ("Git", fleet.repo_url, "the sample's repository"),
         ("Checkout", str(fleet.checkout), "a clone of it, to change and push"),
     ]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GIT = "git"
 HUB = "hub"
+API = "api"
+"""A port of the hub's process."""
 AGENT = "agent-"
 STOP_GRACE = 10.0
 _PORTS = "ports.json"
@@ -52,6 +54,10 @@ class Services:
     def git_url(self) -> str:
         return f"http://{LOOPBACK}:{self.port(GIT)}"
 
+    @property
+    def api_url(self) -> str:
+        return f"https://{LOOPBACK}:{self.port(API)}"
+
     def port(self, service: str) -> int:
         """The service's port, chosen at the first call."""
         path = self.folder / _PORTS
@@ -78,6 +84,7 @@ class Services:
             [
                 *("hub.main", "--kubeconfig", str(kubeconfig)),
                 *("--data-dir", str(self.root / "hub"), "--port", str(self.port(HUB))),
+                *("--api-port", str(self.port(API))),
                 *("--poll-interval", str(poll_interval)),
                 *options,
             ],
