@@ -14,6 +14,7 @@ from agent.agent import Agent
 from agent.config import AgentConfig
 from agent.contract.health import SyncState
 from agent.link.identity import IdentityStore
+from agent.link.join import _csr
 from agent.link.secrets import SecretWriter
 from hub.gateway import paths
 from hub.gateway.clusters import revoke
@@ -229,6 +230,28 @@ async def test_f9_an_agent_that_was_away_meanwhile_follows_the_signed_keys(rig: 
     async with second(rig) as agent:  # what answers now shows a certificate of a CA that it has never seen
         await until(lambda: agent.identity is not None and agent.identity.renewals == 1, "renewed by it")
     await change(rig, lambda identity: identity.finished())
+
+
+async def test_f9_a_certificate_that_ended_is_told_and_a_new_token_helps(rig: AgentRig, caplog: Any) -> None:
+    await rig.deploy("web", config_map("web", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    identity = identity_of(rig)
+    await rig.stop()
+    long_ago = now() - timedelta(days=100)  # the site was cut off for longer than a certificate lives
+    ended = rig.rig.identity.issue_client(_csr(rig.cluster, identity.private_key), rig.cluster, long_ago)
+    moment = (long_ago + timedelta(days=90)).timestamp()
+    await keep(rig, replace(identity, certificate=ended, renew_at=moment, expires_at=moment))
+    async with second(rig):
+        await until(lambda: "CertificateExpired" in caplog.text, "it says so")
+        path = rig.path("configmaps", "web")
+        await rig.client.merge_patch(path, {"data": {"a": "2"}})
+        await rig.live_when(path, lambda obj: obj is not None and obj["data"] == {"a": "1"})
+    token = await rig.rig.token(rig.cluster, auto_accept=True)
+    async with second(rig, token=token) as agent:
+        await until(
+            lambda: agent.identity is not None and agent.identity.certificate != ended, "joined again"
+        )
+        await rig.rig.lease_when(rig.cluster, connected="true")
 
 
 async def test_f2_f47_another_hub_at_the_same_address_changes_nothing(rig: AgentRig) -> None:
