@@ -15,7 +15,8 @@ from hub.render.runner import InlineRunner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub.core.expansion import ExpandRequest, Expansion, Needs
+    from hub.core.expansion import ExpandRequest, Expansion
+    from hub.core.needs import Needs
     from hub.render.programs import Programs
 
 SECONDS = 20.0

@@ -22,7 +22,6 @@ from hub.core.expansion import (
     Expansion,
     ExpansionError,
     InvalidChild,
-    Needs,
     TemplateError,
     TooManyChildren,
     UnknownCluster,
@@ -30,6 +29,7 @@ from hub.core.expansion import (
 )
 from hub.core.insert import marks
 from hub.core.labels import is_label_key, is_label_value
+from hub.core.needs import Needs
 from hub.core.params import MAX_NAME, Params, nearest, overlay, params_text, scalar_text, with_itself
 from hub.core.patch import PatchError, strategic_merge
 from hub.core.sight import origin_of, sight_of

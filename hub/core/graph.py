@@ -10,9 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.contract.health import HealthState
 from hub.core.links import Links
 from hub.core.matching import AnchorIndex, Watch, watch_of
+from hub.core.sides import gate_view, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -100,14 +100,14 @@ class AppGraph:
             self.links.add(node.key)
         if old is None or old.part_of != node.part_of:
             self._file_part(node.key, old.part_of if old else None, node.part_of)
-        if old is None or _identity(old) != _identity(node):
+        if old is None or identity(old) != identity(node):
             changed |= self._reindex(old, node)
         if old is None or old.cluster != node.cluster or old.depends_on != node.depends_on:
             changed |= self._rewatch(node)
         if old is not None and old.deleting != node.deleting:
             for key in self.links.dependents(node.key):
                 self._resolved.pop(key, None)
-        if old is not None and _gate_view(old) != _gate_view(node):
+        if old is not None and gate_view(old) != gate_view(node):
             changed |= self._spread((node.key,)) | self._held_up(node) | self._held_up(old)
         return changed
 
@@ -294,20 +294,3 @@ class AppGraph:
                     if waiting.released != waiting.target or waiting.target_problem:
                         queue.append(key)
         return found
-
-
-def _identity(node: AppNode) -> tuple[object, ...]:
-    """What dependencies can find it by, and whether it counts as there."""
-    return node.cluster, node.owner, node.labels
-
-
-def _gate_view(node: AppNode) -> tuple[object, ...]:
-    """What others can see of it through an edge. Messages only where something is wrong: progress is not."""
-    seen = node.observed
-    state: tuple[object, ...] = ()
-    if seen is not None:
-        bad = seen.health.rank >= HealthState.MISSING.rank
-        message = (seen.message, seen.health_message) if bad else ()
-        state = (seen.release, seen.digest, seen.sync, seen.health, seen.deleted, message)
-    exports = node.labels, node.exports, node.outputs
-    return node.deleting, node.target_problem, node.target, node.released, node.release, exports, state

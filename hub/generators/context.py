@@ -10,10 +10,7 @@ from hub.core.expansion import (
     MAX_PARAMS,
     ClusterFacts,
     ClusterSetFacts,
-    ExternalNeed,
     GeneratorError,
-    GitFilesNeed,
-    GitListingNeed,
     Listing,
     RepoRevision,
     TooManyChildren,
@@ -21,6 +18,7 @@ from hub.core.expansion import (
 from hub.core.params import Params, nearest
 
 if TYPE_CHECKING:
+    from hub.core.needs import ExternalNeed, GitFilesNeed, GitListingNeed
     from hub.core.templating import TemplateEngine
 
 GeneratorSpec: TypeAlias = Mapping[str, Any]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hub.core.expansion import ExternalNeed
+from hub.core.needs import ExternalNeed
 from hub.generators.clusters import cluster_params
 from hub.generators.context import Context, GeneratorSpec, check_keys, within_limit
 

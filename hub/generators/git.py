@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.kube.yaml import YamlError, load_value
-from hub.core.expansion import GeneratorError, GitFilesNeed, GitListingNeed, Listing
+from hub.core.expansion import GeneratorError, Listing
 from hub.core.globs import GlobError, glob_matches
+from hub.core.needs import GitFilesNeed, GitListingNeed
 from hub.core.params import Params, ParamsConflict, merge_params, normalize
 from hub.generators.context import Context, GeneratorSpec, check_keys, entries, text
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hub.api.project import ProjectSpec
-    from hub.core.expansion import ExternalNeed
+    from hub.core.needs import ExternalNeed
     from hub.core.params import Params
     from hub.hosts.objects import Objects
 

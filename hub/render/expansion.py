@@ -12,7 +12,6 @@ from hub.core.expansion import (
     ExpansionError,
     GeneratorError,
     Listing,
-    Needs,
     RepoRevision,
     RepositoryNotAllowed,
 )
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hub.api.project import ProjectSpec
-    from hub.core.expansion import ExternalNeed, GitFilesNeed, GitListingNeed
     from hub.core.model import Fleet
+    from hub.core.needs import ExternalNeed, GitFilesNeed, GitListingNeed, Needs
     from hub.core.params import Params
     from hub.hosts.ask import Asker
     from hub.render.runner import Runner

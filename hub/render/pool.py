@@ -23,7 +23,8 @@ from typing import Any, Self
 
 import hub
 from agent.contract.errors import TerminalError
-from hub.core.expansion import ExpandRequest, Expansion, ExpansionError, Needs
+from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
+from hub.core.needs import Needs
 from hub.render.pipeline import RenderRequest, RenderResult, Stage
 from hub.render.plain import ManifestError
 from hub.render.programs import Programs

@@ -8,7 +8,8 @@ from hub.core.expand import expand
 from hub.render.pipeline import RenderRequest, RenderResult, Tools, render, render_sealed
 
 if TYPE_CHECKING:
-    from hub.core.expansion import ExpandRequest, Expansion, Needs
+    from hub.core.expansion import ExpandRequest, Expansion
+    from hub.core.needs import Needs
     from hub.render.programs import Programs
     from hub.render.seal import SealedResult, Sealing
 

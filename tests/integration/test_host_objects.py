@@ -11,7 +11,7 @@ import pytest
 from agent.contract.errors import ApiError
 from agent.kube.client import RestClient
 from agent.kube.config import load_kubeconfig
-from hub.core.expansion import ExternalNeed
+from hub.core.needs import ExternalNeed
 from hub.generators.external import MATCH_KEY
 from hub.hosts.ask import Asker, Asking
 from hub.hosts.errors import HostMisconfigured, HostUnreachable

@@ -16,15 +16,13 @@ from hub.core.expansion import (
     Expansion,
     ExpansionError,
     GeneratorError,
-    GitFilesNeed,
-    GitListingNeed,
     InvalidChild,
     Listing,
-    Needs,
     TemplateError,
     UnknownCluster,
 )
 from hub.core.model import ClusterSetView, ClusterView, Fleet
+from hub.core.needs import GitFilesNeed, GitListingNeed, Needs
 
 REPO = "https://git.example.com/shop/apps"
 CLUSTERS = tuple(ClusterFacts(name, values={"replicas": at}) for at, name in enumerate(("eu1", "eu2", "us1")))

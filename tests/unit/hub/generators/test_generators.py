@@ -9,11 +9,11 @@ from hub.core.expansion import (
     ClusterSetFacts,
     ExpansionError,
     GeneratorError,
-    GitListingNeed,
     Listing,
     UnknownCluster,
     UnknownClusterSet,
 )
+from hub.core.needs import GitListingNeed
 from hub.core.templating import TemplateEngine
 from hub.generators.context import Context
 from hub.generators.dispatch import generate

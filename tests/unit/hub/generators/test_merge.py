@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hub.core.expansion import ClusterFacts, ExpansionError, ExternalNeed, GeneratorError
+from hub.core.expansion import ClusterFacts, ExpansionError, GeneratorError
+from hub.core.needs import ExternalNeed
 from hub.core.templating import TemplateEngine
 from hub.generators.context import Context
 from hub.generators.dispatch import generate

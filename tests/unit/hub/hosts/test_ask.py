@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from hub.api.project import ProjectSpec
 from hub.cli.main import app
-from hub.core.expansion import ClusterFacts, ExpansionError, ExternalNeed, GeneratorError
+from hub.core.expansion import ClusterFacts, ExpansionError, GeneratorError
 from hub.core.model import ClusterView, Fleet
+from hub.core.needs import ExternalNeed
 from hub.hosts.ask import Asker, Asking
 from hub.hosts.errors import HostBusy, HostMisconfigured, HostRefused, HostUnreachable
 from hub.hosts.objects import FileObjects, token

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from agent.contract.errors import AxletreeError
-from hub.core.expansion import ExternalNeed
+from hub.core.needs import ExternalNeed
 from hub.hosts.ask import Asker, Asking
 from hub.hosts.errors import HostBusy, HostDenied, HostNotFound, HostRefused, HostUnreachable
 from hub.hosts.objects import FileObjects

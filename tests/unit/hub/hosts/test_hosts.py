@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from hub.core.expansion import ExternalNeed
+from hub.core.needs import ExternalNeed
 from hub.hosts.ask import Asker, Asking
 from hub.hosts.objects import FileObjects
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hub.api.application import ApplicationSpec
-    from hub.core.expansion import ExpandRequest, Expansion, Needs
+    from hub.core.expansion import ExpandRequest, Expansion
     from hub.core.model import ClusterView
+    from hub.core.needs import Needs
 
 NAMESPACE = "shop"
 REPOSITORY = "https://git.example.com/shop.git"
