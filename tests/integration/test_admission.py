@@ -83,6 +83,31 @@ async def test_h_a_health_rule_that_does_not_read_is_refused_when_it_is_written(
         await made.client.delete(PATH)
 
 
+async def test_an_edge_whose_condition_does_not_read_is_refused_when_it_is_written(
+    own_server: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    async with fleet(own_server, namespace, tmp_path) as made:
+        with pytest.raises(ApiError, match=r"dependsOn\[0\].ready"):  # the schema's, with no hub there
+            await made.put(APPLICATION, "a", made.spec("a", dependsOn=[{"name": "b", "ready": "healthy"}]))
+        await made.hub("first", free_port())
+        await made.led_by("first")
+        bad = [{"name": "b", "ready": "dep.health =="}]
+
+        async def refused() -> bool:
+            """Until the API server has heard of the webhook, it is let in."""
+            try:
+                await made.put(APPLICATION, "a", made.spec("a", dependsOn=bad))
+            except ApiError as error:
+                assert "ConditionInvalid: dependsOn[0].ready" in str(error)  # noqa: PT017 - the point of the test
+                return True
+            return False
+
+        await made.until("the condition is refused", refused)
+        good = [{"name": "b", "ready": "dep.health == 'Healthy' && dep.outputs.size >= 2", "soak": "1m"}]
+        await made.put(APPLICATION, "a", made.spec("a", dependsOn=good))
+        await made.client.delete(PATH)
+
+
 async def test_a_set_is_refused_with_the_cycle_that_it_would_close_or_the_field_that_there_is_not(
     own_server: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
