@@ -197,6 +197,10 @@ class Applier:
         """What the bundle sets in one of its objects, whoever owns it by now; None if that is not known."""
         return self._writer.memories.fields_of(ref)
 
+    def print_of(self, ref: ObjectRef, live: Manifest) -> str | None:
+        """The fingerprint of that very state, where it is known from its apply; None where it has to be made."""
+        return self._writer.memories.print_of(ref, live)
+
     def share(self, ref: ObjectRef, live: Manifest) -> None:
         """Have one field set in memory instead of two equal ones."""
         self._writer.memories.share(ref, live)

@@ -41,6 +41,18 @@ class Memories:
         """
         return self._fields.get(ref)
 
+    def print_of(self, ref: ObjectRef, live: Manifest) -> str | None:
+        """The fingerprint of that very state over what the bundle sets, if it is the remembered one."""
+        memory, metadata = self._memory.get(ref), live["metadata"]
+        same = (
+            memory is not None
+            and memory.fields is not None
+            and memory.fields is self._fields.get(ref)
+            and memory.resource_version == metadata.get("resourceVersion")
+            and memory.uid == metadata.get("uid")
+        )
+        return memory.fingerprint if memory is not None and same else None
+
     def share(self, ref: ObjectRef, live: Manifest) -> None:
         """Use the field set of a cached object instead of an equal one: they are large."""
         fields = own_fields(live, self._manager)

@@ -101,9 +101,10 @@ class Objects:
         known = self.live.get(ref)
         if obj is known and not ours:
             return Change.NOTHING
-        obj = trim(obj, self.manager)
+        if ours:
+            obj = trim(obj, self.manager)  # what a watch has is trimmed already
         old = known is not None and older_or_same(_version(obj), _version(known))
-        print_ = self._print(ref, obj) if ours or not old else None
+        print_ = self._print(ref, obj) if ours or (not old and ref in self.prints) else None
         if ours:
             self.prints[ref] = print_
         if old and known is not None:
@@ -113,14 +114,15 @@ class Objects:
             return Change.NOTHING
         self.live[ref] = obj
         self.judge(ref, obj)
-        if self.prints.get(ref, ...) == print_:
+        if ref in self.prints and self.prints[ref] == print_:
             return Change.HEALTH
         if known is not None and not ours:
             self._note(ref, known, obj)
         return Change.DRIFT
 
     def _print(self, ref: ObjectRef, obj: Manifest) -> str | None:
-        return fingerprint(obj, self.manager, self.applier.fields_of(ref))
+        known = self.applier.print_of(ref, obj)
+        return fingerprint(obj, self.manager, self.applier.fields_of(ref)) if known is None else known
 
     def _note(self, ref: ObjectRef, known: Manifest, obj: Manifest) -> None:
         """Add what changed between two states: the next event may follow before anything is corrected."""
