@@ -77,7 +77,8 @@ async def _release(
             said = "; ".join(f"{each['edge']}: {each.get('message', '')}" for each in stops)
             raise NoGate(f"{found}: force passes no such thing: {said or 'it has no target'}")
         if force and _waits(found.obj):
-            value = f"{_target(found.obj)}/{await _who(client)}"
+            number = int(field(found.obj, "status", "sync", "release") or 0) + 1
+            value = f"{_target(found.obj)}/{number}/{await _who(client)}"
             await annotate(client, found.path, {ANNOTATION_FORCE_RELEASE: value})
         return found, held
 

@@ -97,7 +97,7 @@ class Nodes:
             outputs=self._outputs(key, spec, obj, target=target, released=digest),
             flapping=self._hub.state.flapping.get(key, ""),
             mode=_mode(spec, obj, target),
-            forced=_forced(obj, target),
+            forced=forced_by(obj, target, digest=digest, release=release),
             plan=target.plan if target is not None else 0,
             target=target.digest if target is not None else "",
             target_problem="" if problem.startswith(_WAITS) else problem,
@@ -171,11 +171,18 @@ def _inputs(raw: bytes) -> tuple[tuple[Input, ...], tuple[Dependency, ...]]:
     return tuple(found), tuple(each.edge() for each in found)
 
 
-def _forced(obj: Manifest, target: Target | None) -> str:
-    """Who lets it go past its gates to exactly this target; empty where nobody does."""
+def forced_by(obj: Manifest, target: Target | None, *, digest: str, release: int) -> str:
+    """Who lets it go past its gates to exactly this target as its next release; empty where nobody does.
+
+    Once: what was released so is still told, and another release of the same digest has to be asked for again.
+    """
     value = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE_RELEASE, "")
-    digest, _, who = value.partition("/")
-    return (who or "somebody") if target is not None and digest and digest == target.digest else ""
+    wanted, _, rest = value.partition("/")
+    number, _, who = rest.partition("/")
+    if target is None or not wanted or wanted != target.digest or not number.isdigit():
+        return ""
+    meant = int(number) == release + 1 or (int(number) == release and wanted == digest)
+    return (who or "somebody") if meant else ""
 
 
 def _mode(spec: ApplicationSpec, obj: Manifest, target: Target | None) -> SyncMode:

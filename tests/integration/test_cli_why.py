@@ -266,10 +266,9 @@ def test_release_says_what_holds_an_app_and_forces_it_past_that(shop: Shop) -> N
         "past Dependency: database@eu1 is not ready",
         f"application {name} goes to bbbbbbbb",
     ]
-    digest, who = shop.get("backend-eu1")["metadata"]["annotations"]["axletree.dev/force-release"].split(
-        "/", 1
-    )
-    assert digest == NEW
+    note = shop.get("backend-eu1")["metadata"]["annotations"]["axletree.dev/force-release"]
+    digest, number, who = note.split("/", 2)
+    assert (digest, number) == (NEW, "2"), "its next release, and no other"
     assert who != "somebody", "the API server says who asks"
     nothing = shop.axle("release", f"{shop.namespace}/database-eu1", "--force")
     assert (nothing.exit_code, "waits for no release" in nothing.stderr) == (1, True)
