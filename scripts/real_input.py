@@ -87,11 +87,11 @@ async def main() -> int:
         async with WorkerPool(size=2, timeout=60.0, memory_mb=1024, programs=programs) as pool:
             for name in NAMED:
                 top = Path(scratch) / name.replace("/", "+")
-                if not await asyncio.to_thread(_checkout, name, top, arguments):
+                if not await asyncio.to_thread(checkout, name, top, arguments):
                     print(f"skipped   {name}: it is not there")
                     counts["skipped"] += 1
                     continue
-                for item in _items(name, top):
+                for item in items_in(name, top):
                     if arguments.only in f"{item.repository}/{item.path}":
                         outcome = await _compared(item, pool, tools)
                         counts[outcome.word] += 1
@@ -102,7 +102,7 @@ async def main() -> int:
     return 1 if counts["differs"] else 0
 
 
-def _checkout(name: str, top: Path, arguments: argparse.Namespace) -> bool:
+def checkout(name: str, top: Path, arguments: argparse.Namespace) -> bool:
     """The newest commit's files, from a clone that is there or a new one; False where there is none."""
     top.mkdir()
     here = [arguments.folder / name.replace("/", "+")] if arguments.folder else []
@@ -124,7 +124,7 @@ def _checkout(name: str, top: Path, arguments: argparse.Namespace) -> bool:
     return True
 
 
-def _items(name: str, top: Path) -> Iterator[Item]:
+def items_in(name: str, top: Path) -> Iterator[Item]:
     """Every chart that is none of another's, and every kustomization."""
     for file in sorted(top.rglob("*")):
         path = file.parent.relative_to(top).as_posix()
