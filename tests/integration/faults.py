@@ -57,7 +57,7 @@ class Wire:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Wire]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self.carry, "127.0.0.1", 0)
         self.url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
@@ -69,7 +69,8 @@ class Wire:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await server.wait_closed()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Bring one connection to the next target, until either side ends it."""
         if self.refuses:
             writer.transport.abort()
             return
@@ -103,6 +104,31 @@ class Wire:
                     await asyncio.sleep(self.seed.uniform(*self.latency))
                 writer.write(piece)
                 await writer.drain()
+
+
+class ForwardProxy:
+    """An HTTP proxy for CONNECT, which brings every name to one address. `asked` is what it was asked for."""
+
+    def __init__(self, target: str) -> None:
+        self.asked: list[str] = []
+        self.url = ""
+        self._wire = Wire(target)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[ForwardProxy]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            async with self._wire.running():
+                yield self
+        finally:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.asked.append(head.splitlines()[0])
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await self._wire.carry(reader, writer)
 
 
 class Impostor:

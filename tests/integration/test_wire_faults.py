@@ -15,11 +15,12 @@ from agent.agent import Agent
 from agent.config import AgentConfig
 from agent.contract.health import SyncState
 from agent.contract.names import API_VERSION, HUB_NAMESPACE
+from agent.kube.config import environment_proxy
 from hub.gateway import paths
 from hub.gateway.identity import SECRET_NAME
 from tests.integration.agent_rig import AgentRig, agent_on, config_map, until
-from tests.integration.faults import Impostor, Wire
-from tests.integration.gateway_rig import client_of, install, now, running
+from tests.integration.faults import ForwardProxy, Impostor, Wire
+from tests.integration.gateway_rig import client_of, install, new_name, now, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -181,6 +182,27 @@ async def test_f10_an_hour_of_clock_skew_hinders_neither_joins_nor_renewals(
             await enforced(skewed)
         finally:
             await skewed.stop()
+
+
+async def test_through_a_proxy_the_hub_is_reached_by_its_name_and_the_spoke_directly(
+    own_server: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "hub.example.test"
+    async with running(own_server, hosts=("127.0.0.1", name)) as elsewhere, client_of(own_server) as client:
+        rig = AgentRig(elsewhere, own_server, client, new_name())
+        async with ForwardProxy(elsewhere.gateway.url).running() as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            port = elsewhere.gateway.url.rpartition(":")[2]
+            await rig.start(hub_url=f"https://{name}:{port}", heartbeat_seconds=BEAT)
+            try:
+                await deployed(rig)
+                await elsewhere.lease_when(rig.cluster, connected="true")
+            finally:
+                await rig.stop()
+            assert proxy.asked
+            assert {line.split()[1] for line in proxy.asked} == {f"{name}:{port}"}
+            monkeypatch.setenv("NO_PROXY", ".example.test")
+            assert environment_proxy(f"https://{name}:{port}") is None
 
 
 async def test_f4_an_old_hub_beside_a_new_one_neither_deletes_nor_flaps(
