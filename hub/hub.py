@@ -82,7 +82,8 @@ class Hub:
             await gateway.start(self._settings.host, self._settings.port)
             self.gateway = gateway
             history = self.history = History(self._settings.database_url, now=_now)
-            await history.start()
+            if self._settings.role is not Role.GATEWAY or self._settings.api_port is not None:
+                await history.start()
             api = self.api = ApiServer(client, history, now=_now)
             try:
                 if self._settings.api_port is not None:

@@ -45,8 +45,14 @@ env:
   - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
   - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
   - {name: HOME, value: /tmp}
+  {{- with .Values.history.databaseSecret }}
+  - {name: AXLETREE_DATABASE, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: url}}}
+  {{- end }}
 ports:
   - {name: agents, containerPort: 8443}
+  {{- if .Values.api.enabled }}
+  - {name: api, containerPort: 8444}
+  {{- end }}
 # The gateway answers this one with whatever it knows: only a process that hangs is started anew.
 livenessProbe:
   httpGet: {path: /agent/v1/ca, port: agents, scheme: HTTPS}
