@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.contract.manifest import Manifest
+    from hub.render.content import Content
     from hub.render.programs import Programs
 
 SDK = SdkHelm()
@@ -159,3 +160,20 @@ def test_what_a_chart_makes_up_is_told(charts: Path, call: str) -> None:
         render(RenderRequest((random,)))
     still = ChartSource("repo", call, random.files, "web", "shop", layers=(of({"v": "set"}),))
     assert render(RenderRequest((still,))).objects
+
+
+def test_a_chart_that_is_kept_renders_as_a_new_one(tmp_path: Path) -> None:
+    files: Content = {
+        "Chart.yaml": "apiVersion: v2\nname: kept\nversion: 1.0.0\n",
+        "values.yaml": "a: {b: 1, c: 2}\nlist: [1, 2]\n",
+        "crds/widget.yaml": "apiVersion: x/v1\nkind: Widget\nmetadata: {name: w}\n",
+        "templates/c.yaml": (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n"
+            '  all: {{ .Values | toJson | quote }}\n  set: {{ set .Values.a "b" 9 | toJson | quote }}\n'
+        ),
+    }
+    kept = SdkHelm()
+    for value in ({"a": {"b": None}}, {"a": {"c": 5}}, {}, {"list": []}, {"a": {"b": None}}):
+        one = ChartSource("w", "one", files, "web", "shop", (ValuesLayer("values", value=value),))
+        assert render_chart(one, kept) == render_chart(one, SdkHelm())
+        assert len(render_chart(one, kept)) == 2
