@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from agent.contract.names import ANNOTATION_PAUSED
 from hub.api.application import Ready, Scope, SyncMode
-from hub.core.backward import blockers_back, goes_back
+from hub.core.backward import blockers_back, goes_back, is_back
 from hub.core.edges import edge_blocker, live
 from hub.core.graph import AppGraph, ResolvedEdge, title
 from hub.core.inputs import FLAPPING, MISSING, bind
@@ -113,10 +113,11 @@ def why_root(key: AppKey, graph: AppGraph, fleet: Fleet, *, gates: tuple[Gate, .
 def after_of(key: AppKey, graph: AppGraph) -> tuple[AppKey, ...]:
     """Dependencies on the same cluster, for its agent to hold it by when the cluster is rebuilt with no hub.
 
-    Only edges that ask for Healthy, not those that any one of several may satisfy: the agent knows one rule.
+    Only edges that ask for Healthy, not those that any one of several may satisfy: the agent knows one rule. None on
+    the way back, nor of what somebody lets go by force, until the agent has answered for it.
     """
     node = graph.get(key)
-    if node is None or graph.cycle_of(key):
+    if node is None or graph.cycle_of(key) or ((node.pinned or node.forced) and not is_back(node)):
         return ()
     found = {
         target.key

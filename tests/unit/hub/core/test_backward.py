@@ -12,6 +12,7 @@ from hub.api.application import Dependency
 from hub.api.rollout import Rollout
 from hub.core.gates import WaveGate
 from hub.core.pins import BY_PERSON, BY_WAVE
+from hub.core.rollout import after_of
 from tests.unit.hub.core.rollout_sim import OWNER, Sim
 
 CHAIN = {"db": (), "api": ("db",), "web": ("api", "db")}
@@ -98,3 +99,15 @@ def test_what_is_not_pinned_or_not_heard_holds_nobody_back(sim: Sim) -> None:
     sim.graph.upsert(replace(sim.node("api"), target="one", pinned=BY_PERSON))
     sim.step()
     assert sim.let_go == ["db", "api"]
+
+
+@pytest.mark.parametrize("how", [{"pinned": BY_WAVE}, {"forced": "ann"}])
+def test_its_agent_does_not_hold_it_either_until_it_has_answered(sim: Sim, how: dict[str, str]) -> None:
+    assert after_of("shop/web", sim.graph) == ("shop/api", "shop/db")
+    sim.graph.upsert(replace(sim.node("web"), target="one", **how))  # type: ignore[arg-type]
+    assert after_of("shop/web", sim.graph) == ()
+    sim.step()
+    assert sim.let_go == ["web"]
+    assert after_of("shop/web", sim.graph) == (), "an agent would hold it by what is bad"
+    well(sim, "web")
+    assert after_of("shop/web", sim.graph) == ("shop/api", "shop/db"), "a rebuilt cluster keeps the order"
