@@ -157,7 +157,7 @@ class ChartRepositories:
         old = self._indexes.get(address.base)
         headers = {"If-None-Match": old.etag} if old and old.etag else {}
         answer = await self._download.get(
-            url, limit_bytes=MAX_INDEX, authorization=self._authorization(url), headers=headers
+            url, limit_bytes=MAX_INDEX, authorization=self._authorization(url), headers=headers, packed=True
         )
         if old is not None and answer.status == _NOT_MODIFIED:
             return old

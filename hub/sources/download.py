@@ -7,6 +7,7 @@ A repository's answer decides where the next request goes. So that it cannot lea
 from __future__ import annotations
 
 import asyncio
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 MAX_REDIRECTS = 3
 _CHUNK = 256 * 1024
+_GZIP = 16 + zlib.MAX_WBITS
 _REDIRECTS = {301, 302, 303, 307, 308}
 _OK, _NOT_MODIFIED, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 304, 401, 403, 404
 
@@ -52,13 +54,25 @@ class Downloader:
             self._session = None
 
     async def get(
-        self, url: str, *, limit_bytes: int, authorization: str = "", headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        limit_bytes: int,
+        authorization: str = "",
+        headers: Mapping[str, str] | None = None,
+        packed: bool = False,
     ) -> Answer:
-        """Raises `RepositoryUnreachable`, `RepositoryDenied`, `RepositoryRefused`, `SourceTooLarge`."""
+        """One answer, redirects followed.
+
+        `packed` lets the server compress what it sends, for texts; `limit_bytes` holds packed and unpacked. Archives come
+        as they are, also where a server calls their own compression an encoding. Raises `RepositoryUnreachable`,
+        `RepositoryDenied`, `RepositoryRefused`, `SourceTooLarge`.
+        """
         at = URL(url)
         origin = at.origin()
+        encoding = {"Accept-Encoding": "gzip" if packed else "identity"}
         for _ in range(MAX_REDIRECTS + 1):
-            sent = dict(headers or {})
+            sent = {**(headers or {}), **encoding}
             if authorization and at.origin() == origin:
                 sent["Authorization"] = authorization
             try:
@@ -68,7 +82,7 @@ class Downloader:
                 said = str(error) or type(error).__name__
                 raise RepositoryUnreachable(f"{at.with_query(None)}: {said[:300]}") from error
             if not isinstance(answer, URL):
-                return answer
+                return _unpacked(answer, limit_bytes, str(at.with_query(None))) if packed else answer
             if answer.scheme not in {"https", at.scheme} or not answer.host:
                 raise RepositoryRefused(f"{at.with_query(None)}: it redirects to another protocol")
             at = answer
@@ -76,7 +90,9 @@ class Downloader:
 
     async def _once(self, at: URL, headers: Mapping[str, str], limit_bytes: int) -> Answer | URL:
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
         async with self._session.get(at, headers=headers, allow_redirects=False) as response:
             shown = at.with_query(None)
             if response.status in _REDIRECTS and "Location" in response.headers:
@@ -94,3 +110,19 @@ class Downloader:
                 if len(body) > limit_bytes:
                     raise SourceTooLarge(f"{shown}: more than {limit_bytes} bytes")
             return Answer(response.status, bytes(body), found)
+
+
+def _unpacked(answer: Answer, limit_bytes: int, shown: str) -> Answer:
+    """The answer's text, never unpacked past the bound."""
+    if answer.headers.get("content-encoding", "").lower() != "gzip" or not answer.body:
+        return answer
+    inflate = zlib.decompressobj(_GZIP)
+    try:
+        plain = inflate.decompress(answer.body, limit_bytes + 1)
+    except zlib.error as error:
+        raise RepositoryUnreachable(f"{shown}: what it sent is not the gzip that it says") from error
+    if len(plain) > limit_bytes:
+        raise SourceTooLarge(f"{shown}: it unpacks to more than {limit_bytes} bytes")
+    if not inflate.eof:
+        raise RepositoryUnreachable(f"{shown}: what it sent is cut")
+    return Answer(answer.status, plain, answer.headers)

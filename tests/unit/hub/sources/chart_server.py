@@ -58,6 +58,8 @@ class ChartServer:
     redirect: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     """By path: provenances, and what else a registry has."""
+    encoded: set[str] = field(default_factory=set)
+    """Paths of files that are said to be encoded with gzip."""
     seen: list[tuple[str, str]] = field(default_factory=list)
     """(path, Authorization) of every call."""
     server: TestServer | None = None
@@ -107,7 +109,8 @@ class ChartServer:
         given = request.headers.get("Authorization", "")
         self.seen.append((request.path, given))
         if request.path in self.files:
-            return web.Response(body=self.files[request.path])
+            headers = {"Content-Encoding": "gzip"} if request.path in self.encoded else {}
+            return web.Response(body=self.files[request.path], headers=headers)
         if request.path.startswith("/v2/") or request.path == "/token":
             return self._registry(request, given)
         if self.password and not given.startswith("Basic "):

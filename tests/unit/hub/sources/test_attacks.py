@@ -229,3 +229,31 @@ async def test_s6_a_record_of_origins_that_was_damaged_is_no_origin(
         await charts.files(address, commit, "")
     assert await charts.resolve(address, "1.0.0", fresh=True) == commit
     assert "Chart.yaml" in await charts.files(address, commit, "")
+
+
+async def test_s7_s10_a_compressed_index_is_bounded_and_read(
+    charts: ChartRepositories, server: ChartServer
+) -> None:
+    index = {"entries": {"web": [{"version": "1.0.0", "urls": ["charts/web-1.0.0.tgz"]}]}}
+    path = "/stable/index.yaml"
+    server.encoded.add(path)
+    for data, kind in (
+        (gzip.compress(b" " * 200_000_000, compresslevel=1), SourceTooLarge),
+        (gzip.compress(json.dumps(index).encode())[:-9], RepositoryUnreachable),
+        (b"not gzip", RepositoryUnreachable),
+    ):
+        server.files[path] = data
+        with pytest.raises(kind):
+            await charts.resolve(f"{server.url}/stable#web", "1.0.0", fresh=True)
+    server.files[path] = gzip.compress(json.dumps(index).encode())
+    assert await charts.resolve(f"{server.url}/stable#web", "1.0.0", fresh=True)
+
+
+async def test_an_archive_is_not_unpacked_by_a_server_that_calls_it_encoded(
+    charts: ChartRepositories, server: ChartServer
+) -> None:
+    path = "/stable/charts/web-1.0.0.tgz"
+    server.files[path] = server.archives["web-1.0.0.tgz"]
+    server.encoded.add(path)
+    commit = await charts.resolve(f"{server.url}/stable#web", "1.0.0")
+    assert "Chart.yaml" in await charts.files(f"{server.url}/stable#web", commit, "")
