@@ -64,9 +64,9 @@ class Downloader:
     ) -> Answer:
         """One answer, redirects followed.
 
-        `packed` lets the server compress what it sends, for texts; `limit_bytes` holds packed and unpacked. Archives come
-        as they are, also where a server calls their own compression an encoding. Raises `RepositoryUnreachable`,
-        `RepositoryDenied`, `RepositoryRefused`, `SourceTooLarge`.
+        `packed` lets the server compress what it sends, for texts; `limit_bytes` holds packed and unpacked.
+        Archives come as they are, also where a server calls their own compression an encoding. Raises
+        `RepositoryUnreachable`, `RepositoryDenied`, `RepositoryRefused`, `SourceTooLarge`.
         """
         at = URL(url)
         origin = at.origin()
