@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hub.render.appinputs import AppInputs, Input, variables_of
 from hub.render.chart import DEFAULT_KUBE_VERSION, ChartSource, ValuesLayer
 from hub.render.closure import closure
 from hub.render.content import packed, texts
@@ -19,10 +19,9 @@ from hub.render.dependencies import Dependencies
 from hub.render.hubvalues import values_from, versions_of
 from hub.render.jsonnet import SUFFIX, JsonnetTree
 from hub.render.kustomize import NAMES, KustomizeTree
-from hub.render.pipeline import RenderRequest
 from hub.render.plain import SUFFIXES, ManifestError, PlainSource, selected
 from hub.render.plugin import PluginTree
-from hub.render.sops import DecryptionKeys, is_encrypted
+from hub.render.sops import DecryptionKeys
 from hub.render.valuefiles import Place, ValueFile, beside, is_values_only, located, value_maps
 from hub.sources.directory import LOCAL
 from hub.sources.errors import SourceTooLarge
@@ -30,7 +29,7 @@ from hub.sources.flight import Flights
 from hub.sources.port import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from hub.api.application import ApplicationSpec
     from hub.api.project import ProjectSpec
@@ -43,52 +42,6 @@ if TYPE_CHECKING:
     from hub.sources.port import Source
 
 _CHART_FILE = "Chart.yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """`identity` is JSON that changes with whatever decides the outcome; `read` gives what to render."""
-
-    identity: Any
-    read: Callable[[], Awaitable[AnySource]]
-    templated: bool = False
-    """Whether templates in it see the variables."""
-
-
-@dataclass(frozen=True, slots=True)
-class AppInputs:
-    """All of one app's inputs."""
-
-    sources: tuple[Input, ...]
-    overlay: Input | None
-    spec: ApplicationSpec
-    variables: Mapping[str, Any]
-    keys: Callable[[], DecryptionKeys] = DecryptionKeys
-    """What opens encrypted files, asked where there are any."""
-
-    def identity(self) -> Any:
-        templated = any(one.templated for one in self.sources)
-        return {
-            "sources": [one.identity for one in self.sources],
-            "variables": self.variables if templated else None,
-            "overlay": self.overlay.identity if self.overlay else None,
-            "patches": [one.to_json() for one in self.spec.patches],
-            "common": self.spec.common.to_json(),
-        }
-
-    async def request(self, *, stages: bool = False) -> RenderRequest:
-        """Everything read. Raises `ManifestError` and the errors of `hub.sources`."""
-        sources = await asyncio.gather(*(one.read() for one in self.sources))
-        overlay = await self.overlay.read() if self.overlay else None
-        return RenderRequest(
-            tuple(sources),
-            self.variables,
-            overlay if isinstance(overlay, KustomizeTree) else None,
-            tuple(one.to_json() for one in self.spec.patches),
-            self.spec.common.to_json(),
-            stages=stages,
-            keys=self.keys() if any(map(_is_locked, (*sources, overlay))) else DecryptionKeys(),
-        )
 
 
 class Inputs:
@@ -369,27 +322,3 @@ class Inputs:
             return await self._source.files(place.url, place.commit, place.path)
 
         return await self._files.run(f"{place.url} {tree} {place.path}", read)
-
-
-def _is_locked(source: AnySource | None) -> bool:
-    """Whether anything in it is encrypted."""
-    match source:
-        case None:
-            return False
-        case ChartSource():
-            return any(one.text is not None and is_encrypted(one.text) for one in source.layers)
-        case _:
-            return any(isinstance(one, str) and is_encrypted(one) for one in source.files.values())
-
-
-def variables_of(app_key: str, spec: ApplicationSpec, cluster: ClusterView) -> dict[str, Any]:
-    """What manifests' templates see. `app.namespace` is where it goes, `app.project` its hub namespace."""
-    project, _, name = app_key.partition("/")
-    return {
-        "cluster": {
-            "name": cluster.name,
-            "labels": dict(cluster.labels),
-            "values": dict(cluster.values),
-        },
-        "app": {"name": name, "namespace": spec.namespace, "project": project},
-    }

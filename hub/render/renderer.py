@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from hub.api.application import ApplicationSpec
     from hub.api.project import ProjectSpec
     from hub.core.model import ClusterView, Fleet
+    from hub.render.appinputs import AppInputs
     from hub.render.hubvalues import HubObjects
-    from hub.render.inputs import AppInputs
     from hub.render.runner import Runner
     from hub.render.seal import SealedResult
     from hub.sources.port import Source

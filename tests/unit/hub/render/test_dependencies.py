@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from hub.render.inputs import AppInputs
+    from hub.render.appinputs import AppInputs
     from hub.render.programs import Programs
 
 REPO = "https://git.example.com/shop/apps"
