@@ -25,6 +25,10 @@ class Client(Connection):
         """What an Application waits for."""
         return await self._call("GET", f"/applications/{namespace}/{name}/why", m.Why)
 
+    async def diff(self, namespace: str, name: str) -> m.Diff:
+        """Where an Application is not what its plan wants."""
+        return await self._call("GET", f"/applications/{namespace}/{name}/diff", m.Diff)
+
     async def history(self, namespace: str, name: str, query: m.Paged | None = None) -> m.ReleasePage:
         """Deployments of an Application."""
         return await self._call(
@@ -56,6 +60,10 @@ class Client(Connection):
         return await self._call(
             "GET", f"/applicationsets/{namespace}/{name}/rollout", m.Rollout, query=query, seconds=310.0
         )
+
+    async def graph(self, query: m.GraphQuery | None = None) -> m.Graph:
+        """Dependencies between Applications."""
+        return await self._call("GET", "/graph", m.Graph, query=query)
 
     async def list_projects(self) -> m.ProjectList:
         """Projects."""

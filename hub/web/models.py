@@ -161,6 +161,44 @@ class Why(Told):
     blocked_by: list[Blocker]
 
 
+class Diff(Told):
+    """Where an Application is not what its plan wants: not released, not applied, or changed by others since."""
+
+    same: bool
+    wanted: str
+    released: str
+    live: str
+    drift: list[dict[str, Any]]
+    """Objects, with paths and such values as may be told."""
+
+
+class GraphQuery(Given):
+    namespace: Words = Field(default_factory=list)
+
+
+class GraphNode(Told):
+    key: str
+    cluster: str
+    application_set: str
+    health: str
+    sync: str
+    cycle: list[str]
+    """A shortest cycle through it, each waiting for the next; empty for none."""
+
+
+class Edge(Told):
+    """`dependent` waits for `dependency`; `output` is what it takes from it, empty for an edge alone."""
+
+    dependent: str
+    dependency: str
+    output: str
+
+
+class Graph(Told):
+    nodes: list[GraphNode]
+    edges: list[Edge]
+
+
 class Release(Told):
     release: int
     digest: str

@@ -101,6 +101,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     _read("application", _APP, "One Application, in full", m.AppDetail, _APPS),
     _read("why", f"{_APP}/why", "What an Application waits for", m.Why, _APPS),
+    _read("diff", f"{_APP}/diff", "Where an Application is not what its plan wants", m.Diff, _APPS),
     _read("history", f"{_APP}/history", "Deployments of an Application", m.ReleasePage, _APPS, query=m.Paged),
     _read(
         "outputs",
@@ -125,6 +126,17 @@ ROUTES: tuple[Route, ...] = (
         query=m.RolloutQuery,
         timeout=_LONG,
         concurrency=5000,
+    ),
+    _read(
+        "graph",
+        "/graph",
+        "Dependencies between Applications",
+        m.Graph,
+        _APPS,
+        verb="list",
+        query=m.GraphQuery,
+        timeout=30.0,
+        concurrency=2,
     ),
     _read("list_projects", "/projects", "Projects", m.ProjectList, "projects", verb="list"),
     Route(

@@ -41,6 +41,7 @@ class Reads:
             "facets": self.facets,
             "application": self.application,
             "why": self.why,
+            "diff": self.diff,
             "history": self.history,
             "outputs": self.outputs,
             "list_applicationsets": self.list_sets,
@@ -106,6 +107,14 @@ class Reads:
         found = _blockers(obj.get("status") or {})
         root = next((each.root or each.message for each in found), "")
         return m.Why(waits=bool(found), root=root, blocked_by=found)
+
+    async def diff(self, call: Call) -> m.Diff:
+        status = (await fetched(self._client, paths.application(call.key))).get("status") or {}
+        sync = status.get("sync") or {}
+        digests = [str(sync.get(name) or "") for name in ("target", "released", "live")]
+        drift = list((status.get("observed") or {}).get("drift") or ())
+        same = bool(digests[0]) and len(set(digests)) == 1 and sync.get("state") == "Synced"
+        return m.Diff(same=same, wanted=digests[0], released=digests[1], live=digests[2], drift=drift)
 
     async def history(self, call: Call) -> m.ReleasePage:
         page = await self._database.run(

@@ -19,6 +19,7 @@ from hub.history import queries
 from hub.web.auth import Access as Authority
 from hub.web.call import Call
 from hub.web.doing import Acts
+from hub.web.graphs import Graphs
 from hub.web.openapi import document
 from hub.web.policy import PREFIX, ROUTES, Access
 from hub.web.problems import Busy, Forbidden, NotFound, ParameterInvalid, TooMuch, WebError, dumped, problem
@@ -57,6 +58,7 @@ class ApiServer:
         acts = Acts(client, history.database, now=now)
         streams = Streams(history.database, history.feed, self._access, reads)
         self._handlers: dict[str, Handler] = reads.table() | streams.table()
+        self._handlers["graph"] = Graphs(client).graph
         self._handlers |= {route.name: acts.act for route in ROUTES if route.act}
         self._slots = {route.name: asyncio.Semaphore(route.concurrency) for route in ROUTES}
         self._namespaces: tuple[float, list[str]] = (0.0, [])

@@ -171,7 +171,9 @@ async def test_s10_every_route_asks_who_and_what_is_hidden_looks_as_if_it_were_n
             case Access.VISIBLE:
                 assert status == 200, route
                 assert not said.get("items"), route
-                assert not any(said.get(name) for name in ("total", "health", "cluster", "namespace")), route
+                assert not any(
+                    said.get(name) for name in ("total", "health", "cluster", "namespace", "nodes", "edges")
+                ), route
     for path in ("/nothing", "/applications/..%2F..%2Fsecrets/x", f"/applications/{shop.namespace}/..%2Fdb"):
         reader = await world.caller("reader", READ)
         status, said = await reader.get(path)
@@ -232,8 +234,20 @@ async def test_what_is_read_is_what_there_is(world: World) -> None:
         following = client.follow(EventQuery(reason=["Released"]), last=1)
         assert (await asyncio.wait_for(anext(following), 20)).reason == "Released"
         await following.aclose()
+    await _drawn(reader, shop)
     happened = (await reader.get("/events/list", reason="Released", kind="Application"))[1]["items"]
     assert {each["name"] for each in happened} == {*SHOP, "extra"}
+
+
+async def _drawn(reader: Api, shop: Fleet) -> None:
+    graph = (await reader.get("/graph", namespace=shop.namespace))[1]
+    ends = sorted(
+        (each["dependent"].split("/")[1], each["dependency"].split("/")[1]) for each in graph["edges"]
+    )
+    assert ends == [("api", "db"), ("web", "api")]
+    assert [each["key"].split("/")[1] for each in graph["nodes"]] == ["api", "db", "extra", "web"]
+    diff = (await reader.get(f"/applications/{shop.namespace}/web/diff"))[1]
+    assert (diff["same"], diff["drift"]) == (True, [])
 
 
 async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world: World) -> None:
