@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.contract.errors import ApiError
-from agent.contract.names import GROUP
+from agent.contract.names import ANNOTATION_FORCE_REMOVE
 from hub.cli.act import annotate
 from hub.cli.connect import NOT_FOUND, KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from agent.contract.manifest import Manifest
     from hub.cli.watching import Followed
-
-ANNOTATION_FORCE = f"{GROUP}/force-remove"
 
 app = typer.Typer()
 cluster_app = typer.Typer(no_args_is_help=True, help="How clusters come, stay and go.")
@@ -80,7 +78,7 @@ async def _remove(name: str, *, force: bool, seconds: float, kubeconfig: Path | 
     async with connected(kubeconfig) as client:
         found = await resolve(client, parse(name, kinds=(CLUSTERS,)))
         if force:
-            await annotate(client, found.path, {ANNOTATION_FORCE: "true"})
+            await annotate(client, found.path, {ANNOTATION_FORCE_REMOVE: "true"})
         async with following(client, CLUSTERS.path(), APPS.path()) as followed:
             try:
                 await client.delete(found.path, uid=found.obj["metadata"]["uid"])

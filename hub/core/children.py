@@ -53,6 +53,7 @@ def expand_request(namespace: str, name: str, spec: Mapping[str, Any], fleet: Fl
                 annotations=one.annotations,
                 values=one.values,
                 eligible=one.accepted and not one.removing,
+                leaving=one.removing,
             )
             for _, one in sorted(fleet.clusters.items())
         ),

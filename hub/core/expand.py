@@ -116,18 +116,21 @@ def _children(request: ExpandRequest, sets: list[tuple[int, Params]], context: C
 def _cluster_names(request: ExpandRequest) -> dict[str, str]:
     """What a child may call its cluster: its name, or the address by which Argo CD knew it.
 
+    One that is being removed is none any more: a child that names it would be made again for as long as it is there.
     Whose an address is, only all clusters can tell.
     """
+    staying = [one for one in request.clusters if not one.leaving]
+    names = {one.name: one.name for one in staying}
     if request.part:
-        return {one.name: one.name for one in request.clusters}
+        return names
     addresses = {
         one.annotations[ANNOTATION_SERVER]: one.name
-        for one in request.clusters
+        for one in staying
         if ANNOTATION_SERVER in one.annotations
     }
-    if HUB_CLUSTER in {one.name for one in request.clusters}:
+    if HUB_CLUSTER in names:
         addresses = {IN_CLUSTER: HUB_CLUSTER, IN_CLUSTER_SERVER: HUB_CLUSTER, **addresses}
-    return {**addresses, **{one.name: one.name for one in request.clusters}}
+    return {**addresses, **names}
 
 
 def _templates(request: ExpandRequest) -> list[dict[str, Any]]:

@@ -168,6 +168,8 @@ class ClusterFacts:
     annotations: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     eligible: bool = True
+    leaving: bool = False
+    """It is being removed: no child may name it any more."""
 
 
 @dataclass(frozen=True, slots=True)

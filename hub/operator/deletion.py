@@ -12,7 +12,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.contract.errors import ApiError
-from agent.contract.names import ANNOTATION_APPROVE, FINALIZER, GROUP, HUB_NAMESPACE
+from agent.contract.names import (
+    ANNOTATION_APPROVE,
+    ANNOTATION_FORCE_REMOVE,
+    FINALIZER,
+    GROUP,
+    HUB_NAMESPACE,
+)
 from hub.core.plan import HELD_BY_BREAKER, breaker_limit
 from hub.gateway.liveness import lease_name
 from hub.operator import paths, views
@@ -28,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BREAKER_PERIOD = timedelta(hours=1)
-ANNOTATION_FORCE = f"{GROUP}/force-remove"
-"""On a Cluster that is being removed: do not wait for an agent that will never answer."""
 
 
 class Plans(Protocol):
@@ -213,7 +217,7 @@ class Deletions:
             log.warning("removal of cluster %s is held: %s", name, problem)
             return
         await self._decide([each for each in here if not _decision(each)], "ClusterRemoved")
-        if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE) == "true":
+        if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE_REMOVE) == "true":
             for each in here:
                 await self._finish(key_of(each), each)
         asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.health import HealthState
-from agent.contract.names import HUB_CLUSTER
+from agent.contract.names import ANNOTATION_FORCE_REMOVE, HUB_CLUSTER
 from hub.api.application import DeletionPolicy
 from hub.api.applicationset import SetHealth
 from hub.core.derive import application_status
@@ -135,7 +135,14 @@ class Statuses:
         return found
 
     def orphans(self, cluster: str) -> list[AppKey]:
-        """Apps whose objects stay on the cluster when the app goes: their own policy, or their set's."""
+        """Apps whose objects stay on the cluster when the app goes: their own policy, or their set's.
+
+        All of them on a cluster that is removed by force, should its agent be there after all.
+        """
+        obj = self._hub.caches.clusters.get(cluster)
+        marks = (obj or {}).get("metadata", {}).get("annotations") or {}
+        if marks.get(ANNOTATION_FORCE_REMOVE) == "true":
+            return list(self._graph.on_cluster(cluster))
         return [key for key in self._graph.on_cluster(cluster) if self._orphaned(key)]
 
     def _orphaned(self, key: AppKey) -> bool:

@@ -203,6 +203,15 @@ def test_errors_and_results_cross_the_wire() -> None:
     assert str(copy) == str(error)
 
 
+@pytest.mark.parametrize("part", [False, True])
+def test_a_child_that_names_a_cluster_which_is_being_removed_is_not_made_again(*, part: bool) -> None:
+    spec = {"generators": [{"list": {"elements": [{"name": "web"}]}}], "template": template(cluster="eu1")}
+    spec["template"]["metadata"] = {"name": "web"}
+    clusters = (ClusterFacts("eu1", eligible=False, leaving=True), ClusterFacts("us1"))
+    with pytest.raises(UnknownCluster, match='no cluster "eu1"'):
+        expand(request(spec, clusters=clusters, part=part))
+
+
 def test_the_fleet_as_generators_see_it() -> None:
     fleet = Fleet(
         clusters={
@@ -213,7 +222,8 @@ def test_the_fleet_as_generators_see_it() -> None:
         cluster_sets={"s": ClusterSetView("s", clusters=("b",))},
     )
     asked = expand_request("shop", "apps", {}, fleet)
-    assert [(one.name, one.eligible) for one in asked.clusters] == [("a", False), ("b", True), ("c", False)]
+    seen = [(one.name, one.eligible, one.leaving) for one in asked.clusters]
+    assert seen == [("a", False, False), ("b", True, False), ("c", False, True)]
 
 
 def test_a_set_is_checked_whole_where_no_api_server_did() -> None:
