@@ -7,7 +7,6 @@ its own counters; what the agent asks goes to it directly.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import signal
@@ -15,8 +14,6 @@ import statistics
 import time
 from collections import Counter
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +24,15 @@ from agent.kube.client import RestClient
 from agent.kube.config import load_kubeconfig
 from hub.fleet.controlplane import ControlPlane
 from tests.bench import rows
-from tests.bench.marks import BenchFailed
+from tests.bench.agentbed import APPS, COUNT, NAMESPACE, WAIT, AgentBed
 from tests.bench.measure import cpu_seconds, memory
 from tests.bench.rows import Sample
-from tests.integration.agent_rig import AgentRig, config_map
 from tests.integration.fault_proxy import FaultProxy
-from tests.integration.gateway_rig import Rig, client_of, new_name, running
-from tests.integration.test_agent_killed import Process
+from tests.integration.gateway_rig import client_of, running
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from tests.bench.options import Options
 
-APPS, EACH = 10, 50
-COUNT = APPS * EACH
-WAIT = 60.0
 REST = 5.0
 QUIET = 20.0
 EDITS, BREAKS = 200, 10
@@ -59,7 +49,6 @@ ROWS = (
     rows.AGENT_RESYNC,
     rows.AGENT_CEL,
 )
-NAMESPACE = "bench"
 clock = time.perf_counter
 
 
@@ -75,7 +64,7 @@ async def run(options: Options) -> dict[str, list[Sample]]:
                 folder = root / str(turn)
                 folder.mkdir()
                 options.note(f"one agent, {APPS} apps with {COUNT} objects: run {turn + 1}")
-                bench = _Bench(options, hub, plane, client, folder)
+                bench = _Bench(hub, plane, client, folder)
                 try:
                     await bench.run(samples, full=turn == 0)
                 finally:
@@ -85,35 +74,14 @@ async def run(options: Options) -> dict[str, list[Sample]]:
     return samples
 
 
-@dataclass(slots=True)
-class _Bench:
+class _Bench(AgentBed):
     """One agent's life, from its first start to its end."""
 
-    options: Options
-    hub: Rig
-    plane: ControlPlane
-    client: RestClient
-    folder: Path
-    rig: AgentRig = field(init=False)
-    process: Process = field(init=False)
-    _there: int = 0
-
-    def __post_init__(self) -> None:
-        self.rig = AgentRig(self.hub, self.plane, self.client, new_name())
-        self.rig.namespace = f"{NAMESPACE}-{self.rig.cluster}"
-        self.process = Process(self.rig, self.folder / "agent.json", log=self.folder / "agent.log")
-
-    @property
-    def pid(self) -> int:
-        if self.process.process is None:
-            raise BenchFailed("there is no agent process")
-        return self.process.process.pid
-
     async def run(self, samples: dict[str, list[Sample]], *, full: bool) -> None:
-        await self._configure(self.plane.kubeconfig_path)
+        await self.configure(self.plane.kubeconfig_path)
         await self.process.start()
         self.rig.sealing_public = (await self.process.identity()).sealing_public
-        await self._warm()
+        await self.warm()
         samples[rows.AGENT_APPLY.id].append(await self._apply())
         samples[rows.AGENT_PEAK.id].append(Sample(_peak(self.pid), note="VmHWM, since the process began"))
         await asyncio.sleep(REST)
@@ -132,22 +100,18 @@ class _Bench:
         if full:
             samples[rows.AGENT_CEL.id].append(await self._cel())
 
-    async def end(self) -> None:
-        await self.process.end(signal.SIGKILL)
-        await self.client.delete(f"/api/v1/namespaces/{self.rig.namespace}")
-
     # -- rows
 
     async def _apply(self) -> Sample:
         """All apps at once; beside it, the same requests in a bare loop at the concurrency that suits best."""
         bare = min([await self._bare(at_once) for at_once in BEST_OF])
         for app in range(APPS):
-            await self.rig.deploy(f"app-{app}", *self._objects(app), assign=False)
+            await self.rig.deploy(f"app-{app}", *self.objects(app), assign=False)
         cpu, start = cpu_seconds([self.pid]), clock()
         await self.rig.assign()
-        await self._until("the first object is there", lambda: self._count(2))
-        first, had = clock(), self._there
-        await self._until("500 objects are there", lambda: self._count(COUNT + 1))
+        await self.until("the first object is there", lambda: self.count(2))
+        first, had = clock(), self.there
+        await self.until("500 objects are there", lambda: self.count(COUNT + 1))
         last = clock()
         rate = (COUNT + 1 - had) / (last - first)
         note = (
@@ -169,7 +133,7 @@ class _Bench:
                 async with slots:
                     await client.apply(path, obj, field_manager="bare", force=True)
 
-            objects = [obj for app in range(APPS) for obj in self._objects(app)]
+            objects = [obj for app in range(APPS) for obj in self.objects(app)]
             for obj in objects:
                 obj["metadata"] |= {"labels": {"bench": "bare"}, "annotations": {"bench": "bare"}}
             await asyncio.gather(*(one(obj) for obj in objects[:at_once]))  # connections are open
@@ -211,8 +175,6 @@ class _Bench:
     async def _breaks(self) -> list[Sample]:
         """A Deployment's status says that its replicas cannot be made: until the hub's Application says Degraded."""
         namespace = "shop"
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-        await self.client.apply(f"/api/v1/namespaces/{namespace}", body, field_manager="bench")
         await self.hub.application(f"{namespace}/broken", self.rig.cluster)
         await self.rig.deploy("broken", _deployment())
         path = self.rig.path("deployments", "web", group="apps/v1")
@@ -243,25 +205,30 @@ class _Bench:
         await self.client.merge_patch(path, {"status": status}, subresource="status")
 
     async def _resync(self) -> Sample:
-        """Stopped and started: until the agent says of every app that it is Synced. Nothing may be written to one."""
+        """Stopped, and started when all apps have a new release of the same content: until the hub knows that it runs.
+
+        Without a new release nothing new would be said. No object may be written for it.
+        """
         await self.process.end(signal.SIGTERM)
-        before = await self._versions()
-        for app in range(APPS):
-            await self.hub.application(f"shop/app-{app}", self.rig.cluster)
-        start, since = clock(), time.time()
+        before = await self.versions()
+        keys = [f"shop/app-{app}" for app in range(APPS)]
+        for key in keys:
+            self.rig.apps[key]["release"] += 1
+        await self.rig.assign()
+        start = clock()
         await self.process.start()
-        for app in range(APPS):
-            await self._observed_since(f"shop/app-{app}", since)
-        took = clock() - start
-        changed = sum(version != before.get(name) for name, version in (await self._versions()).items())
+        for key in keys:
+            await self.observed(key, self.rig.apps[key]["release"])
+        took, cpu = clock() - start, cpu_seconds([self.pid])
+        changed = sum(version != before.get(name) for name, version in (await self.versions()).items())
         failure = f"{changed} objects were written by a restart" if changed else ""
-        return Sample(took, note="from the start of the process; no object was written", failure=failure)
+        return Sample(took, note=f"from the start of the process, {cpu:.2f} s of CPU", failure=failure)
 
     async def _first_request(self) -> Sample:
         """Through a proxy that sees the first question about an app's own objects."""
         await self.process.end(signal.SIGTERM)
         async with FaultProxy(self.plane).running() as proxy:
-            await self._configure(proxy.kubeconfig(self.folder))
+            await self.configure(proxy.kubeconfig(self.folder))
             seen: Counter[str] = Counter()
             first = asyncio.Event()
 
@@ -277,7 +244,7 @@ class _Bench:
                 await first.wait()
             took = clock() - start
             await self.process.end(signal.SIGTERM)
-        await self._configure(self.plane.kubeconfig_path)
+        await self.configure(self.plane.kubeconfig_path)
         return Sample(took, note=f"the agent's state is asked for, after {seen.total() - 1} requests")
 
     async def _cel(self) -> Sample:
@@ -289,64 +256,12 @@ class _Bench:
             kind="ConfigMap", current="has(object.data) && object.data.v == '1'", failed="data.v == 'x'"
         )
         for app in range(APPS):
-            await self.rig.deploy(f"app-{app}", *self._objects(app), assign=False, health_rules=[rule])
-        since = time.time()
+            await self.rig.deploy(f"app-{app}", *self.objects(app), assign=False, health_rules=[rule])
         await self.rig.assign()
         for app in range(APPS):
-            await self._observed_since(f"shop/app-{app}", since)
+            await self.observed(f"shop/app-{app}", self.rig.apps[f"shop/app-{app}"]["release"])
         await asyncio.sleep(REST)
         return Sample(memory([self.pid]).rss / 1e6 - before)
-
-    # -- parts
-
-    async def _configure(self, kubeconfig: Path) -> None:
-        path = self.folder / "agent.json"
-        settings = json.loads(path.read_text()) if path.exists() else {}
-        if not settings:
-            settings = {
-                "cluster": self.rig.cluster,
-                "hubUrl": self.hub.gateway.url,
-                "token": await self.hub.token(self.rig.cluster, auto_accept=True),
-            }
-        path.write_text(json.dumps(settings | {"kubeconfig": str(kubeconfig)}))
-
-    async def _warm(self) -> None:
-        """One app with one object: discovery, connections and watches are there, as on any spoke at work."""
-        await self.rig.deploy("warm", config_map("warm", v="1"))
-        await self._until("the first object is there", lambda: self._count(1))
-
-    def _objects(self, app: int) -> list[dict[str, Any]]:
-        return [config_map(f"cm-{app}-{number}", v="1", text="x" * 200) for number in range(EACH)]
-
-    async def _versions(self) -> dict[str, str]:
-        listing = await self.client.list(f"/api/v1/namespaces/{self.rig.namespace}/configmaps")
-        return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in listing.items}
-
-    async def _count(self, wanted: int) -> bool:
-        """With a question that costs the API server next to nothing, however often it is asked."""
-        path = f"/api/v1/namespaces/{self.rig.namespace}/configmaps"
-        page = await self.client.request("GET", path, params={"limit": "1"})
-        self._there = len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
-        return self._there >= wanted
-
-    async def _observed_since(self, key: str, moment: float) -> None:
-        """Until the hub has the agent's word of after that moment, and it is Synced."""
-
-        async def said() -> bool:
-            observed = await self.hub.observed(key)
-            if observed is None or observed.get("sync") != "Synced":
-                return False
-            return datetime.fromisoformat(observed["observedAt"]).timestamp() >= moment - 1
-
-        await self._until(f"{key} is Synced", said)
-
-    async def _until(self, what: str, holds: Callable[[], Awaitable[bool]]) -> None:
-        try:
-            async with asyncio.timeout(WAIT):
-                while not await holds():  # noqa: ASYNC110 - another process writes
-                    await asyncio.sleep(0.02)
-        except TimeoutError as error:
-            raise BenchFailed(f"not in {WAIT:g} s: {what}") from error
 
 
 def _deployment() -> dict[str, Any]:
