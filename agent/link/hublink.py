@@ -263,15 +263,17 @@ class HubLink:
 
     async def _let_in(self, session: HubSession, identity: Identity) -> Identity | None:
         """Refused: the end, a hub that has to know us again, or a person's token."""
+        again = await self._join_again(identity)
+        if again is not None:
+            return again
         if self._refused == "CertificateRefused" and self._engine.removed:
             raise ClusterRemoved(
                 f"the cluster {identity.cluster} was removed from the hub {identity.hub_id}, and what it had from "
                 "there is deleted: this agent has nothing left to do. To join again, give it a new token"
             )
-        again = await self._join_again(identity)
-        if again is None and self._refused == RECOVERED and await come_back(session, identity, self._facts):
+        if self._refused == RECOVERED and await come_back(session, identity, self._facts):
             self._refused = ""
-        return again
+        return None
 
     async def _join_again(self, identity: Identity) -> Identity | None:
         """Join with a token that was not used yet, with a key of its own; None where there is none."""

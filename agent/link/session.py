@@ -130,6 +130,7 @@ class HubSession:
         self._context = context
         self._user_agent = user_agent
         self._open: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def exchange(
         self,
@@ -146,6 +147,8 @@ class HubSession:
         if body is not None:
             sent["Content-Type"] = "application/json"
         what = f"{method} {path}"
+        if self._closed:
+            raise HubUnreachable(f"{what}: the session has ended")
         try:
             async with self._session().request(
                 method,
@@ -167,6 +170,8 @@ class HubSession:
         return answer
 
     async def close(self) -> None:
+        """For good: who still holds it, such as a download that waited for its turn, opens no connection any more."""
+        self._closed = True
         session, self._open = self._open, None
         if session is not None:
             await session.close()

@@ -13,6 +13,7 @@ import pytest
 from agent.agent import Agent
 from agent.config import AgentConfig
 from agent.contract.health import SyncState
+from agent.contract.token import JoinToken
 from agent.link.identity import IdentityStore
 from agent.link.join import _csr
 from agent.link.secrets import SecretWriter
@@ -197,6 +198,11 @@ async def test_a_removed_clusters_agent_deletes_what_it_was_told_and_ends(rig: A
         assert task is not None
         async with asyncio.timeout(20):
             await asyncio.wait([task])
+    token = await rig.rig.token(rig.cluster, auto_accept=True)
+    async with second(rig, token=token) as back:
+        assert back.identity is not None
+        await until(lambda: bool(back.identity and back.identity.token_id == token_id(token)), "joined again")
+        await rig.rig.lease_when(rig.cluster, connected="true")
 
 
 async def test_f9_a_ca_and_keys_are_replaced_and_nobody_joins_again(rig: AgentRig) -> None:
@@ -314,6 +320,10 @@ async def test_f3_an_agent_that_renewed_after_the_backup_is_let_in_again(rig: Ag
     }
     await rig.client.merge_patch(paths.cluster(rig.cluster), {"status": old}, subresource="status")
     await cluster_when(rig, lambda found: status(found, "fingerprint") != status(cluster, "fingerprint"))
+
+
+def token_id(token: str) -> str:
+    return JoinToken.parse(token).id
 
 
 async def rotate(rig: AgentRig) -> None:
