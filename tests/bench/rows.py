@@ -129,7 +129,11 @@ RENDER_KUSTOMIZE = Row(
     "render-kustomize", "1,000 kustomize overlays of one base, 4 at once: each", "ms", 30.0, ""
 )
 RENDER_MEMORY = Row(
-    "render-memory", "10,000 children rendered, each other values: the hub's memory besides workers", "MB", 300.0, ""
+    "render-memory",
+    "10,000 children rendered, each other values: the hub's memory besides workers",
+    "MB",
+    300.0,
+    "",
 )
 RENDER_ONE = Row("render-one", "a commit that touches 1 of 1,000 paths: renderings", "", 1.0, "")
 RENDER_BUNDLE = Row(

@@ -169,7 +169,9 @@ class PartsAndWholes(RuleBasedStateMachine):
             hub.cluster(name, labels={"ring": ring, "app": "web"})
         asyncio.run(self.part.plan_clusters(name))
         seen = self.part.snapshot()
-        read = {key: set(each.values()) for key, each in seen["revisions"].items() if not seen["problems"][key]}
+        read = {
+            key: set(each.values()) for key, each in seen["revisions"].items() if not seen["problems"][key]
+        }
         assert len(set().union(*read.values())) <= 1, f"half a commit: {read}"
         for hub in self.both:
             asyncio.run(hub.plan_all())
