@@ -68,15 +68,18 @@ async def said(host: Host, make: Callable[[], web.Response]) -> list[BaseExcepti
     ("status", "headers", "wait"),
     [
         (429, {"Retry-After": "120"}, 120.0),
-        (429, {"Retry-After": formatdate(time.time() + 600, usegmt=True)}, 600.0),
-        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 600)}, 600.0),
-        (429, {"RateLimit-Remaining": "0", "RateLimit-Reset": str(int(time.time()) + 600)}, 600.0),
+        (429, {"Retry-After": "{date}"}, 600.0),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "{epoch}"}, 600.0),
+        (429, {"RateLimit-Remaining": "0", "RateLimit-Reset": "{epoch}"}, 600.0),
     ],
 )
 async def test_f11_a_limit_of_every_host_is_kept(
     host: Host, status: int, headers: dict[str, str], wait: float
 ) -> None:
-    found = await said(host, lambda: web.Response(status=status, headers=headers, text="slow down"))
+    at = time.time() + 600
+    moments = {"date": formatdate(at, usegmt=True), "epoch": int(at)}
+    told = {name: value.format(**moments) for name, value in headers.items()}
+    found = await said(host, lambda: web.Response(status=status, headers=told, text="slow down"))
     for (kind, name, _), error in zip(SPECS, found, strict=True):
         assert isinstance(error, HostBusy), (kind, name, error)
         assert error.retry_after == pytest.approx(wait, abs=60), (kind, name)
