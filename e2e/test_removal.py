@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.rig import PROD, SAMPLE_SETS
-from e2e.words import APPS, CONFIG_MAPS, NAMESPACES, PROJECTS, SETS, condition, status
+from e2e.words import APPS, CONFIG_MAPS, NAMESPACES, PROJECTS, ROOT, SETS, condition, status
 
 if TYPE_CHECKING:
     from e2e.rig import Rig
@@ -102,14 +102,22 @@ async def test_a_set_removed_from_git_takes_its_children_along_in_order(rig: Rig
         _assert_reverse_order(rig, cluster, [f"brief-{app}" for app in CHAIN])
 
 
-async def test_a_tenant_removed_from_git_goes_with_its_namespace(rig: Rig) -> None:
+async def test_a36_a_tenant_removed_from_git_goes_with_its_namespace_once_a_person_confirms(rig: Rig) -> None:
     """The set goes before the Project and the Namespace that it needs: none of them is stuck."""
     key = await _plant(rig, "tenant", tenant=True)
     await rig.revert()
 
-    def gone() -> None:
+    def asked() -> None:
         assert rig.hub.get(SETS, key) is None
         assert rig.hub.get(PROJECTS, "tenant/project") is None
+        assert "ConfirmDelete: Namespace tenant" in str(status(rig.hub.get(APPS, ROOT), "health", "message"))
+        assert rig.hub.get(NAMESPACES, "tenant") is not None
+
+    await rig.hub.eventually(asked)
+    answer = {"metadata": {"annotations": {"axletree.dev/confirm-delete": "tenant"}}}
+    await rig.hub.client.merge_patch("/api/v1/namespaces/tenant", answer)
+
+    def gone() -> None:
         assert rig.hub.get(NAMESPACES, "tenant") is None
         _assert_gone(rig, [f"tenant-{app}" for app in CHAIN])
         rig.green()

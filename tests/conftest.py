@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import fcntl
+import functools
+import gc
 import itertools
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis.internal.observability  # noqa: F401 - see below
 import pytest
@@ -21,10 +25,32 @@ from hub.fleet.build import Printer, ensure_binary
 from hub.fleet.controlplane import ControlPlane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # The line with hypothesis: pytest would load that at the end of a run, and CPython 3.11 takes two parses at once, one
-# of them in a thread that still ends, for a recursion that went wrong.
+# of them in a thread that still ends, for a recursion that went wrong. A collection in the midst of one does the same:
+# what it ends may run code of its own. So they happen one by one, and nothing is collected meanwhile.
+
+
+def _parse_alone(parse: Callable[..., Any]) -> Callable[..., Any]:
+    one_by_one = threading.RLock()
+
+    @functools.wraps(parse)
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        with one_by_one:
+            collects = gc.isenabled()
+            gc.disable()
+            try:
+                return parse(*args, **kwargs)
+            finally:
+                if collects:
+                    gc.enable()
+
+    return alone
+
+
+if sys.version_info < (3, 12):
+    ast.parse = _parse_alone(ast.parse)
 
 _NUMBERS = itertools.count()
 _PREFIX = "axletree-test-"

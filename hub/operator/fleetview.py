@@ -71,6 +71,8 @@ class FleetView:
         self._epoch = epoch
         self._since = since
         self._known: dict[str, _Known] = {}
+        self._seqs: dict[str, int] = {}
+        """The highest number that each cluster's Assignment had while this process looked."""
         self._dirty: set[str] = set()
         self._rest_moved = True
         self._swept: datetime | None = None
@@ -78,6 +80,7 @@ class FleetView:
         self._callbacks: list[Callable[[str], None]] = []
         caches.clusters.subscribe(self._cluster_moved)
         caches.leases.subscribe(self._lease_moved)
+        caches.assignments.subscribe(self._assignment_moved)
         caches.cluster_sets.subscribe(self._rest)
         caches.projects.subscribe(self._rest)
 
@@ -130,10 +133,20 @@ class FleetView:
         return before is None or before.view != view
 
     def _given(self, name: str) -> tuple[int, int]:
-        """The highest position that this hub gave a cluster, or may give it at once: its epoch counts already."""
+        """The highest position that this hub gave a cluster, or may give it at once: its epoch counts already.
+
+        An Assignment that is gone counts as it was last seen: somebody deleted it, and it is written again. One that
+        this process never saw may have been lost with all that the hub knew.
+        """
         assignment = self._caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
-        spec = (assignment or {}).get("spec") or {}
+        if assignment is None:
+            return self._epoch, self._seqs.get(name, 0)
+        spec = assignment.get("spec") or {}
         return max(self._epoch, int(spec.get("epoch") or 0)), int(spec.get("seq") or 0)
+
+    def next_seq(self, name: str) -> int:
+        """What a first Assignment is to be numbered: past the clock, and past what this process saw there."""
+        return max(int(self._now().timestamp()), self._seqs.get(name, 0) + 1)
 
     def _sets(self) -> dict[str, ClusterSetView]:
         found = (views.cluster_set_view(obj) for obj in self._caches.cluster_sets.values())
@@ -152,6 +165,13 @@ class FleetView:
         obj = new or old
         if obj is not None:
             self._dirty.add(obj["metadata"]["name"])
+
+    def _assignment_moved(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is not None:
+            name, seq = obj["metadata"]["name"], int((obj.get("spec") or {}).get("seq") or 0)
+            self._seqs[name] = max(self._seqs.get(name, 0), seq)
+            self._dirty.add(name)
 
     def _lease_moved(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old

@@ -177,7 +177,7 @@ class Partials:
                 obj = caches.applications.get(each)
                 if obj is None or views.owner_of(obj) != key or name not in kept.rows or name in mine:
                     continue
-                if cluster not in few:
+                if cluster not in few or few[cluster].removing:
                     return None
                 standing.append(each)
         gone = (f"{namespace}/{name}" for name in part.gone)

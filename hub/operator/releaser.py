@@ -230,7 +230,7 @@ class Releaser:
                 epoch=self._hub.epoch,
                 orphan=self.statuses.orphans(name),
                 fleet=fleet,
-                first=int(self._hub.now().timestamp()),
+                first=self._hub.fleet_view.next_seq(name),
                 resend=name in self._resend,
                 adoptions=adoptions(
                     self.graph.on_cluster(name), self._hub.caches.applications.get, self._hub.state.targets

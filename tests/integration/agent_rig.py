@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
 
 KEY = hashlib.sha256(b"the hub's digest key").digest()
-SECONDS = 20.0
+SECONDS = 45.0
 
 
 class AgentRig:

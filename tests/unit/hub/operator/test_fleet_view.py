@@ -109,3 +109,22 @@ def test_f3_a_cluster_whose_agent_holds_more_than_was_given_is_told_until_the_ep
     raised.assigned("eu1", epoch=1, seq=7)
     raised.heard("eu1", epoch=1, seq=9)
     assert not raised.view.fleet().clusters["eu1"].behind
+
+
+def test_an_assignment_that_somebody_deleted_is_no_hub_that_went_back_and_is_numbered_past_the_old_one() -> (
+    None
+):
+    world = World(epoch=1)
+    world.cluster("eu1")
+    ahead = int(world.now.timestamp()) + 5
+    world.assigned("eu1", epoch=1, seq=ahead)
+    world.heard("eu1", epoch=1, seq=ahead)
+    gone = world.caches.assignments.get("axletree-system/eu1")
+    world.caches.assignments.observe(gone, None)
+    world.heard("eu1", epoch=1, seq=ahead)
+    assert not world.view.fleet().clusters["eu1"].behind
+    assert world.view.next_seq("eu1") == ahead + 1
+    lost = World(epoch=1)
+    lost.cluster("eu1")
+    lost.heard("eu1", epoch=1, seq=ahead)
+    assert lost.view.fleet().clusters["eu1"].behind, "nobody here saw that it was there"
