@@ -110,7 +110,7 @@ async def test_a36_a_tenant_removed_from_git_goes_with_its_namespace_once_a_pers
     def asked() -> None:
         assert rig.hub.get(SETS, key) is None
         assert rig.hub.get(PROJECTS, "tenant/project") is None
-        assert "ConfirmDelete: Namespace tenant" in str(status(rig.hub.get(APPS, ROOT), "health", "message"))
+        assert "ConfirmDelete: Namespace tenant" in str(rig.app(ROOT)["status"])
         assert rig.hub.get(NAMESPACES, "tenant") is not None
 
     await rig.hub.eventually(asked)

@@ -177,8 +177,9 @@ async def test_s3_a_revoked_agent_keeps_what_runs_and_comes_back_by_a_new_token(
     token = await rig.rig.token(rig.cluster, auto_accept=True)
     async with second(rig, token=token) as agent:
         await cluster_when(rig, lambda found: status(found, "fingerprint"))
-        key = agent.identity
-        await until(lambda: agent.identity is not key or agent.identity is None, "joined again")
+        await until(
+            lambda: bool(agent.identity and agent.identity.token_id == token_id(token)), "joined again"
+        )
         assert agent.engine is not None
         assert "shop/web" in agent.engine.apps
 
