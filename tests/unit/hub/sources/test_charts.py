@@ -204,4 +204,6 @@ def test_s6_addresses_are_checked(text: str) -> None:
 def test_addresses_have_one_spelling() -> None:
     spellings = ("https://Charts.example.com/stable/#web", "https://charts.example.com:443/stable#web")
     assert len({str(ChartAddress.parse(text)) for text in spellings}) == 1
-    assert str(ChartAddress.parse("oci://registry.example.com/org#web")) == "oci://registry.example.com/org/web"
+    assert (
+        str(ChartAddress.parse("oci://registry.example.com/org#web")) == "oci://registry.example.com/org/web"
+    )
