@@ -55,7 +55,6 @@ class Hub:
     def __init__(self, config: KubeConfig, settings: HubSettings) -> None:
         self._config = config
         self._settings = settings
-        self.ready = asyncio.Event()
         self.gateway: Gateway | None = None
         self.controller: Controller | None = None
         self.history: History | None = None

@@ -78,6 +78,7 @@ class Recorder:
                     await self._database.run(partial(_write, part=part, told=[]))
             except DatabaseAway as error:
                 log.warning("history: %s", error)
+                self._digest()  # what comes meanwhile has bounds only then: an object once, events up to a number
                 await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 continue
             return

@@ -39,7 +39,7 @@ class Paged(Given):
     """`nextCursor` of the page before."""
 
 
-class AppQuery(Paged):
+class FacetQuery(Given):
     namespace: Words = Field(default_factory=list)
     cluster: Words = Field(default_factory=list)
     application_set: Words = Field(default_factory=list)
@@ -52,14 +52,8 @@ class AppQuery(Paged):
     """Words that must all appear in name, cluster, set, labels, state or message."""
 
 
-class FacetQuery(Given):
-    namespace: Words = Field(default_factory=list)
-    cluster: Words = Field(default_factory=list)
-    application_set: Words = Field(default_factory=list)
-    health: Words = Field(default_factory=list)
-    sync: Words = Field(default_factory=list)
-    label: Words = Field(default_factory=list)
-    q: Word = ""
+class AppQuery(FacetQuery, Paged):
+    """What is counted by facets is what is listed, page by page."""
 
 
 class SetQuery(Paged):
