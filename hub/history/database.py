@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +21,7 @@ from agent.contract.errors import TransientError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Connection, Engine, Executable, Table
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -82,29 +83,29 @@ class Database:
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows, or replace those with the same primary key."""
-    if not rows:
-        return
-    keys = [column.name for column in table.primary_key.columns]
-    if connection.dialect.name == "postgresql":
-        made = postgresql.insert(table)
-        rest = {
-            column.name: made.excluded[column.name] for column in table.columns if column.name not in keys
-        }
-        connection.execute(made.on_conflict_do_update(index_elements=keys, set_=rest), list(rows))
-    else:
-        put = sqlite.insert(table)
-        rest = {column.name: put.excluded[column.name] for column in table.columns if column.name not in keys}
-        connection.execute(put.on_conflict_do_update(index_elements=keys, set_=rest), list(rows))
+    if rows:
+        connection.execute(_upsert_into(table, connection.dialect.name), list(rows))
 
 
 def add_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows that are not there by any of the table's unique keys."""
-    if not rows:
-        return
-    if connection.dialect.name == "postgresql":
-        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), list(rows))
-    else:
-        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), list(rows))
+    if rows:
+        made = _insert_into(table, connection.dialect.name).on_conflict_do_nothing()
+        connection.execute(made, list(rows))
+
+
+@cache
+def _upsert_into(table: Table, dialect: str) -> Executable:
+    """The statement, made once: to make it costs as much as to run it."""
+    made = _insert_into(table, dialect)
+    keys = [column.name for column in table.primary_key.columns]
+    rest = {column.name: made.excluded[column.name] for column in table.columns if column.name not in keys}
+    statement: Executable = made.on_conflict_do_update(index_elements=keys, set_=rest)
+    return statement
+
+
+def _insert_into(table: Table, dialect: str) -> Any:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def _engine(url: str) -> Engine:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,22 @@ RETRY_SECONDS = 2.0
 TRIM_SECONDS = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What the database does not know yet of one object; None for an object that is gone."""
+
+    obj: Manifest | None
+    labels: bool = True
+    releases: bool = True
+    """Whether its labels and its releases changed as well: most changes are of its state alone."""
+
+    def after(self, earlier: Due | None) -> Due:
+        """The same, with what was due already."""
+        if earlier is None:
+            return self
+        return Due(self.obj, self.labels or earlier.labels, self.releases or earlier.releases)
+
+
 class Recorder:
     """`saw` takes changes as caches tell them; `run` writes until cancelled.
 
@@ -54,7 +71,7 @@ class Recorder:
         self._database = database
         self._now = now
         self._on_events = on_events
-        self._dirty: dict[tuple[str, str], Manifest | None] = {}
+        self._dirty: dict[tuple[str, str], Due] = {}
         self._events: deque[Row] = deque(maxlen=MAX_EVENTS)
         self._seen: deque[tuple[Manifest | None, Manifest | None, str]] = deque()
         """What came, and when; read by `run`, so that nothing here can hold up who writes objects."""
@@ -74,7 +91,7 @@ class Recorder:
             try:
                 await self._database.run(partial(_forget_others, there=there))
                 for at in range(0, len(there), BATCH):
-                    part = {(each["kind"], key_of(each)): each for each in there[at : at + BATCH]}
+                    part = {(each["kind"], key_of(each)): Due(each) for each in there[at : at + BATCH]}
                     await self._database.run(partial(_write, part=part, told=[]))
             except DatabaseAway as error:
                 log.warning("history: %s", error)
@@ -97,7 +114,7 @@ class Recorder:
                 await self._database.run(partial(_write, part=part, told=told))
             except DatabaseAway as error:
                 log.warning("history: %s", error)
-                self._dirty = part | self._dirty
+                self._dirty |= {key: self._dirty.get(key, due).after(due) for key, due in part.items()}
                 self._events.extendleft(reversed(told[: MAX_EVENTS - len(self._events)]))
                 await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 continue
@@ -114,7 +131,8 @@ class Recorder:
             try:
                 self._events.extend(events_of(old, new, at=at))
                 if obj["kind"] != "Cluster":
-                    self._dirty[obj["kind"], key_of(obj)] = new
+                    key = obj["kind"], key_of(obj)
+                    self._dirty[key] = _due(old, new).after(self._dirty.get(key))
             except Exception:
                 log.exception("history: a change of %s is left out", obj["metadata"].get("name"))
 
@@ -137,17 +155,31 @@ def trim(connection: Connection, *, moment: str) -> None:
         connection.execute(delete(table).where(table.c.at < moment, table.c.app.not_in(there)))
 
 
-def _write(
-    connection: Connection, *, part: Mapping[tuple[str, str], Manifest | None], told: list[Row]
-) -> None:
+def _due(old: Manifest | None, new: Manifest | None) -> Due:
+    if old is None or new is None:
+        return Due(new)
+    before, after = old.get("status") or {}, new.get("status") or {}
+    return Due(
+        new,
+        labels=old["metadata"].get("labels") != new["metadata"].get("labels"),
+        releases=before.get("history") != after.get("history"),
+    )
+
+
+def _write(connection: Connection, *, part: Mapping[tuple[str, str], Due], told: list[Row]) -> None:
     """All of one batch; events get their ids."""
     rows, gone = Rows(), []
-    for each, obj in part.items():
-        if obj is None:
+    for each, due in part.items():
+        if due.obj is None:
             gone.append(each)
-        else:
-            rows.add(rows_of(obj))
-    touched = [key for kind, key in part if kind == APPLICATION]
+            continue
+        found = rows_of(due.obj)
+        if not due.labels:
+            found.labels.clear()
+        if not due.releases:
+            found.releases.clear()
+        rows.add(found)
+    touched = [key for (kind, key), due in part.items() if kind == APPLICATION and due.labels]
     if touched:
         connection.execute(
             delete(labels).where(labels.c.app == bindparam("key_")), [{"key_": key} for key in touched]

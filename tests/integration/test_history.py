@@ -136,6 +136,23 @@ async def test_applications_are_found_by_anything_page_by_page(database: Databas
     assert counts["cluster"] == {"eu1": 1, "eu2": 1}
 
 
+async def test_a_change_of_state_keeps_labels_and_releases_and_loses_no_change_before_it(
+    database: Database,
+) -> None:
+    first = app("web", labels={"tier": "front"})
+    back = app("web", labels={"tier": "back"}, history=[{"release": 2, "digest": "d2", "revision": "beef"}])
+    await recorded(database, (None, first))
+    await recorded(database, (first, back), (back, back | {"status": back["status"] | {"health": {}}}))
+    assert await keys(database, labels=[("tier", "back")], health=["Unknown"]) == ["web"]
+    assert await keys(database, labels=[("tier", "front")]) == []
+    await recorded(database, (back, back | {"status": back["status"] | {"sync": {}}}))
+    assert await keys(database, labels=[("tier", "back")], sync=["Unknown"]) == ["web"]
+    known = await database.run(
+        lambda connection: connection.execute(select(releases.c.release)).scalars().all()
+    )
+    assert sorted(known) == [1, 2]
+
+
 async def test_labels_that_go_are_found_no_more_and_neither_is_what_is_gone(database: Database) -> None:
     old = app("web", labels={"tier": "front"})
     new = app("web", labels={"tier": "back"})
