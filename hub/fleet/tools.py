@@ -1,7 +1,8 @@
-"""`helm`, `kustomize` and `sops`, built from their Go modules once and kept beside the control planes.
+"""`helm`, `kustomize`, `sops` and a `registry`, built from their Go modules once and kept beside the control planes.
 
-Tests need them, for they compare with them; a hub needs neither of the first two where `kubectl` is there, and `sops`
-only for files that are encrypted. `python -m hub.fleet.tools [sops]` builds them; nothing else does.
+Tests need them, for they compare with them; a hub needs neither of the first two where `kubectl` is there, `sops`
+only for files that are encrypted, and the registry never. `python -m hub.fleet.tools [sops] [registry]` builds them;
+nothing else does.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parent / "toolset"
 SOPS_SOURCE = Path(__file__).parent / "sopstool"
 """Apart: it brings the clients of every cloud along, which nobody else should have to build."""
-HELM, KUSTOMIZE, KUBECTL, SOPS = "helm", "kustomize", "kubectl", "sops"
+REGISTRY_SOURCE = Path(__file__).parent / "registrytool"
+HELM, KUSTOMIZE, KUBECTL, SOPS, REGISTRY = "helm", "kustomize", "kubectl", "sops", "registry"
+_NAMES = {SOURCE: f"{HELM} and {KUSTOMIZE}", SOPS_SOURCE: SOPS, REGISTRY_SOURCE: REGISTRY}
 _PLUGINS = "AXLETREE_PLUGINS"
 _SECONDS = 1800
 _TICK = 1.0
@@ -89,9 +92,9 @@ def _plugins() -> dict[str, tuple[str, ...]]:
 async def ensure_tools(progress: Report = print_progress, *, source: Path = SOURCE) -> Path:
     """The folder with `helm` and `kustomize`, built if need be, which takes minutes. Raises `BuildError`.
 
-    With `SOPS_SOURCE` it is the one with `sops`.
+    With `SOPS_SOURCE` it is the one with `sops`, with `REGISTRY_SOURCE` the one with `registry`.
     """
-    names = SOPS if source == SOPS_SOURCE else f"{HELM} and {KUSTOMIZE}"
+    names = _NAMES[source]
     target = built(source)
     if target.exists():
         return target
@@ -164,8 +167,10 @@ def _program(name: str, source: Path = SOURCE) -> str:
 
 
 def main() -> None:
-    source = SOPS_SOURCE if SOPS in sys.argv[1:] else SOURCE
-    sys.stdout.write(f"{asyncio.run(ensure_tools(source=source))}\n")
+    asked = {SOPS: SOPS_SOURCE, REGISTRY: REGISTRY_SOURCE}
+    sources = [source for name, source in asked.items() if name in sys.argv[1:]] or [SOURCE]
+    for source in sources:
+        sys.stdout.write(f"{asyncio.run(ensure_tools(source=source))}\n")
 
 
 if __name__ == "__main__":

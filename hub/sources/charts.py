@@ -65,12 +65,13 @@ class ChartRepositories:
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         """The digest of the version's archive, which is then in the cache."""
         address, pin = ChartAddress.parse(repo_url), Pin.parse(revision)
-        key, now = (str(address), revision), asyncio.get_running_loop().time()
+        # a chart's address in a registry reads like that of an artifact, and is asked for in another way
+        key, now = (f"{address} {address.chart}", revision), asyncio.get_running_loop().time()
         known = self._answers.get(key)
         if known is not None and not fresh and now - known[0] < self._interval and self._kept.has(known[1]):
             return known[1]
         work = self._from_registry if address.repository else self._from_index
-        digest = await self._flights.run(f"{address} {revision}", lambda: work(address, pin))
+        digest = await self._flights.run(" ".join(key), lambda: work(address, pin))
         self._answers[key] = (now, digest)
         self._asked[str(address)] = now
         return digest

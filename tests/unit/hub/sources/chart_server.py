@@ -9,13 +9,18 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from hub.sources.charts import ChartRepositories
 from hub.sources.registry import CHART_LAYER, MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+FLUX = "application/vnd.cncf.flux.content.v1.tar+gzip"
 
 
 def chart_archive(name: str, version: str, more: Mapping[str, bytes] | None = None) -> bytes:
@@ -167,3 +172,19 @@ class ChartServer:
             if hashlib.sha256(data).hexdigest() == wanted or wanted in self.digests.values():
                 return web.Response(body=data)
         return web.Response(status=404)
+
+
+@pytest.fixture
+async def chart_server() -> AsyncIterator[ChartServer]:
+    running = ChartServer()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def charts(tmp_path: Path) -> AsyncIterator[ChartRepositories]:
+    """A source of charts that has credentials for nothing."""
+    made = ChartRepositories(tmp_path / "charts", credentials=lambda _: None)
+    yield made
+    await made.close()

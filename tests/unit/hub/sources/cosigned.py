@@ -1,0 +1,85 @@
+"""What cosign leaves in a registry, made by hand from its specifications."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from hub.sources.cosign import ANNOTATION, BUNDLE, IN_TOTO, SIMPLE
+
+if TYPE_CHECKING:
+    from tests.unit.hub.sources.chart_server import ChartServer
+
+Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+Layer = tuple[str, bytes, dict[str, str]]
+BUNDLE_TYPE = f"{BUNDLE}.v0.3+json"
+
+
+def sign(key: Private, data: bytes) -> str:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        hashed = hashes.SHA384() if key.curve.key_size == 384 else hashes.SHA256()
+        raw = key.sign(data, ec.ECDSA(hashed))
+    elif isinstance(key, rsa.RSAPrivateKey):
+        raw = key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        raw = key.sign(data)
+    return base64.b64encode(raw).decode()
+
+
+def public(key: Private) -> str:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def text_of(digest: str, kind: str = "cosign container image signature") -> bytes:
+    image = {"docker-manifest-digest": digest}
+    critical = {"identity": {"docker-reference": ""}, "image": image, "type": kind}
+    return json.dumps({"critical": critical, "optional": None}).encode()
+
+
+def simple_tag(digest: str) -> str:
+    return digest.replace(":", "-") + ".sig"
+
+
+def simple_layer(digest: str, key: Private, text: bytes | None = None) -> Layer:
+    payload = text_of(digest) if text is None else text
+    return SIMPLE, payload, {ANNOTATION: sign(key, payload)}
+
+
+def cosign(server: ChartServer, digest: str, key: Private, text: bytes | None = None) -> None:
+    """As `cosign sign --key` leaves it under the manifest's own tag."""
+    server.push("team/apps", simple_tag(digest), [simple_layer(digest, key, text)])
+
+
+def envelope_of(digest: str, key: Private, *, subject: str = "", kind: str = IN_TOTO) -> dict[str, object]:
+    """A statement about the manifest, signed as DSSE has it."""
+    named = (subject or digest).removeprefix("sha256:")
+    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [{"digest": {"sha256": named}}]}
+    payload = json.dumps(statement).encode()
+    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
+    return {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": kind,
+        "signatures": [{"sig": sign(key, signed)}],
+    }
+
+
+def bundle_of(digest: str, key: Private, *, subject: str = "", kind: str = IN_TOTO) -> bytes:
+    envelope = envelope_of(digest, key, subject=subject, kind=kind)
+    return json.dumps({"mediaType": BUNDLE_TYPE, "dsseEnvelope": envelope}).encode()
+
+
+def bundle(server: ChartServer, digest: str, key: Private, *, subject: str = "", kind: str = IN_TOTO) -> None:
+    """As `cosign sign --key --new-bundle-format` leaves it among the referrers."""
+    refer(server, digest, bundle_of(digest, key, subject=subject, kind=kind))
+
+
+def refer(server: ChartServer, digest: str, data: bytes) -> None:
+    """Put a bundle among the manifest's referrers."""
+    manifest = server.push("team/apps", "bundle", [(BUNDLE_TYPE, data, {})])
+    index = {"manifests": [{"digest": manifest, "artifactType": BUNDLE_TYPE}]}
+    server.files[f"/v2/team/apps/referrers/{digest}"] = json.dumps(index).encode()
