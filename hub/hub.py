@@ -38,6 +38,10 @@ from hub.sources.dispatch import Sources
 from hub.sources.git import GitSource
 from hub.store.disk import DiskStore
 from hub.store.index import RenderIndex
+from hub.telemetry.meters import Meters
+from hub.telemetry.server import MetricsServer
+from hub.telemetry.sources import ControllerSource, GatewaySource
+from hub.telemetry.tally import Tally
 from hub.web.server import ApiServer
 from hub.web.tls import api_tls
 
@@ -59,6 +63,8 @@ class Hub:
         self.controller: Controller | None = None
         self.history: History | None = None
         self.api: ApiServer | None = None
+        self.meters = Meters()
+        self.metrics = MetricsServer(self.meters)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises where the hub cannot go on; its supervisor starts it anew."""
@@ -80,6 +86,7 @@ class Hub:
             )
             await gateway.start(self._settings.host, self._settings.port)
             self.gateway = gateway
+            self.meters.sources.append(_agents(gateway))
             history = self.history = History(self._settings.database_url, now=_now)
             if self._settings.role is not Role.GATEWAY or self._settings.api_port is not None:
                 await history.start()
@@ -93,10 +100,13 @@ class Hub:
                         tls=tls,
                         renew=lambda: serve_as(tls, identity, self._settings.public_hosts, now=_now()),
                     )
+                if self._settings.metrics_port is not None:
+                    await self.metrics.start(self._settings.host, self._settings.metrics_port)
                 if self._settings.role is Role.GATEWAY:
                     await asyncio.Event().wait()
                 await self._lead(client, identity, store)
             finally:
+                await self.metrics.stop()
                 await api.stop()
                 await gateway.stop()
                 await history.close()
@@ -108,6 +118,7 @@ class Hub:
         leader = Leader(client, identity=self._settings.identity, seconds=self._settings.lease_seconds)
         while True:
             await leader.acquire()
+            self.meters.leader.set(1)
             try:
                 async with asyncio.TaskGroup() as term:
                     term.create_task(leader.keep(), name="lease")
@@ -115,11 +126,14 @@ class Hub:
             except* LeadershipLost as lost:
                 log.warning("leadership is lost: %s", lost.exceptions[0])
             finally:
+                self.meters.leader.set(0)
                 await leader.release()
             await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
     async def _term(self, client: RestClient, identity: HubIdentity, store: DiskStore) -> None:
         caches = Caches(client)
+        tally = Tally(self.meters, now=_now)
+        caches.applications.subscribe(tally.changed)
         index = RenderIndex(self._settings.data_dir / "renders.sqlite")
         data_dir, interval = self._settings.data_dir, self._settings.poll_interval
 
@@ -134,6 +148,7 @@ class Hub:
             size=self._settings.workers,
             memory_mb=self._settings.worker_memory_mb,
             programs=find_programs(),
+            on_call=self.meters.called,
         )
         pool.start()
         asker = Asker(KubeObjects(client, caches.credentials.get), clock=asyncio.get_running_loop().time)
@@ -166,8 +181,17 @@ class Hub:
                     epoch=identity.epoch,
                 ),
                 asker=asker,
+                meters=self.meters,
             )
             controller = self.controller = Controller(context)
+            counted = ControllerSource(
+                tally,
+                caches,
+                fleet=context.fleet,
+                depths=lambda: self._depths(controller),
+                writes=lambda: context.writer.count,
+            )
+            self.meters.sources.append(counted)
             if self.gateway is not None:
                 self.gateway.refuse = controller.refusal
                 self.gateway.webhooks.here = controller.webhooks.take
@@ -187,6 +211,9 @@ class Hub:
                 if self.history is not None:
                     tasks.create_task(self.history.record(caches), name="history")
         finally:
+            self.meters.sources = [
+                each for each in self.meters.sources if not isinstance(each, ControllerSource)
+            ]
             if self.gateway is not None:
                 self.gateway.refuse = None
                 self.gateway.webhooks.here = None
@@ -194,6 +221,15 @@ class Hub:
             await pool.close()
             await source.close()
             index.close()
+
+    def _depths(self, controller: Controller) -> dict[str, int]:
+        history = self.history.waiting if self.history is not None else 0
+        return controller.depths() | {"history": history}
+
+
+def _agents(gateway: Gateway) -> GatewaySource:
+    clock = asyncio.get_running_loop().time
+    return GatewaySource(gateway.liveness, clock=clock, now=lambda: _now().timestamp(), depths=gateway.depths)
 
 
 def _now() -> datetime:

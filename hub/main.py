@@ -61,6 +61,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--api-port", type=int, help="where programs reach the API (/api/v1); without it there is none"
     )
     parser.add_argument(
+        "--metrics-port",
+        type=int,
+        help="where Prometheus asks for /metrics, over plain HTTP; without it nowhere",
+    )
+    parser.add_argument(
         "--database",
         default=os.environ.get("AXLETREE_DATABASE", ""),
         help="postgresql://... for the history; also as AXLETREE_DATABASE; SQLite in the data folder without one",
@@ -85,6 +90,7 @@ def settings_of(args: argparse.Namespace) -> HubSettings:
         gateway=args.gateway_name,
         database=args.database,
         api_port=args.api_port,
+        metrics_port=args.metrics_port,
         poll_interval=args.poll_interval,
         stale_after=args.stale_after,
         lease_seconds=args.lease_seconds,

@@ -14,7 +14,7 @@ from agent.contract.names import GROUP, HUB_NAMESPACE, short_hash
 from agent.contract.wire import STALE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agent.contract.manifest import Manifest
 
@@ -192,6 +192,11 @@ class Liveness:
         for cluster in silent:
             self._agents[cluster].connected = False
             self._tell(cluster)
+
+    @property
+    def agents(self) -> Mapping[str, Presence]:
+        """All that are known, by cluster. To be read only."""
+        return self._agents
 
     def get(self, cluster: str) -> Presence | None:
         return self._agents.get(cluster)

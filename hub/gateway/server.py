@@ -125,6 +125,13 @@ class Gateway:
         """Whether both caches hold whole lists, and what was written of apps is known."""
         return self._cluster_cache.synced and self._assignment_cache.synced and self._recalled.is_set()
 
+    def depths(self) -> dict[str, int]:
+        """What waits to be written, by queue."""
+        return {
+            "reports": self._observed.waiting,
+            "agents": self._agents.waiting,
+        }
+
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen and start to watch. Port 0 takes a free one. Raises OSError where it cannot listen."""
         runner = web.AppRunner(

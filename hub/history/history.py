@@ -32,11 +32,17 @@ class History:
         self._now = now
         self._opened = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._recorder: Recorder | None = None
 
     @property
     def ready(self) -> bool:
         """Whether the tables are there."""
         return self._opened.is_set()
+
+    @property
+    def waiting(self) -> int:
+        """Changes that are to be written, while this process leads."""
+        return self._recorder.waiting if self._recorder is not None else 0
 
     async def start(self) -> None:
         self._tasks = [
@@ -55,6 +61,7 @@ class History:
         await self._opened.wait()
         await caches.wait_synced()
         recorder = Recorder(self.database, now=self._now, on_events=self.feed.publish)
+        self._recorder = recorder
         there = [*caches.applications.values(), *caches.sets.values()]
         for objects in (caches.applications, caches.sets, caches.clusters):
             objects.subscribe(recorder.saw)

@@ -78,6 +78,11 @@ class Recorder:
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """Changes that are to be written: objects, and what happened."""
+        return len(self._seen) + len(self._dirty) + len(self._events)
+
     def saw(self, old: Manifest | None, new: Manifest | None) -> None:
         """Take one change of an Application, ApplicationSet or Cluster."""
         self._seen.append((old, new, _stamp(self._now())))

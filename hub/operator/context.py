@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.contract.names import HUB_NAMESPACE
 from hub.gateway.liveness import lease_name
+from hub.telemetry.meters import Meters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ class HubContext:
     fleet_view: FleetView
     asker: Asker | None = None
     """Who asks hosts and plugins for generators."""
+    meters: Meters = field(default_factory=Meters)
 
     def fleet(self) -> Fleet:
         """The fleet as the core sees it, of this moment's caches."""

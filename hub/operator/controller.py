@@ -87,6 +87,16 @@ class Controller:
     def alive(self) -> dict[str, Any]:
         return {"synced": self._ready, "sets": len(self._hub.caches.sets)}
 
+    def depths(self) -> dict[str, int]:
+        """What waits, by queue."""
+        return {
+            "intake": self._intake.qsize(),
+            "plan": self.plans.waiting,
+            "release": self.releaser.waiting,
+            "rollups": self.releaser.rollups.waiting,
+            "render": self._hub.pool.waiting,
+        }
+
     # -- life
 
     async def run(self) -> None:

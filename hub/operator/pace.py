@@ -27,6 +27,10 @@ class Pace:
             self._due[key] = when
             self._wake.set()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._due)
+
     def forget(self, key: str) -> None:
         self._due.pop(key, None)
         self._written.pop(key, None)

@@ -48,6 +48,11 @@ class PlanLoop:
         self._later: dict[str, Draft] = {}
         """Plans that are to be written when it is quiet, by set."""
 
+    @property
+    def waiting(self) -> int:
+        """Sets, Applications and clusters that are to be planned."""
+        return len(self._sets) + len(self._apps) + len(self._clusters) + len(self._inputs)
+
     def ask_set(self, key: str, *, fresh: bool = False) -> None:
         """Ask for a pass over a set, and over those that read the same repository and revision."""
         self._sets.add(key)
@@ -93,8 +98,9 @@ class PlanLoop:
             clusters, self._clusters = self._clusters, set()
             inputs, self._inputs = self._inputs, set()
             try:
-                done = await self.once(sets, apps, fresh=bool(fresh), clusters=frozenset(clusters))
-                bound = await self._bind(inputs) if self._bind is not None and inputs else set()
+                with self._hub.meters.step("plan"):
+                    done = await self.once(sets, apps, fresh=bool(fresh), clusters=frozenset(clusters))
+                    bound = await self._bind(inputs) if self._bind is not None and inputs else set()
             except ApiError as error:
                 self._inputs |= inputs
                 log.warning("the plan pass is tried again: %s", error)

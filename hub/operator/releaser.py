@@ -66,6 +66,11 @@ class Releaser:
         self.idle.clear()
         self._wake.set()
 
+    @property
+    def waiting(self) -> int:
+        """Applications and clusters that are to be looked at."""
+        return len(self._dirty) + len(self._clusters)
+
     def kick(self) -> None:
         """Take a step even where no key was touched: a first one, for which statuses wait, or one for waves."""
         self.idle.clear()
@@ -99,7 +104,8 @@ class Releaser:
             keys, self._dirty = self._dirty, set()
             clusters, self._clusters = self._clusters, set()
             try:
-                await self.step(keys, clusters)
+                with self._hub.meters.step("release"):
+                    await self.step(keys, clusters)
             except ApiError as error:
                 if not error.transient and error.status not in (NOT_FOUND, CONFLICT):
                     raise

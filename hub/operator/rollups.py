@@ -90,6 +90,11 @@ class Rollups:
             if owner is not None:
                 self._set_pace.mark(owner)
 
+    @property
+    def waiting(self) -> int:
+        """Sets and clusters that are to be written."""
+        return self._set_pace.waiting + self._cluster_pace.waiting
+
     def dirty_roots(self) -> set[AppKey]:
         """Roots whose parts moved since the last call."""
         roots, self._roots = self._roots, set()

@@ -31,6 +31,8 @@ class HubSettings:
     """Who keeps the agents' Leases: unique among processes that run at once, the same after a restart."""
     api_port: int | None = None
     """Where programs ask, beside `port`; None: nowhere. 0 takes a free one."""
+    metrics_port: int | None = None
+    """Where Prometheus asks for `/metrics`, over plain HTTP; None: nowhere. 0 takes a free one."""
     database: str = ""
     """URL of the history's database: `postgresql://...`; empty for SQLite in `data_dir`."""
     poll_interval: float = 180.0

@@ -19,10 +19,10 @@ import tempfile
 from collections import deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import hub
-from agent.contract.errors import TerminalError
+from agent.contract.errors import AxletreeError, TerminalError
 from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
 from hub.core.needs import Needs
 from hub.render.pipeline import RenderRequest, RenderResult, Stage
@@ -30,6 +30,9 @@ from hub.render.plain import ManifestError
 from hub.render.programs import Programs
 from hub.render.seal import SealedResult, Sealing
 from hub.render.worker import HEADER, MAX_FRAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +99,10 @@ class WorkerPool:
         timeout: float = 20.0,
         max_calls: int = 5000,
         programs: Programs | None = None,
+        on_call: Callable[[str, float, str], None] | None = None,
     ) -> None:
+        self._on_call = on_call
+        """Told of each call: its operation, the seconds that it took, and the reason where it failed."""
         self._size = size
         self._memory_mb = memory_mb
         self._timeout = timeout
@@ -153,14 +159,28 @@ class WorkerPool:
         body = json.dumps({"op": op, "request": request, **more}, default=dict).encode()
         if len(body) > MAX_FRAME:
             raise RenderTooLarge(f"{op}: its input is larger than {MAX_FRAME} bytes")
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._jobs.add(future)
         future.add_done_callback(self._jobs.discard)
-        await self._queue.put(_Job(HEADER.pack(len(body)) + body, future))
-        answer = await future
-        if "error" in answer:
-            raise _failure(answer["error"])
+        began, reason = loop.time(), ""
+        try:
+            await self._queue.put(_Job(HEADER.pack(len(body)) + body, future))
+            answer = await future
+            if "error" in answer:
+                raise _failure(answer["error"])
+        except AxletreeError as error:
+            reason = error.reason
+            raise
+        finally:
+            if self._on_call is not None:
+                self._on_call(op, loop.time() - began, reason)
         return answer
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no worker has turned to."""
+        return self._queue.qsize()
 
     async def _run(self, slot: _Slot) -> None:
         try:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from agent.contract.names import HUB_NAMESPACE
@@ -61,6 +62,34 @@ async def _as_account(server: ControlPlane, client: RestClient, account: str, pa
     return path
 
 
+async def _scrape(port: int) -> str:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        return await answer.text()
+
+
+def test_what_prometheus_and_grafana_read_is_made_on_request(helm: Path, tmp_path: Path) -> None:
+    template = ("template", "hub", str(CHART), "--namespace", HUB_NAMESPACE)
+    asked = [f"metrics.{name}.enabled=true" for name in ("serviceMonitor", "rules", "dashboard")]
+    options = [word for each in asked for word in ("--set", each)]
+    made = {obj["kind"]: obj for obj in load_all(_run(helm, tmp_path, *template, *options), source="helm")}
+    (rules,) = load_all((CHART / "monitoring" / "rules.yaml").read_text(), source="rules")
+    assert made["PrometheusRule"]["spec"] == rules
+    selector = made["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
+    services = [
+        obj for obj in load_all(_run(helm, tmp_path, *template), source="helm") if obj["kind"] == "Service"
+    ]
+    matched = [each for each in services if selector.items() <= each["metadata"]["labels"].items()]
+    assert [each["metadata"]["name"] for each in matched] == ["axletree-metrics"]
+    assert matched[0]["spec"]["ports"][0]["name"] == made["ServiceMonitor"]["spec"]["endpoints"][0]["port"]
+    board = made["ConfigMap"]
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(board["data"]["axletree.json"])["uid"] == "axletree-hub"
+    kinds = {obj["kind"] for obj in load_all(_run(helm, tmp_path, *template), source="helm")}
+    assert not kinds & {"ServiceMonitor", "PrometheusRule", "ConfigMap"}
+    silent = _run(helm, tmp_path, *template, "--set", "metrics.enabled=false")
+    assert "9090" not in silent
+
+
 def test_the_chart_is_clean_and_small_installations_need_no_gateway(helm: Path, tmp_path: Path) -> None:
     _run(helm, tmp_path, "lint", "--strict", str(CHART))
     template = ("template", "hub", str(CHART), "--namespace", HUB_NAMESPACE)
@@ -107,14 +136,29 @@ async def test_both_processes_live_with_exactly_the_rights_that_were_installed(
     ports = free_port(), free_port()
     as_hub = await _as_account(shop.server, shop.client, "axletree-hub", tmp_path / "hub.json")
     as_gateway = await _as_account(shop.server, shop.client, "axletree-gateway", tmp_path / "gateway.json")
-    await shop.hub("leads", ports[0], kubeconfig=as_hub, gateway="one")
+    scraped = free_port(), free_port()
+    await shop.hub("leads", ports[0], kubeconfig=as_hub, gateway="one", metrics_port=scraped[0])
     await shop.led_by("leads")
-    await shop.hub("serves", ports[1], kubeconfig=as_gateway, role="gateway", gateway="two")
+    await shop.hub(
+        "serves", ports[1], kubeconfig=as_gateway, role="gateway", gateway="two", metrics_port=scraped[1]
+    )
     await shop.shop()
     await shop.join(ports[1])
     await shop.settled()
     await shop.release(**dict.fromkeys(SHOP, "2"))
     await shop.settled()
+
+    told = [await _scrape(port) for port in scraped]
+    where = f'namespace="{shop.namespace}"'
+    states = 'health="Healthy",sync="Synced"'
+    assert (
+        f'axletree_applications{{applicationset="shop",{states[:16]},{where},{states[17:]}}} 3.0' in told[0]
+    )
+    assert "axletree_release_duration_seconds_count 7.0" in told[0], "four, and three of the next commit"
+    assert "axletree_leader 1.0" in told[0]
+    assert 'axletree_agents{state="Connected"} 1.0' in told[1]
+    assert f'axletree_agent_last_seen_timestamp_seconds{{cluster="{shop.cluster}"}}' in told[1]
+    assert "axletree_leader 0.0" in told[1]
 
     webhook = await shop.client.get(f"{WEBHOOKS}/axletree-applications")
     assert webhook["webhooks"][0]["clientConfig"]["url"].startswith(f"https://127.0.0.1:{ports[0]}/")

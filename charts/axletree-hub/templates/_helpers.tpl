@@ -53,6 +53,9 @@ ports:
   {{- if .Values.api.enabled }}
   - {name: api, containerPort: 8444}
   {{- end }}
+  {{- if .Values.metrics.enabled }}
+  - {name: metrics, containerPort: 9090}
+  {{- end }}
 # The gateway answers this one with whatever it knows: only a process that hangs is started anew.
 livenessProbe:
   httpGet: {path: /agent/v1/ca, port: agents, scheme: HTTPS}
@@ -86,4 +89,7 @@ volumeMounts:
 - --gateway-name=$(POD_NAME)
 - --stale-after={{ .Values.staleAfter }}
 - --log-level={{ .Values.logLevel }}
+{{- if .Values.metrics.enabled }}
+- --metrics-port=9090
+{{- end }}
 {{- end }}

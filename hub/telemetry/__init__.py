@@ -1,0 +1,1 @@
+"""What the hub tells machines about itself: metrics, events on its objects, logs."""
