@@ -234,13 +234,15 @@ class Agent:
             boot=self._boot,
             orphans=self.engine.orphans if self.engine else [],
             orphan_details=self.engine.orphan_reports if self.engine else None,
-            adoptions=(self.engine.adoptions.reports or None) if self.engine else None,
+            adoptions=(self.engine.adoptions.answers.reports or None) if self.engine else None,
+            object_syncs=(self.engine.syncs.answers.reports or None) if self.engine else None,
         )
 
     def _delivered(self, batch: ReportBatch, resend: bool) -> None:  # noqa: FBT001 - as the reporter calls it
         self._capabilities.delivered(batch, resend=resend)
         if self.engine is not None:
-            self.engine.adoptions.delivered(batch)
+            self.engine.adoptions.answers.delivered(batch.adoptions or ())
+            self.engine.syncs.answers.delivered(batch.object_syncs or ())
 
     def _answered(self, said: ReportAnswer) -> None:
         if self._link is not None:

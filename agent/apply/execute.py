@@ -93,6 +93,7 @@ class Applier:
         taken: Mapping[ObjectRef, str] | None = None,
         moving: AbstractSet[ObjectRef] = frozenset(),
         gate: Gate | None = None,
+        only: ObjectRef | None = None,
     ) -> ApplyResult:
         """Make live what the bundle says. `elsewhere`: objects that other apps here want, never pruned.
 
@@ -100,12 +101,17 @@ class Applier:
 
         `gate` judges objects: with it, a step of the bundle begins when all of those before it are Healthy, and what
         it waits for is the result's `waiting`; without it, steps are an order and nothing is waited for.
+
+        `only` this object of the bundle: nothing else is written, and nothing pruned.
         Raises `ObjectInvalid`, `NamespaceOnClusterScoped`, `DuplicateObject`, `DependsOnCycle` or
         `ServiceAccountMissing` before any write; what `save` raises passes through. All else is in the result.
         """
         if not objects and inventory.entries and not policy.allow_empty:
             return ApplyResult((), inventory, ok=True, held="EmptyBundle")
         desired, unresolved = await self._prepared(objects, policy)
+        if only is not None:
+            desired = [item for item in desired if _means(only, item.ref)]
+            unresolved = [entry for entry in unresolved if _means(only, entry.ref)]
         ordered = steps(desired)
         taken = taken or {}
         round_ = Round(
@@ -130,7 +136,7 @@ class Applier:
         after = round_.inventory.updated(self._applied(round_, desired))
         ok = not any(entry.action is Action.FAILED for entry in round_.entries)
         pending: set[ObjectRef] = set()
-        if ok and policy.prune and not waiting:
+        if ok and policy.prune and not waiting and only is None:
             wanted = {item.ref for item in desired}
             after, pending = await self._prune(round_, after, wanted=wanted, elsewhere=elsewhere)
             ok = not any(entry.action is Action.FAILED for entry in round_.entries)
@@ -260,3 +266,9 @@ class Applier:
             if change.ref.group_kind == JOB and change.live is not None and job_complete(change.live):
                 done = item.digest
             yield Entry(change.ref, item.version, change.uid, done)
+
+
+def _means(only: ObjectRef, ref: ObjectRef) -> bool:
+    """Whether it is the same object; where one of both does not know its namespace yet, that does not count."""
+    spaces = {only.namespace, ref.namespace}
+    return (only.group_kind, only.name) == (ref.group_kind, ref.name) and len(spaces - {""}) < 2  # noqa: PLR2004

@@ -18,6 +18,7 @@ from agent.contract.adoption import (
 )
 from agent.contract.health import HealthState, SyncState
 from agent.contract.model import WireModel
+from agent.contract.objectsync import ObjectSyncReport, ObjectSyncRequest
 from agent.contract.output import MAX_OUTPUTS, OutputReport
 
 SIGNATURE_HEADER = "Axletree-Signature"
@@ -132,6 +133,8 @@ class AssignmentDocument(WireModel):
     """Apps whose objects are to be looked at, or taken over from other tools."""
     purges: list[PurgeRequest] = Field(default_factory=list)
     """What former hubs left here, and a person wants gone."""
+    object_syncs: list[ObjectSyncRequest] = Field(default_factory=list)
+    """Single objects that are to be applied again, once each."""
 
 
 class ObjectReport(WireModel):
@@ -210,6 +213,8 @@ class ReportBatch(WireModel):
     """The first of them, and those that are being purged."""
     adoptions: list[AdoptionReport] | None = Field(default=None, max_length=MAX_REPORTS)
     """Answers to what the Assignment asks, for as long as it does."""
+    object_syncs: list[ObjectSyncReport] | None = Field(default=None, max_length=MAX_REPORTS)
+    """The same of single objects."""
     keys: int = 0
     """The generation of the hub's keys that the agent trusts."""
 

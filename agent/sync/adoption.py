@@ -19,7 +19,6 @@ from agent.apply.handover import Handover
 from agent.apply.scoping import prepared
 from agent.contract.adoption import (
     MAX_ENTRIES,
-    MAX_REPORTS,
     AdoptionChange,
     AdoptionEntry,
     AdoptionReport,
@@ -29,6 +28,7 @@ from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.wire import AssignedApp
 from agent.link.backoff import Backoff
 from agent.link.state import SavedApp
+from agent.sync.answers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.apply.result import ChangeEntry
     from agent.contract.adoption import AdoptionRequest
     from agent.contract.bundle import Bundle
-    from agent.contract.wire import AssignmentDocument, ReportBatch
+    from agent.contract.wire import AssignmentDocument
     from agent.kube.client import RestClient
     from agent.kube.discovery import RestMapper
     from agent.sync.app import App
@@ -69,44 +69,27 @@ class Adoptions:
     obtainer: Obtainer
     announce: Callable[[], None]
     """Have the hub told soon."""
-    _requests: dict[str, AdoptionRequest] = field(default_factory=dict)
-    _answers: dict[str, AdoptionReport] = field(default_factory=dict)
-    _told: Counter[str] = field(default_factory=Counter)
-    """How often each answer has arrived."""
+    answers: Answers[AdoptionRequest, AdoptionReport] = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _backoff: Backoff = field(default_factory=lambda: Backoff(base=_AGAIN[0], cap=_AGAIN[1]))
 
-    @property
-    def reports(self) -> list[AdoptionReport]:
-        """As many as a batch may have: those that were told least often come first."""
-        keys = sorted(self._answers, key=lambda key: (self._told[key], key))
-        return [self._answers[key] for key in keys[:MAX_REPORTS]]
-
-    def delivered(self, batch: ReportBatch) -> None:
-        """A batch has arrived; where answers are left that no batch had room for, the next one is soon."""
-        for said in batch.adoptions or ():
-            self._told[said.app] += self._answers.get(said.app) == said
-        if any(not self._told[key] for key in self._answers):
-            self.announce()
+    def __post_init__(self) -> None:
+        self.answers = Answers(self.announce)
 
     def follow(self, document: AssignmentDocument) -> None:
-        """What is asked now. Answers to what is not asked any more are forgotten."""
-        self._requests = {each.app: each for each in document.adoptions}
-        asked = {each.app: each.request for each in document.adoptions}
-        self._answers = {key: said for key, said in self._answers.items() if asked.get(key) == said.request}
-        self._told = Counter({key: self._told[key] for key in self._answers})
+        self.answers.follow(document.adoptions)
         self.look()
 
     def look(self) -> None:
         """An app may be by now where a handover waits for it, or the hub be there to be asked."""
-        if self._requests:
+        if self.answers.requests:
             self._wake.set()
 
     async def run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            failed = [await self._serve(request) for request in list(self._requests.values())]
+            failed = [await self._serve(request) for request in list(self.answers.requests.values())]
             if any(failed):
                 asyncio.get_running_loop().call_later(self._backoff.next(), self.look)
             else:
@@ -114,7 +97,7 @@ class Adoptions:
 
     async def _serve(self, request: AdoptionRequest) -> bool:
         """Answer one request as far as that can be done now; whether it failed, and is to be tried again."""
-        said = self._answers.get(request.app)
+        said = self.answers.given.get(request.app)
         if said is not None and said.state in _DONE:
             return False
         try:
@@ -127,10 +110,7 @@ class Adoptions:
             answer = answer_to(
                 request, AdoptionState.FAILED, message="an unexpected failure: see the agent's log"
             )
-        if answer != said and self._requests.get(request.app) == request:
-            self._answers[request.app] = answer
-            self._told[request.app] = 0
-            self.announce()
+        self.answers.give(request, answer)
         return answer.state is AdoptionState.FAILED
 
     async def _plan(self, request: AdoptionRequest) -> AdoptionReport:

@@ -32,7 +32,7 @@ async def compare(app: App, bundle: Bundle, watches: WatchSet, *, deadline: floa
             taken=app.taken,
         )
     for ref, live in seen.items():
-        if isinstance(live, dict):
+        if isinstance(live, dict) and not app.ahead_of(ref, live):
             app.see(ref, live, ours=True)
     app.changed.clear()
     app.drift = {

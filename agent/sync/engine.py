@@ -23,6 +23,7 @@ from agent.sync.documents import DocumentKeeper
 from agent.sync.exports import Exports
 from agent.sync.inherited import Inherited
 from agent.sync.keeper import Keeper
+from agent.sync.objectsync import ObjectSyncs
 from agent.sync.orphans import orphan_reports
 from agent.sync.outcome import Outcome
 from agent.sync.queue import WorkQueue
@@ -76,6 +77,7 @@ class Engine:
         self._sightings = Sightings(client, self._roster, self._queue, news=self._news, clock=_now)
         self.watches = self._sightings.watches
         self._exports = Exports(client, mapper, on_told=self._say)
+        self.syncs = ObjectSyncs(self._keeper, self._claims, wake=self._queue.add, announce=reporter.announce)
         self._rounds = Rounds(
             client=client,
             mapper=mapper,
@@ -85,6 +87,7 @@ class Engine:
             waits_for=self._roster.waits_for,
             claims=self._claims,
             claim=self._own,
+            syncs=self.syncs,
         )
         self.adoptions = Adoptions(
             client, mapper, self._roster, self._rounds.obtainer, announce=reporter.announce
@@ -190,6 +193,7 @@ class Engine:
         for key in due:
             self._queue.add(key)
         self.adoptions.follow(self.held.document)
+        self.syncs.follow(self.held.document)
         self.inherited.follow(self.held.document)
         self._reporter.announce()
 
@@ -218,6 +222,7 @@ class Engine:
         finally:
             slow.cancel()
             app.in_round = False
+        self.syncs.settle(app)
         self._own(app)
         self._sightings.look_at_pods(app)
         self._news(app)

@@ -120,6 +120,15 @@ class Objects:
             self._note(ref, known, obj)
         return Change.DRIFT
 
+    def ahead_of(self, ref: ObjectRef, obj: Manifest) -> bool:
+        """Whether a newer state than this is known, as after a write that the watch has not told of yet."""
+        known = self.live.get(ref)
+        return (
+            known is not None
+            and _version(obj) != _version(known)
+            and older_or_same(_version(obj), _version(known))
+        )
+
     def _print(self, ref: ObjectRef, obj: Manifest) -> str | None:
         known = self.applier.print_of(ref, obj)
         return fingerprint(obj, self.manager, self.applier.fields_of(ref)) if known is None else known

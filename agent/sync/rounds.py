@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from agent.sync.app import App
     from agent.sync.claims import Claims
     from agent.sync.keeper import Keeper
+    from agent.sync.objectsync import ObjectSyncs
     from agent.sync.watch import WatchSet
 
 _VIEW_SECONDS = 2.0
@@ -65,6 +66,7 @@ class Rounds:
     claims: Claims
     claim: Callable[[App], None]
     """Have an app's claims known to the others."""
+    syncs: ObjectSyncs
     phases: Phases = field(init=False)
     obtainer: Obtainer = field(init=False)
     remover: Remover = field(init=False)
@@ -92,8 +94,10 @@ class Rounds:
                     return failed(app, Blocked(waiting))
                 app.saved = replace(app.saved, passed=True)
                 saving = self.keeper.save(app, app.saved)
+            await self.syncs.serve(app, app.bundle)
             outcome = await self._bring(app, app.bundle, saving)
             await self._confirm(app, saving)
+            await self.syncs.serve(app, app.bundle)  # what waited for the release that is applied now
         except AxletreeError as error:
             return failed(app, error)
         return failed(app, problem) if problem else outcome

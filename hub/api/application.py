@@ -410,6 +410,8 @@ class ApplicationStatus(ApiModel):
     """The recorded decision that it goes."""
     adoption: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None
     """What the agent says of taking its objects over from other tools; applied by the gateway alone."""
+    object_sync: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None
+    """What came of the last object that a person had applied again; applied by the gateway alone."""
 
 
 class Application(ApiModel):

@@ -42,6 +42,15 @@ class AssignedAdoption(ApiModel):
     take: bool = False
 
 
+class AssignedObjectSync(ApiModel):
+    """One object of a release that is to be applied again."""
+
+    app: AppKey
+    digest: Digest
+    object: Annotated[str, StringConstraints(min_length=1, max_length=600)]
+    request: Annotated[str, StringConstraints(max_length=64)]
+
+
 class AssignedPurge(ApiModel):
     """What a former hub's agent left there of an app, and a person wants gone."""
 
@@ -59,6 +68,7 @@ class AssignmentSpec(ApiModel):
     tombstones: list[AssignedTombstone] = Field(default_factory=list, max_length=10000)
     adoptions: list[AssignedAdoption] = Field(default_factory=list, max_length=1000)
     purges: list[AssignedPurge] = Field(default_factory=list, max_length=256)
+    object_syncs: list[AssignedObjectSync] = Field(default_factory=list, max_length=1000)
 
 
 class Assignment(ApiModel):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +12,7 @@ from agent.contract.adoption import AdoptionChange, AdoptionReport, AdoptionStat
 from agent.contract.errors import AxletreeError
 from agent.contract.names import ANNOTATION_ADOPT, ANNOTATION_SYNC
 from hub.cli.act import annotate
+from hub.cli.asking import ask
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, field, key_of, why
@@ -21,7 +20,6 @@ from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
 from hub.cli.sync import waiting_target
 from hub.cli.verdict import seconds_of
-from hub.cli.watching import following
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,26 +140,14 @@ async def _ask(
     over: Callable[[Asked], bool],
 ) -> list[Asked]:
     """Write the question to every app, wait until each is `over`, take the question back."""
-    for obj in apps:
-        await annotate(client, Found(APPS, obj).path, {ANNOTATION_ADOPT: word(obj)})
-    namespaces = {obj["metadata"]["namespace"] for obj in apps}
-    keys = [key_of(obj) for obj in apps]
-    try:
-        async with following(client, APPS.path(namespaces.pop())) as followed:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    while not all(map(over, _asked(keys, followed.objects(), request))):
-                        await followed.change()
-            return _asked(keys, followed.objects(), request)
-    finally:
-        for obj in apps:
-            patch: dict[str, Any] = {"metadata": {"annotations": {ANNOTATION_ADOPT: None}}}
-            await client.merge_patch(Found(APPS, obj).path, patch, field_manager="axle")
 
+    def asked(obj: Manifest) -> Asked:
+        return Asked(obj, _answer(obj, request))
 
-def _asked(keys: Iterable[str], objects: Iterable[Manifest], request: str) -> list[Asked]:
-    by_key = {key_of(obj): obj for obj in objects}
-    return [Asked(by_key[key], _answer(by_key[key], request)) for key in keys if key in by_key]
+    found = await ask(
+        client, apps, ANNOTATION_ADOPT, word, seconds=seconds, over=lambda obj: over(asked(obj))
+    )
+    return [asked(obj) for obj in found]
 
 
 def _answer(obj: Manifest, request: str) -> AdoptionReport | None:

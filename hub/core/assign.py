@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hub.core.model import AppKey, AppNode, Drop, Fleet
 
 Entry = dict[str, Any]
-_PARTS = ("apps", "tombstones", "adoptions", "purges")
+_PARTS = ("apps", "tombstones", "adoptions", "purges", "objectSyncs")
 _DELETED = "Deleted"
 """The reason of a decision that a person made."""
 
@@ -35,6 +35,7 @@ def assignment_spec(
     fleet: Fleet | None = None,
     first: int = 1,
     adoptions: Sequence[Entry] = (),
+    object_syncs: Sequence[Entry] = (),
     purges: Sequence[Mapping[str, str]] = (),
     resend: bool = False,
 ) -> dict[str, Any] | None:
@@ -45,7 +46,8 @@ def assignment_spec(
     stay. A decision becomes a tombstone once no dependent on another cluster (as `fleet` knows them) has to
     go before it, and stays one for as long as it is recorded. What an expansion dropped stays assigned until its
     set's new children on the cluster are released: under another name they may hold the same objects. `resend`
-    asks the agent for the latest state of every app: what was observed is gone.
+    asks the agent for the latest state of every app: what was observed is gone. Of `object_syncs` those are asked
+    that are about what is assigned.
     """
     before = {entry["app"]: entry for entry in (previous or {}).get("apps") or ()}
     written = {entry["app"] for entry in (previous or {}).get("tombstones") or ()}
@@ -67,6 +69,9 @@ def assignment_spec(
     }
     if adoptions:
         content["adoptions"] = list(adoptions)
+    asked_again = [each for each in object_syncs if apps.get(each["app"], {}).get("digest") == each["digest"]]
+    if asked_again:
+        content["objectSyncs"] = asked_again
     former = [dict(each) for each in purges if each.get("hub") and each.get("serviceAccount")]
     if former:
         content["purges"] = sorted(former, key=lambda each: (each["app"], each["hub"]))

@@ -43,6 +43,8 @@ class View:
     """What it may fetch."""
     adoptions: dict[str, str] = field(default_factory=dict)
     """App -> the request that the agent is to answer."""
+    object_syncs: dict[str, str] = field(default_factory=dict)
+    """The same of single objects."""
 
 
 def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> View:
@@ -66,6 +68,7 @@ def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> Vie
         blobs=frozenset(app.blob for app in document.apps)
         | frozenset(asked.blob for asked in document.adoptions),
         adoptions={each.app: each.request for each in document.adoptions},
+        object_syncs={each.app: each.request for each in document.object_syncs},
     )
 
 

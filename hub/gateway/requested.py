@@ -1,4 +1,4 @@
-"""What agents answer to requests of people: adoptions go to their Application, orphans to their Cluster."""
+"""What agents answer to requests of people: of apps it goes to their Application, orphans to their Cluster."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from agent.kube.client import RestClient
     from hub.gateway.assignments import View
 
-MANAGER = f"{MANAGER_GATEWAY}-adoptions"
-"""A field manager of its own: an apply of what is observed leaves out what it does not say."""
+MANAGERS = {"adoption": f"{MANAGER_GATEWAY}-adoptions", "objectSync": f"{MANAGER_GATEWAY}-object-syncs"}
+"""A field manager for each field of the status: an apply leaves out what it does not say."""
 
 
 @dataclass(slots=True)
@@ -27,22 +27,26 @@ class Requested:
     """Takes what a batch says of either; written behind the answer, the latest alone."""
 
     adoptions: LatestWriter[dict[str, Any]]
+    object_syncs: LatestWriter[dict[str, Any]]
     orphans: LatestWriter[list[dict[str, Any]]]
     had: Callable[[str], bool]
     """Whether a cluster's status names orphans: when it has none any more, that is written, too."""
 
     def take(self, cluster: str, batch: ReportBatch, *, view: View | None, at: datetime) -> None:
         """Only answers to what the cluster's Assignment asks. What finds no room comes again with the next batch."""
-        asked = view.adoptions if view is not None else {}
         moment = at.isoformat().replace("+00:00", "Z")
-        for report in batch.adoptions or ():
-            if asked.get(report.app) != report.request or not self.adoptions.room(1):
-                continue
-            said = report.wire()
-            content = json.dumps(said, sort_keys=True).encode()
-            self.adoptions.submit(
-                report.app, said | {"at": moment}, content=content, source=batch.boot, order=batch.count
-            )
+        for asked, writer, reports in (
+            (view.adoptions if view else {}, self.adoptions, batch.adoptions),
+            (view.object_syncs if view else {}, self.object_syncs, batch.object_syncs),
+        ):
+            for report in reports or ():
+                if asked.get(report.app) != report.request or not writer.room(1):
+                    continue
+                said = report.wire()
+                content = json.dumps(said, sort_keys=True).encode()
+                writer.submit(
+                    report.app, said | {"at": moment}, content=content, source=batch.boot, order=batch.count
+                )
         if batch.orphan_details is None:
             return  # it says nothing of them, not that there are none
         # An agent that has no document yet takes all that it holds for orphans: the hub knows better.
@@ -59,26 +63,30 @@ class Requested:
 
     async def close(self) -> None:
         await self.adoptions.close()
+        await self.object_syncs.close()
         await self.orphans.close()
 
 
 def requested(client: RestClient, *, clock: Callable[[], float], had: Callable[[str], bool]) -> Requested:
-    """With writers of `Application.status.adoption` and `Cluster.status.orphans`."""
+    """With writers of `Application.status.adoption`, `.objectSync` and `Cluster.status.orphans`."""
 
-    async def adoption(key: str, said: dict[str, Any]) -> None:
-        namespace, _, name = key.partition("/")
-        await client.apply(
-            paths.application(key),
-            {
-                "apiVersion": API_VERSION,
-                "kind": "Application",
-                "metadata": {"name": name, "namespace": namespace},
-                "status": {"adoption": said},
-            },
-            field_manager=MANAGER,
-            force=True,
-            subresource="status",
-        )
+    def answers(field: str) -> LatestWriter[dict[str, Any]]:
+        async def write(key: str, said: dict[str, Any]) -> None:
+            namespace, _, name = key.partition("/")
+            await client.apply(
+                paths.application(key),
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "Application",
+                    "metadata": {"name": name, "namespace": namespace},
+                    "status": {field: said},
+                },
+                field_manager=MANAGERS[field],
+                force=True,
+                subresource="status",
+            )
+
+        return LatestWriter(write, clock=clock)
 
     async def orphans(cluster: str, found: list[dict[str, Any]]) -> None:
         await client.merge_patch(
@@ -88,4 +96,4 @@ def requested(client: RestClient, *, clock: Callable[[], float], had: Callable[[
             subresource="status",
         )
 
-    return Requested(LatestWriter(adoption, clock=clock), LatestWriter(orphans, clock=clock), had)
+    return Requested(answers("adoption"), answers("objectSync"), LatestWriter(orphans, clock=clock), had)

@@ -20,7 +20,7 @@ from hub.core.rollout import decide, passed
 from hub.operator import paths
 from hub.operator.binder import Binder
 from hub.operator.nodes import Nodes
-from hub.operator.requests import adoptions, purges
+from hub.operator.requests import adoptions, object_syncs, purges
 from hub.operator.rollups import Rollups
 from hub.operator.soaks import Soaking
 from hub.operator.statuses import Statuses
@@ -227,6 +227,7 @@ class Releaser:
             if view.behind:
                 continue  # neither a release nor a deletion before a person has recovered this hub
             current = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
+            here, app = self.graph.on_cluster(name), self._hub.caches.applications.get
             spec = assignment_spec(
                 name,
                 self.graph,
@@ -238,9 +239,8 @@ class Releaser:
                 fleet=fleet,
                 first=self._hub.fleet_view.next_seq(name),
                 resend=name in self._resend,
-                adoptions=adoptions(
-                    self.graph.on_cluster(name), self._hub.caches.applications.get, self._hub.state.targets
-                ),
+                adoptions=adoptions(here, app, self._hub.state.targets),
+                object_syncs=object_syncs(here, app),
                 purges=purges(self._hub.caches.clusters.get(name)),
             )
             if spec is None:

@@ -1,10 +1,12 @@
-"""What people ask of a cluster's agent, as its Assignment says it: adoptions and purges. Pure."""
+"""What people ask of a cluster's agent, as its Assignment says it: adoptions, purges, single objects. Pure."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.names import ANNOTATION_ADOPT
+from agent.contract.names import ANNOTATION_ADOPT, ANNOTATION_SYNC_OBJECT
+from agent.contract.objectsync import MAX_OBJECT, ObjectSyncState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 PLAN, TAKE = "plan", "take"
 _MAX_REQUEST = 64
 _MAX_ADOPTIONS = 1000
+_MAX_OBJECT_SYNCS = 1000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def adoptions(
@@ -44,6 +48,28 @@ def adoptions(
         entry = {"app": key, "digest": target.digest, "blob": target.blob, "request": request}
         found.append(entry | ({"take": True} if verb == TAKE else {}))
     return found[:_MAX_ADOPTIONS]
+
+
+def object_syncs(keys: Iterable[str], app: Callable[[str], Manifest | None]) -> list[dict[str, str]]:
+    """The entries for one cluster's apps, by their annotation `<digest>/<request>/<object>`.
+
+    What is answered is not asked any more, though nobody took the question back: an agent that starts again would
+    otherwise do once more what was meant once.
+    """
+    found = []
+    for key in sorted(keys):
+        obj = app(key) or {}
+        asked = (obj.get("metadata", {}).get("annotations") or {}).get(ANNOTATION_SYNC_OBJECT, "")
+        if not asked:
+            continue
+        digest, _, rest = asked.partition("/")
+        request, _, name = rest.partition("/")
+        said = (obj.get("status") or {}).get("objectSync") or {}
+        answered = said.get("request") == request and said.get("state") != ObjectSyncState.WAITING
+        whole = _DIGEST.fullmatch(digest) and 0 < len(request) <= _MAX_REQUEST and 0 < len(name) <= MAX_OBJECT
+        if whole and not answered:
+            found.append({"app": key, "digest": digest, "object": name, "request": request})
+    return found[:_MAX_OBJECT_SYNCS]
 
 
 def purges(cluster: Manifest | None) -> list[dict[str, str]]:

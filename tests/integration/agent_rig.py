@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from agent.contract.health import HealthState, SyncState
+    from agent.contract.objectsync import ObjectSyncReport
     from agent.contract.wire import AppReport
     from agent.kube.client import RestClient
     from hub.fleet.controlplane import ControlPlane
@@ -46,6 +47,7 @@ class AgentRig:
         self.epoch = 1
         self.apps: dict[str, dict[str, Any]] = {}
         self.tombstones: list[dict[str, Any]] = []
+        self.object_syncs: list[dict[str, Any]] = []
 
     async def start(self, *, hub_url: str = "", **options: Any) -> Agent:
         token = await self.rig.token(self.cluster, auto_accept=True)
@@ -118,6 +120,7 @@ class AgentRig:
             "seq": self.seq,
             "apps": list(self.apps.values()),
             "tombstones": self.tombstones,
+            "objectSyncs": self.object_syncs,
         }
         assignment = {
             "apiVersion": API_VERSION,
@@ -158,6 +161,22 @@ class AgentRig:
 
         await until(holds, f"{name} {sync} {health}", lambda: str(self.said(name)))
         said = self.said(name)
+        assert said is not None
+        return said
+
+    async def again(self, name: str, digest: str, what: str) -> ObjectSyncReport:
+        """Ask for one object of an app, and give what the agent says of it."""
+        request = new_name()
+        self.object_syncs = [{"app": f"shop/{name}", "digest": digest, "object": what, "request": request}]
+        await self.assign()
+
+        def answer() -> ObjectSyncReport | None:
+            engine = self.agent.engine if self.agent else None
+            said = engine.syncs.answers.given.get(f"shop/{name}") if engine else None
+            return said if said is not None and said.request == request else None
+
+        await until(lambda: answer() is not None, f"an answer about {what}")
+        said = answer()
         assert said is not None
         return said
 

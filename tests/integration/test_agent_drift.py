@@ -9,6 +9,7 @@ import pytest
 
 from agent.contract.bundle import DriftPolicy
 from agent.contract.health import DriftMode, HealthState, SyncState
+from agent.contract.objectsync import ObjectSyncState
 from tests.integration.agent_rig import AgentRig, agent_on, config_map
 
 if TYPE_CHECKING:
@@ -99,6 +100,52 @@ async def test_drift_that_is_ignored_is_neither_told_nor_put_back_until_the_next
     live = await rig.live(path)
     assert live is not None
     assert live["data"] == {"color": "green"}
+
+
+async def test_one_object_is_put_back_on_request_and_nothing_else(rig: AgentRig) -> None:
+    policy = DriftPolicy(mode=DriftMode.ALERT)
+    digest = await rig.deploy("web", config_map("a", v="1"), config_map("b", v="1"), drift=policy)
+    await rig.when("web", sync=SyncState.SYNCED)
+    for name in ("a", "b"):
+        await rig.client.merge_patch(
+            rig.path("configmaps", name), {"data": {"v": "2"}}, field_manager="person"
+        )
+    await rig.when("web", check=lambda said: len(said.drift) == 2)
+    said = await rig.again("web", digest, "configmap/a")
+    assert (said.state, said.action, said.ref) == (
+        ObjectSyncState.APPLIED,
+        "Configured",
+        f"ConfigMap {rig.namespace}/a",
+    )
+    one = await rig.when("web", check=lambda said: len(said.drift) == 1)
+    assert [entry.ref for entry in one.drift] == [f"ConfigMap {rig.namespace}/b"]
+    assert one.sync is SyncState.OUT_OF_SYNC
+    left = await rig.live(rig.path("configmaps", "b"))
+    assert left is not None
+    assert left["data"] == {"v": "2"}
+    await rig.client.merge_patch(rig.path("configmaps", "a"), {"data": {"v": "2"}}, field_manager="person")
+    await rig.when("web", check=lambda said: len(said.drift) == 2)  # the same value once more is drift again
+    await rig.client.delete(rig.path("configmaps", "a"))
+    await rig.when("web", check=lambda said: said.health is HealthState.MISSING)
+    assert (await rig.again("web", digest, "cm/a")).state is ObjectSyncState.NO_SUCH_OBJECT
+    assert (await rig.again("web", digest, "ConfigMap/a")).action == "Created"
+    await rig.when("web", health=HealthState.HEALTHY)
+    unchanged = await rig.again("web", digest, "configmaps/a")
+    assert (unchanged.state, unchanged.action) == (ObjectSyncState.APPLIED, "Unchanged")
+
+
+async def test_one_object_waits_for_its_release_and_is_refused_like_any_apply(rig: AgentRig) -> None:
+    bad = config_map("b", v="1") | {"metadata": {"name": "b", "labels": {"x": "no label!"}}}
+    digest = await rig.deploy("web", config_map("a", v="1"), bad)
+    await rig.when("web", sync=SyncState.FAILED)
+    said = await rig.again("web", digest, "configmap/a")
+    assert said.state is ObjectSyncState.WAITING
+    assert "ConfigMap" in said.message
+    assert (await rig.again("web", "0" * 64, "configmap/a")).state is ObjectSyncState.WAITING
+    alert = DriftPolicy(mode=DriftMode.ALERT)
+    digest = await rig.deploy("web", config_map("a", v="1"), drift=alert, service_account="nobody-here")
+    await rig.when("web", check=lambda said: "ServiceAccountMissing" in said.message)
+    assert (await rig.again("web", digest, "configmap/a")).state is ObjectSyncState.WAITING
 
 
 async def test_a17_what_the_api_server_keeps_is_told_as_residual_drift(rig: AgentRig) -> None:

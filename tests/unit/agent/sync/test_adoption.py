@@ -28,11 +28,12 @@ class Bed:
 
     def answer(self, *requests: AdoptionRequest) -> None:
         for each in requests:
-            self.adoptions._answers[each.app] = answer_to(each, AdoptionState.PLANNED)
+            self.adoptions.answers.give(each, answer_to(each, AdoptionState.PLANNED))
+        self.announced = 0
 
     def deliver(self) -> list[str]:
-        batch = ReportBatch(adoptions=self.adoptions.reports)
-        self.adoptions.delivered(batch)
+        batch = ReportBatch(adoptions=self.adoptions.answers.reports)
+        self.adoptions.answers.delivered(batch.adoptions or ())
         return [said.app for said in batch.adoptions or ()]
 
 

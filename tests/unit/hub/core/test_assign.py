@@ -250,6 +250,22 @@ def test_what_a_former_hub_left_is_purged_apart_from_apps_of_that_name() -> None
     assert spec(graph_of(node("web")), found, purges=[known]) is None
 
 
+def test_one_object_is_asked_for_of_what_is_assigned_and_of_no_other_release() -> None:
+    asked = {"app": "n/web", "object": "configmap/a", "request": "r1"}
+    first = spec(graph_of(node("web")))
+    assert first is not None
+    runs = {**asked, "digest": first["apps"][0]["digest"]}
+    other = {**asked, "digest": "0" * 64}
+    found = spec(graph_of(node("web")), first, object_syncs=[runs])
+    assert found is not None
+    assert found["objectSyncs"] == [runs]
+    assert spec(graph_of(node("web")), first, object_syncs=[other]) is None
+    assert spec(graph_of(node("web")), found, object_syncs=[runs]) is None
+    after = spec(graph_of(node("web")), found)
+    assert after is not None
+    assert "objectSyncs" not in after
+
+
 def test_questions_about_other_tools_come_and_go() -> None:
     asked = {"app": "n/web", "digest": _A, "blob": _B, "request": "r1"}
     first = spec(graph_of(node("web")))

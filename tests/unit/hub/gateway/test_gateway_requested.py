@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.contract.adoption import AdoptionReport, AdoptionState, OrphanReport
+from agent.contract.objectsync import ObjectSyncReport, ObjectSyncState
 from agent.contract.wire import ReportBatch
 from hub.gateway.assignments import View
 from hub.gateway.requested import Requested
@@ -22,6 +23,7 @@ VIEW = View(
     apps=frozenset({"n/known"}),
     blobs=frozenset(),
     adoptions={"n/web": "r1"},
+    object_syncs={"n/web": "r2"},
 )
 
 
@@ -35,8 +37,8 @@ class Bed:
         def clock() -> float:
             return asyncio.get_running_loop().time()
 
-        writers = LatestWriter(write, clock=clock), LatestWriter(write, clock=clock)
-        self.requested = Requested(*writers, had=lambda cluster: cluster in had)
+        adoptions, object_syncs, orphans = (LatestWriter(write, clock=clock) for _ in range(3))
+        self.requested = Requested(adoptions, object_syncs, orphans, had=lambda cluster: cluster in had)
         self.count = 0
 
     async def take(self, **batch: Any) -> list[tuple[str, Any]]:
@@ -58,6 +60,14 @@ async def test_only_answers_to_what_is_asked_are_written_and_once() -> None:
     ((key, said),) = await bed.take(adoptions=[answer()])
     assert (key, said["state"], said["at"]) == ("n/web", "Planned", "2026-01-01T00:00:00Z")
     assert await bed.take(adoptions=[answer()]) == []
+
+
+async def test_what_came_of_one_object_is_written_where_it_was_asked() -> None:
+    bed = Bed()
+    said = ObjectSyncReport(app="n/web", request="r2", state=ObjectSyncState.APPLIED, ref="ConfigMap n/a")
+    assert await bed.take(object_syncs=[said.model_copy(update={"request": "r1"})]) == []
+    ((key, written),) = await bed.take(object_syncs=[said])
+    assert (key, written["state"], written["ref"]) == ("n/web", "Applied", "ConfigMap n/a")
 
 
 async def test_i1_a_batch_that_says_nothing_of_orphans_does_not_say_that_there_are_none() -> None:

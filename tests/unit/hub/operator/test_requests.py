@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hub.operator.requests import adoptions, purges
+from hub.operator.requests import adoptions, object_syncs, purges
 from hub.operator.state import Target
 
 DIGEST, OTHER, BLOB = "a" * 64, "c" * 64, "b" * 64
@@ -39,6 +39,38 @@ def test_what_is_no_question_is_not_asked(annotation: str) -> None:
 
 def test_nothing_is_asked_about_an_app_that_is_not_rendered() -> None:
     assert asked("plan/r1", digest="") == []
+
+
+def again(annotation: str, **said: str) -> list[dict[str, str]]:
+    app: dict[str, Any] = {"metadata": {"annotations": {"axletree.dev/sync-object": annotation}}}
+    if said:
+        app["status"] = {"objectSync": said}
+    return object_syncs(["shop/web", "shop/gone"], {"shop/web": app}.get)
+
+
+def test_one_object_is_asked_for_until_it_is_answered() -> None:
+    word = f"{DIGEST}/r1/configmap/shop/a"
+    entry = {"app": "shop/web", "digest": DIGEST, "object": "configmap/shop/a", "request": "r1"}
+    assert again(word) == [entry]
+    assert again(word, request="r0", state="Applied") == [entry]
+    assert again(word, request="r1", state="Waiting") == [entry]
+    assert again(word, request="r1", state="Applied") == []
+    assert again(word, request="r1", state="Failed") == []
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        "",
+        "a/b",
+        f"{DIGEST}/r1",
+        f"{DIGEST}//configmap/a",
+        "short/r1/configmap/a",
+        f"{DIGEST}/r1/" + "x" * 601,
+    ],
+)
+def test_what_names_no_object_is_not_asked(annotation: str) -> None:
+    assert again(annotation) == []
 
 
 def test_a_purge_carries_what_was_decided() -> None:
