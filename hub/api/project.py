@@ -44,16 +44,42 @@ class KindPattern(ApiModel):
     kind: Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
+class SigningIdentity(ApiModel):
+    """Somebody who signs with a certificate of a moment, as `cosign sign` does without a key."""
+
+    issuer: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    """The OpenID Connect issuer that knows them, exactly: `https://accounts.example.com`."""
+    subject: Glob
+    """Their mail address or their workflow's URI; `*` does not cross `/`, `**` does."""
+
+
 class Verification(ApiModel):
     """What must be signed before anything of it is used, and by whom."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "(has(self.keys) && size(self.keys) > 0) || (has(self.identities) && size(self.identities) > 0)",
+            "at least one of keys and identities",
+        )
+    )
 
     sources: list[Glob] = Field(min_length=1, max_length=64)
     """Addresses as in `sourceRepos`; every spelling of a repository counts, its ssh address too."""
     keys: list[Annotated[str, StringConstraints(min_length=1, max_length=32768)]] = Field(
-        min_length=1, max_length=32
+        default_factory=list, max_length=32
     )
     """Public keys, one of which must have signed: OpenPGP blocks and SSH keys for commits and tags, OpenPGP for a
     chart's provenance, PEM for what a registry holds (cosign)."""
+    identities: list[SigningIdentity] = Field(default_factory=list, max_length=16)
+    """People and workflows one of whom may have signed instead, what a registry holds (cosign, keyless)."""
+    trusted_root: Annotated[str, StringConstraints(max_length=65536)] = ""
+    """The JSON of the Sigstore instance that `identities` are known to; its public one where it is empty."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.keys and not self.identities:
+            raise ValueError("at least one of keys and identities")
+        return self
 
 
 class ProjectSpec(ApiModel):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from agent.contract.manifest import Manifest
     from hub.sources.port import RepoListing, Source
+    from hub.sources.signing import Trusted
 
 _ONCE = 86_400.0
 """Seconds between fetches: one command asks once."""
@@ -135,7 +136,9 @@ class Chosen:
         self._checked(repo_url)
         return await self.source.read(repo_url, commit, paths)
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+    async def verify(
+        self, repo_url: str, commit: str, keys: Sequence[Trusted], *, revision: str = ""
+    ) -> None:
         self._checked(repo_url)
         await self.source.verify(repo_url, commit, keys, revision=revision)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hub.sources.port import RepoListing, Source
+    from hub.sources.signing import Trusted
 
 
 class Commits:
@@ -60,7 +61,9 @@ class Commits:
     async def read(self, repo_url: str, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         return await self._source.read(repo_url, commit, paths)
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+    async def verify(
+        self, repo_url: str, commit: str, keys: Sequence[Trusted], *, revision: str = ""
+    ) -> None:
         await self._source.verify(repo_url, commit, keys, revision=revision)
 
     def known_at(self, repo_url: str) -> float | None:

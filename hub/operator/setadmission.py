@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hub.core.graph import AppGraph
     from hub.operator.context import HubContext
     from hub.sources.port import RepoListing, Source
+    from hub.sources.signing import Trusted
 
 log = logging.getLogger(__name__)
 SECONDS = 4.0
@@ -121,7 +122,9 @@ class _Known:
     async def read(self, repo_url: str, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         return await self.source.read(repo_url, commit, paths)
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+    async def verify(
+        self, repo_url: str, commit: str, keys: Sequence[Trusted], *, revision: str = ""
+    ) -> None:
         await self.source.verify(repo_url, commit, keys, revision=revision)
 
     def known_at(self, repo_url: str) -> float | None:

@@ -8,6 +8,7 @@ from agent.contract.errors import AxletreeError
 from hub.core.globs import glob_matches
 from hub.hosts.events import identity
 from hub.sources.errors import SignatureError
+from hub.sources.signing import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +28,8 @@ async def check_signed(
     """
     for rule in project.verify if project is not None else ():
         if any(covers(glob, address) for glob in rule.sources):
-            await source.verify(address, commit, rule.keys, revision=revision)
+            named = (Identity(one.issuer, one.subject, rule.trusted_root) for one in rule.identities)
+            await source.verify(address, commit, [*rule.keys, *named], revision=revision)
 
 
 async def check_children_signed(

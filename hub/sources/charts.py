@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.sources.credentials import Credentials
+    from hub.sources.signing import Trusted
 
 MAX_INDEX = 64 * 1024 * 1024
 MAX_ARCHIVE = 16 * 1024 * 1024
@@ -118,7 +119,14 @@ class ChartRepositories:
             raise PathNotFound(f"{missing[0]}: no such file in {repo_url}")
         return {path: files[checked_path(path)] for path in paths}
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:  # noqa: ARG002 - the port's method
+    async def verify(
+        self,
+        repo_url: str,
+        commit: str,
+        keys: Sequence[Trusted],
+        *,
+        revision: str = "",  # noqa: ARG002 - the port's method
+    ) -> None:
         """By cosign's signature of the manifest, or the provenance of the chart."""
         await self._vouchers.verify(ChartAddress.parse(repo_url), commit, keys)
 

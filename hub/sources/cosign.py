@@ -7,7 +7,8 @@ Two forms are in use: a signed text that names the digest ("simple signing", in 
 - https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
 - https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
 
-What a transparency log says is not asked: who holds the key is all that a project trusts.
+What a transparency log says is not asked here: who holds the key is all that a project trusts. For signatures without
+a key of one's own see `hub.sources.keyless`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ BUNDLE = "application/vnd.dev.sigstore.bundle"
 ANNOTATION = "dev.cosignproject.cosign/signature"
 IN_TOTO = "application/vnd.in-toto+json"
 _TYPE = "cosign container image signature"
+_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
+"""What a statement must be to be a signature: others attest something else, perhaps that it is no good."""
 _MIN_RSA = 2048
 
 
@@ -75,9 +78,19 @@ def bundle_is_good(data: bytes, digest: str, keys: Sequence[PublicKeyTypes]) -> 
     raws = [raw for one in signatures[:8] if (raw := _decoded(_at(one, "sig"))) is not None]
     if not any(_verifies(key, raw, signed) for raw in raws for key in keys):
         return False
-    subjects = _at(_json(payload), "subject")
+    return says(payload, digest)
+
+
+def says(payload: bytes, digest: str) -> bool:
+    """Whether the statement is a signature of this digest (`sha256:` and hex)."""
+    statement = _json(payload)
+    subjects = _at(statement, "subject")
     wanted = digest.removeprefix("sha256:")
-    return isinstance(subjects, list) and any(_at(_at(one, "digest"), "sha256") == wanted for one in subjects)
+    return (
+        _at(statement, "predicateType") == _PREDICATE
+        and isinstance(subjects, list)
+        and any(_at(_at(one, "digest"), "sha256") == wanted for one in subjects)
+    )
 
 
 def _verifies(key: PublicKeyTypes, signature: bytes, payload: bytes) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hub.sources.signing import Trusted
+
 LOCAL = "local"
 """The only commit of a directory: what lies there now."""
 
@@ -129,7 +131,9 @@ class DirectorySource:
         )
         return {path: found[clean[path]] for path in paths}
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+    async def verify(
+        self, repo_url: str, commit: str, keys: Sequence[Trusted], *, revision: str = ""
+    ) -> None:
         """A person's own folder is what it is."""
 
     def known_at(self, repo_url: str) -> float | None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hub.sources.port import RepoListing, Source
+    from hub.sources.signing import Trusted
 
 
 class Sources:
@@ -44,7 +45,9 @@ class Sources:
     async def read(self, repo_url: str, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         return await self._of(repo_url).read(repo_url, commit, paths)
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+    async def verify(
+        self, repo_url: str, commit: str, keys: Sequence[Trusted], *, revision: str = ""
+    ) -> None:
         await self._of(repo_url).verify(repo_url, commit, keys, revision=revision)
 
     def known_at(self, repo_url: str) -> float | None:

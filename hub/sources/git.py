@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from hub.sources.signing import Trusted
+
 __all__ = ["Credentials", "GitSource"]
 
 MAX_OPEN = 16
@@ -166,11 +168,13 @@ class GitSource:
         found = await self._at(repo_url, commit, work)
         return {path: found[clean[path]] for path in paths}
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+    async def verify(
+        self, repo_url: str, commit: str, keys: Sequence[Trusted], *, revision: str = ""
+    ) -> None:
         """By the commit's own signature, or the tag's. What was verified once is not asked about again."""
         repo = self._repo(repo_url)
         url = repo.mirror.url
-        question = (str(url), commit, revision, hashlib.sha256("\0".join(keys).encode()).hexdigest())
+        question = (str(url), commit, revision, hashlib.sha256(repr(tuple(keys)).encode()).hexdigest())
         if question in self._verified:
             return
         if not is_commit(commit):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hub.sources.signing import Trusted
+
 MAX_BYTES = 16 * 1024 * 1024
 """What may be read for one application, in bytes, unless the caller says otherwise."""
 
@@ -49,7 +51,9 @@ class Source(Protocol):
         """The named files, under the names they were asked by. `PathNotFound` where one is missing."""
         ...
 
-    async def verify(self, repo_url: str, commit: str, keys: Sequence[str], *, revision: str = "") -> None:
+    async def verify(
+        self, repo_url: str, commit: str, keys: Sequence[Trusted], *, revision: str = ""
+    ) -> None:
         """Return where the commit is signed by one of these public keys, or the tag that `revision` names is.
 
         Raises `SignatureError`. What is signed is another thing in each kind of source; a folder is not asked.

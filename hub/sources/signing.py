@@ -3,13 +3,14 @@
 - OpenPGP blocks: commits, tags, the provenance of charts.
 - SSH keys: commits and tags.
 - PEM keys: artifacts and charts of a registry, as cosign signs them.
+- Identities that a certificate names, for what cosign signs without a key of its own.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from hub.sources.errors import SigningKeysInvalid
 
@@ -28,21 +29,42 @@ _PGP_SIGNATURE, _SSH_SIGNATURE = b"-----BEGIN PGP SIGNATURE-----", b"-----BEGIN 
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Who may sign with a certificate of a moment: the issuer that knows them, exactly, and a glob of their names.
+
+    `root` is the JSON of the Sigstore instance that is trusted; empty for the public one.
+    """
+
+    issuer: str
+    subject: str
+    root: str = ""
+
+
+Trusted: TypeAlias = str | Identity
+"""A public key's text, or somebody's name."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """Public keys by kind. `ssh` holds type and key without the comment."""
+    """Public keys by kind, and identities. `ssh` holds type and key without the comment."""
 
     pgp: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
     pem: tuple[str, ...] = ()
+    identities: tuple[Identity, ...] = ()
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> TrustedKeys:
+    def of(cls, texts: Iterable[Trusted]) -> TrustedKeys:
         """Reads each text by its form.
 
         Raises `SigningKeysInvalid`: with a key left out it would say of good signatures that nobody is trusted.
         """
         found: dict[str, list[str]] = {"pgp": [], "ssh": [], "pem": []}
+        identities: list[Identity] = []
         for text in texts:
+            if isinstance(text, Identity):
+                identities.append(text)
+                continue
             plain = text.strip()
             if plain.startswith(_PGP):
                 found["pgp"].append(plain)
@@ -54,7 +76,7 @@ class TrustedKeys:
                 raise SigningKeysInvalid(
                     f"{plain[:40]!a} is no public key: OpenPGP block, SSH key or PEM are known"
                 )
-        return cls(tuple(found["pgp"]), tuple(found["ssh"]), tuple(found["pem"]))
+        return cls(tuple(found["pgp"]), tuple(found["ssh"]), tuple(found["pem"]), tuple(identities))
 
 
 @dataclass(frozen=True, slots=True)

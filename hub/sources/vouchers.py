@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hub.sources.credentials import Credentials
     from hub.sources.download import Downloader
     from hub.sources.kept import KeptArchives
+    from hub.sources.signing import Trusted
 
 REMEMBERED = 20_000
 
@@ -37,18 +38,18 @@ class Vouchers:
         self._credentials = credentials
         self._good: set[tuple[str, str, str]] = set()
 
-    async def verify(self, address: ChartAddress, digest: str, keys: Sequence[str]) -> None:
-        """Return where one of the keys vouches for the archive of this digest, as it was found at the address.
+    async def verify(self, address: ChartAddress, digest: str, keys: Sequence[Trusted]) -> None:
+        """Return where one of the keys or people vouches for the archive of this digest, as found at the address.
 
         Raises `SignatureError`, and what asking may raise.
         """
-        question = (str(address), digest, hashlib.sha256("\0".join(keys).encode()).hexdigest())
+        question = (str(address), digest, hashlib.sha256(repr(tuple(keys)).encode()).hexdigest())
         if question in self._good:
             return
         trusted = TrustedKeys.of(keys)
         what = f"{address}: archive {digest[:12]}"
-        if not trusted.pem and not trusted.pgp:
-            raise SignatureUntrusted(f"{what}: no PEM or OpenPGP key is trusted for it")
+        if not (trusted.pem or trusted.pgp or trusted.identities):
+            raise SignatureUntrusted(f"{what}: no PEM or OpenPGP key and no identity is trusted for it")
         signed = bool(address.repository) and await self._by_cosign(address, digest, trusted, what)
         if not signed:
             await self._by_provenance(address, digest, trusted, what)
@@ -58,7 +59,7 @@ class Vouchers:
 
     async def _by_cosign(self, address: ChartAddress, digest: str, trusted: TrustedKeys, what: str) -> bool:
         """Whether the manifest is signed; False where that may still be said by a provenance."""
-        if not trusted.pem:
+        if not trusted.pem and not trusted.identities:
             return False
         keys = public_keys(trusted.pem)
         manifest = self._kept.origin(digest, str(address)).manifest
@@ -69,11 +70,30 @@ class Vouchers:
         bundles = await registry.bundles(manifest)
         if any(bundle_is_good(one, manifest, keys) for one in bundles):
             return True
+        told = await self._by_identity(bundles, manifest, trusted)
+        if told == "":
+            return True
         if trusted.pgp:
             return False
         if simple or bundles:
-            raise SignatureUntrusted(f"{what}: signed by a key that is not trusted, or for another manifest")
+            raise SignatureUntrusted(
+                f"{what}: {told or 'signed by a key that is not trusted, or for another manifest'}"
+            )
         raise SignatureMissing(f"{what}: it is not signed, and its project wants it to be")
+
+    async def _by_identity(self, bundles: Sequence[bytes], manifest: str, trusted: TrustedKeys) -> str | None:
+        """Empty where a certificate names one of the people; else why not, or None where nobody was asked for."""
+        if not trusted.identities:
+            return None
+        from hub.sources.keyless import signed_by  # noqa: PLC0415 - 45 MB, only for those who ask for it
+
+        told: list[str] = []
+        for one in bundles:
+            said = await asyncio.to_thread(signed_by, one, manifest, trusted.identities)
+            if not said:
+                return ""
+            told.append(said)
+        return "; ".join(dict.fromkeys(told)) or None
 
     async def _by_provenance(
         self, address: ChartAddress, digest: str, trusted: TrustedKeys, what: str

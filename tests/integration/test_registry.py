@@ -20,6 +20,7 @@ from hub.sources.errors import (
     SignatureUntrusted,
 )
 from hub.sources.registry import INDEX
+from hub.sources.signing import Identity
 from tests.integration.registry_rig import PASSWORD, USER, RealRegistry
 from tests.unit.hub.sources.chart_server import FLUX, chart_archive, plain_archive
 from tests.unit.hub.sources.cosigned import (
@@ -29,6 +30,7 @@ from tests.unit.hub.sources.cosigned import (
     simple_layer,
     simple_tag,
 )
+from tests.unit.hub.sources.sigstore_instance import ISSUER, SigstoreInstance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -129,7 +131,9 @@ async def test_cosigns_signatures_live_in_the_registry(
     """Under a tag of the manifest's, and among its referrers, which this registry keeps under a tag, too."""
     key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     address = f"{registry.oci}/team/apps"
-    for number, form in enumerate(("simple", "bundle")):
+    instance = SigstoreInstance()
+    somebody = Identity(ISSUER, "release@example.com", instance.root())
+    for number, form in enumerate(("simple", "bundle", "keyless")):
         layers = [(FLUX, plain_archive({"a.yaml": form.encode()}), {})]
         digest = await registry.push("team/apps", f"1.{number}.0", layers)
         commit = await reader.resolve(address, f"1.{number}.0")
@@ -138,10 +142,12 @@ async def test_cosigns_signatures_live_in_the_registry(
         if form == "simple":
             await registry.push("team/apps", simple_tag(digest), [simple_layer(digest, key)])
         else:
-            made = await registry.push("team/apps", "b", [(BUNDLE_TYPE, bundle_of(digest, key), {})])
+            keyless = instance.bundle(digest, somebody.subject)
+            bundle = keyless if form == "keyless" else bundle_of(digest, key)
+            made = await registry.push("team/apps", "b", [(BUNDLE_TYPE, bundle, {})])
             entry = {"mediaType": INDEX, "digest": made, "size": 1, "artifactType": BUNDLE_TYPE}
             index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
             await registry.manifest("team/apps", digest.replace(":", "-"), index)
-        await reader.verify(address, commit, [public(key)])
+        await reader.verify(address, commit, [somebody] if form == "keyless" else [public(key)])
         with pytest.raises(SignatureUntrusted):
             await reader.verify(address, commit, [public(other)])

@@ -31,13 +31,13 @@ class Authority:
             .not_valid_before(at - timedelta(days=1))
             .not_valid_after(at + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-            .add_extension(_usage(sign=True), critical=True)
+            .add_extension(usage(sign=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
         return cls(key, built.sign(key, hashes.SHA256()))
 
 
-def _usage(*, sign: bool) -> x509.KeyUsage:
+def usage(*, sign: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 Layer = tuple[str, bytes, dict[str, str]]
 BUNDLE_TYPE = f"{BUNDLE}.v0.3+json"
+PREDICATE = "https://sigstore.dev/cosign/sign/v1"
+KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 def sign(key: Private, data: bytes) -> str:
@@ -55,10 +57,16 @@ def cosign(server: ChartServer, digest: str, key: Private, text: bytes | None = 
     server.push("team/apps", simple_tag(digest), [simple_layer(digest, key, text)])
 
 
-def envelope_of(digest: str, key: Private, *, subject: str = "", kind: str = IN_TOTO) -> dict[str, object]:
+def envelope_of(
+    digest: str, key: Private, *, subject: str = "", kind: str = IN_TOTO, predicate: str = PREDICATE
+) -> dict[str, object]:
     """A statement about the manifest, signed as DSSE has it."""
     named = (subject or digest).removeprefix("sha256:")
-    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [{"digest": {"sha256": named}}]}
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "predicateType": predicate,
+        "subject": [{"digest": {"sha256": named}}],
+    }
     payload = json.dumps(statement).encode()
     signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
     return {
@@ -68,14 +76,14 @@ def envelope_of(digest: str, key: Private, *, subject: str = "", kind: str = IN_
     }
 
 
-def bundle_of(digest: str, key: Private, *, subject: str = "", kind: str = IN_TOTO) -> bytes:
-    envelope = envelope_of(digest, key, subject=subject, kind=kind)
-    return json.dumps({"mediaType": BUNDLE_TYPE, "dsseEnvelope": envelope}).encode()
+def bundle_of(digest: str, key: Private, **wrong: str) -> bytes:
+    content = {"mediaType": BUNDLE_TYPE, "dsseEnvelope": envelope_of(digest, key, **wrong)}
+    return json.dumps(content).encode()
 
 
-def bundle(server: ChartServer, digest: str, key: Private, *, subject: str = "", kind: str = IN_TOTO) -> None:
+def bundle(server: ChartServer, digest: str, key: Private, **wrong: str) -> None:
     """As `cosign sign --key --new-bundle-format` leaves it among the referrers."""
-    refer(server, digest, bundle_of(digest, key, subject=subject, kind=kind))
+    refer(server, digest, bundle_of(digest, key, **wrong))
 
 
 def refer(server: ChartServer, digest: str, data: bytes) -> None:

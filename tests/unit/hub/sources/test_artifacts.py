@@ -156,6 +156,9 @@ async def test_a_signature_of_another_manifest_or_for_another_use_is_of_no_use(
     bundle(chart_server, digest, key, kind="text/plain")
     with pytest.raises(SignatureUntrusted):
         await charts.verify(address, commit, [public(key)])
+    bundle(chart_server, digest, key, predicate="https://cosign.sigstore.dev/attestation/vuln/v1")
+    with pytest.raises(SignatureUntrusted):
+        await charts.verify(address, commit, [public(key)])
 
 
 async def test_keys_that_do_not_read_or_are_too_small_trust_nobody(
