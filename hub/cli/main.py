@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "explain": ("hub.cli.explain", _FILES, "Which layer made a field of an object what it is."),
     "graph": ("hub.cli.graph", _FILES, "Draw the dependency graph of files or of a hub, or name its cycles."),
     "health": ("hub.cli.health", _FILES, "Print how healthy objects in files are, by rules of your own too."),
+    "bootstrap": ("hub.cli.bootstrap", _RUN, "Install a hub from Git, which then keeps itself as Git says."),
     "hub": ("hub.cli.hub", _RUN, "Run the hub, back it up, bring it back."),
     "agent": ("hub.cli.agent", _RUN, "Install an agent on a spoke; run agents."),
 }

@@ -19,7 +19,7 @@ from agent.kube.discovery import RestMapper
 from agent.kube.yaml import load_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
@@ -33,22 +33,26 @@ class NotEstablished(TransientError):
     reason = "NotEstablished"
 
 
-async def apply_all(client: RestClient, manifests: Iterable[Manifest]) -> None:
-    """Server-side apply in the given order."""
+async def apply_all(
+    client: RestClient, manifests: Iterable[Manifest], *, manager: str = MANAGER, namespace: str = ""
+) -> None:
+    """Server-side apply in the given order. `namespace` is where objects go that need one and name none."""
     mapper = RestMapper(client)
     for manifest in manifests:
         metadata = manifest["metadata"]
         resource = await mapper.resource(manifest["apiVersion"], manifest["kind"], refresh=False)
-        path = resource.path(metadata.get("namespace", ""), metadata["name"])
-        await client.apply(path, manifest, field_manager=MANAGER, force=True)
+        path = resource.path(metadata.get("namespace") or namespace, metadata["name"])
+        await client.apply(path, manifest, field_manager=manager, force=True)
 
 
-async def install_crds(client: RestClient) -> None:
-    """Apply our CRDs and wait until each is served."""
-    crds = [
-        crd for path in sorted(CRDS.glob("*.yaml")) for crd in load_all(path.read_text(), source=path.name)
-    ]
-    await apply_all(client, crds)
+async def install_crds(
+    client: RestClient, crds: Sequence[Manifest] | None = None, *, manager: str = MANAGER
+) -> None:
+    """Apply our CRDs, or those that are given, and wait until each is served."""
+    if crds is None:
+        files = sorted(CRDS.glob("*.yaml"))
+        crds = [crd for path in files for crd in load_all(path.read_text(), source=path.name)]
+    await apply_all(client, crds, manager=manager)
     for crd in crds:
         await _established(client, crd["metadata"]["name"])
 
@@ -71,7 +75,7 @@ async def _established(client: RestClient, name: str) -> None:
 
 async def install_hub(client: RestClient) -> None:
     """CRDs and the hub's own namespace."""
-    await apply_all(client, [_namespace(HUB_NAMESPACE)])
+    await apply_all(client, [namespace_object(HUB_NAMESPACE)])
     await install_crds(client)
 
 
@@ -81,7 +85,7 @@ async def install_spoke(client: RestClient, *, service_accounts: Iterable[str]) 
     A local fleet gives each of them the built-in `cluster-admin`: what a tenant may deploy is still its Project's
     to say, and real spokes get narrower roles.
     """
-    objects: list[Manifest] = [_namespace(AGENT_NAMESPACE)]
+    objects: list[Manifest] = [namespace_object(AGENT_NAMESPACE)]
     for name in service_accounts:
         subject = {"kind": "ServiceAccount", "name": name, "namespace": AGENT_NAMESPACE}
         objects += [
@@ -149,5 +153,5 @@ async def joined(client: RestClient, name: str) -> bool:
     return bool(((cluster or {}).get("status") or {}).get("sealingKey"))
 
 
-def _namespace(name: str) -> Manifest:
+def namespace_object(name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
