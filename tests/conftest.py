@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis.internal.observability  # noqa: F401 - see below
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hub.fleet.build import Printer, ensure_binary
 from hub.fleet.controlplane import ControlPlane
@@ -51,6 +52,10 @@ def _parse_alone(parse: Callable[..., Any]) -> Callable[..., Any]:
 
 if sys.version_info < (3, 12):
     ast.parse = _parse_alone(ast.parse)
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _NUMBERS = itertools.count()
 _PREFIX = "axletree-test-"

@@ -228,3 +228,12 @@ async def _go(toolchain: Toolchain, *arguments: str) -> AsyncIterator[AsyncItera
             "(HTTPS_PROXY is honoured), check that 6 GB of disk and 2 GB of memory are free, and run the\n"
             "same command again: what is built already is kept."
         )
+
+
+def main() -> None:
+    """Build them now, so that nothing with a limit on its time has to."""
+    sys.stdout.write(f"{asyncio.run(ensure_binary()).parent}\n")
+
+
+if __name__ == "__main__":
+    main()
