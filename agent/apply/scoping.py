@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.apply.errors import DuplicateObject, NamespaceOnClusterScoped
@@ -42,7 +41,7 @@ async def prepared(
             raise NamespaceOnClusterScoped(
                 f"{ref.group_kind} {ref.name} is cluster-scoped: its namespace {ref.namespace!r} must go"
             )
-        scoped = replace(ref, namespace=policy.namespace) if namespaced and not ref.namespace else ref
+        scoped = ref._replace(namespace=policy.namespace) if namespaced and not ref.namespace else ref
         if scoped in desired:
             raise DuplicateObject(f"{scoped} is in the bundle twice")
         options = options_of(obj, scoped, policy)

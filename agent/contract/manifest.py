@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Manifest: TypeAlias = dict[str, Any]
 """One Kubernetes object as decoded JSON. Typed models are 15 times slower, and know no custom kinds."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class GroupKind:
+class GroupKind(NamedTuple):
     """A kind without its version: the same object is seen through any version of its group."""
 
     group: str
@@ -20,9 +18,11 @@ class GroupKind:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectRef:
-    """Which object, whatever version it is read in. `namespace` is empty for cluster-scoped kinds."""
+class ObjectRef(NamedTuple):
+    """Which object, whatever version it is read in. `namespace` is empty for cluster-scoped kinds.
+
+    A tuple, since all that is known of objects is kept by it: a dataclass is hashed and compared in Python.
+    """
 
     group: str
     kind: str
@@ -48,10 +48,10 @@ def ref_of(manifest: Manifest) -> ObjectRef:
     """The reference of an object that carries apiVersion, kind and metadata.name."""
     metadata = manifest.get("metadata") or {}
     return ObjectRef(
-        group=group_of(manifest.get("apiVersion", "")),
-        kind=manifest.get("kind", ""),
-        namespace=metadata.get("namespace") or "",
-        name=metadata.get("name") or "",
+        group_of(manifest.get("apiVersion", "")),
+        manifest.get("kind", ""),
+        metadata.get("namespace") or "",
+        metadata.get("name") or "",
     )
 
 

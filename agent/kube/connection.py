@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlencode
 
@@ -229,8 +229,14 @@ class Connection:
         return self._token is not None and self._token.reread()
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
-        query = f"?{urlencode(params)}" if params else ""
+        query = _query(tuple(params.items())) if params else ""
         return URL(f"{self.config.server}{path}{query}", encoded=True)
+
+
+@lru_cache(256)
+def _query(params: tuple[tuple[str, str], ...]) -> str:
+    """Nearly all requests of a process ask with the same few."""
+    return f"?{urlencode(params)}"
 
 
 def selection(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ Everything in it can be had again from the spoke's own API server.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.apply.result import COMPLETED, MOVED, TAKEN, Action
@@ -61,6 +61,8 @@ class App(Objects):
     """What the app claims, as the index of owners knows it."""
     wished: frozenset[ObjectRef] = frozenset()
     """What it wants by the newest bundle that is known of it, as the index of owners knows it."""
+    named: tuple[tuple[Bundle, frozenset[ObjectRef]], ...] = ()
+    """What bundles name, made once for each: every round asks several times."""
     applied: str | None = None
     """The digest that was last applied in full by this process, or as was remembered."""
 
@@ -107,16 +109,25 @@ class App(Objects):
 
         Where it is not known whether a kind takes the app's namespace, both references count.
         """
-        claimed = set(self.desired)
+        claimed = self.desired
         for bundle in (self.bundle, self.coming[1] if self.coming else None):
             if bundle is not None and self.tombstone is None:
-                claimed |= claims_of(bundle)
-        return frozenset(claimed)
+                claimed |= self.names(bundle)
+        return claimed
+
+    def names(self, bundle: Bundle) -> frozenset[ObjectRef]:
+        """The references that the objects of one of its bundles may have."""
+        for known, found in self.named:
+            if known is bundle:
+                return found
+        found = claims_of(bundle)
+        self.named = ((bundle, found), *self.named[:1])
+        return found
 
     def wishes(self) -> frozenset[ObjectRef]:
         """What the app wants by the newest bundle that is known of it: what that leaves out, another may have."""
         newest = self.coming[1] if self.coming else self.bundle
-        return frozenset() if newest is None or self.tombstone is not None else frozenset(claims_of(newest))
+        return frozenset() if newest is None or self.tombstone is not None else self.names(newest)
 
     def has(self, ref: ObjectRef) -> bool:
         """Whether the object is known to be there as this app's own."""
@@ -137,6 +148,7 @@ class App(Objects):
         self.coming = None
         fresh = self.saved is None or self.saved.assigned.digest != saved.assigned.digest
         self.saved, self.bundle = saved, bundle
+        self.named = tuple(each for each in self.named if each[0] is bundle)
         if fresh:
             self.drift.clear()
             self.fights.clear()
@@ -162,7 +174,7 @@ class App(Objects):
         located: set[ObjectRef] = set()
         for obj in self.bundle.objects:
             ref = ref_of(obj)
-            scoped = replace(ref, namespace=default)
+            scoped = ref._replace(namespace=default)
             located.add(scoped if not ref.namespace and scoped in self.inventory.entries else ref)
         self.keep_only(frozenset(located))
         for ref in [ref for ref in self.drift if ref not in located]:
@@ -226,7 +238,7 @@ class App(Objects):
     def end(self) -> None:
         """It is gone: nothing of it is known any more but that it was deleted."""
         self.saved = self.kept = self.bundle = self.coming = self.applied = self.inventory_kept = None
-        self.desired = frozenset()
+        self.desired, self.named = frozenset(), ()
         for known in (self.live, self.prints, self.results, self.pods, self.changed):
             known.clear()
 
@@ -257,8 +269,8 @@ class App(Objects):
         return report_of(standing, {} if self.deleted else self.results, now=now)
 
 
-def claims_of(bundle: Bundle) -> set[ObjectRef]:
+def claims_of(bundle: Bundle) -> frozenset[ObjectRef]:
     """The references that a bundle's objects may have, whichever kinds turn out to take its namespace."""
     refs = [ref_of(obj) for obj in bundle.objects]
-    scoped = [replace(ref, namespace=bundle.policy.namespace) for ref in refs if not ref.namespace]
-    return {*refs, *scoped}
+    scoped = [ref._replace(namespace=bundle.policy.namespace) for ref in refs if not ref.namespace]
+    return frozenset((*refs, *scoped))

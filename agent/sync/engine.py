@@ -120,6 +120,7 @@ class Engine:
         for app in self.apps.values():
             self._own(app)
             self._queue.add(app.key)
+        self.watches.expect(self._roster.by_applyset)
         self._follow()
 
     def accept(self, signed: SignedAssignment) -> None:
@@ -187,6 +188,7 @@ class Engine:
         if self.held is None:
             return
         due, gone = self._roster.follow(self.held.document, self.order)
+        self.watches.expect(self._roster.by_applyset)
         for app in gone:
             self._queue.forget(app.key)
             self._reporter.forget(app.key)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from agent.apply.hooks import split
 from agent.contract.bundle import BundleCorrupt, decode
 from agent.link.state import SavedApp
-from agent.sync.app import claims_of
 from agent.sync.keeper import finished
 from agent.sync.outcome import Blocked, HubAway
 
@@ -74,7 +73,7 @@ class Obtainer:
         if waiting and held is not None:
             raise Blocked(waiting)  # what is enforced goes on until the next one may
         saved = replace(saved, passed=not waiting)
-        drops = bool(app.inventory.entries.keys() - claims_of(bundle))
+        drops = bool(app.inventory.entries.keys() - app.names(bundle))
         app.adopt(saved, bundle)
         saving = self.keeper.save(app, saved)
         if drops:

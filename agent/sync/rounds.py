@@ -13,7 +13,6 @@ from agent.apply.errors import HookFailed
 from agent.contract.errors import ApiError, AxletreeError, TransientError
 from agent.contract.health import SyncState
 from agent.sync.alarms import fight, residual
-from agent.sync.app import claims_of
 from agent.sync.compare import compare
 from agent.sync.fight import FORGET
 from agent.sync.keeper import finished
@@ -123,9 +122,10 @@ class Rounds:
         loop = asyncio.get_running_loop()
         if app.inventory_lost:
             await self._recover(app)
-        await self.watch(app)
-        if app.inventory.entries and app.applied is None:
-            await self.watches.wait(app.applyset, _VIEW_SECONDS)
+        if app.inventory.entries:  # else nothing is there yet: one list afterwards instead of an event for each object
+            await self.watch(app)
+            if app.applied is None:
+                await self.watches.wait(app.applyset, _VIEW_SECONDS)
         deadline = loop.time() + ROUND_SECONDS
         app.leave(self.claims.taken(app))
         if app.settled and not app.corrects:
@@ -139,7 +139,7 @@ class Rounds:
                 return held
         policy = bundle.policy
         unsettled = ""
-        if policy.prune and app.inventory.entries.keys() - claims_of(bundle):
+        if policy.prune and app.inventory.entries.keys() - app.names(bundle):
             unsettled = self.claims.unsettled(app)
             policy = policy.model_copy(update={"prune": not unsettled})
         moving = app.taken.keys() - app.wished

@@ -63,10 +63,15 @@ class WatchSet:
         self._on_change = on_change
         self._on_synced = on_synced
         self._kinds: dict[str, dict[GroupKind, ApiResource]] = {}
+        self._expected: frozenset[str] = frozenset()
         self._watches: dict[ApiResource, _Watch] = {}
         self._fresh: dict[ApiResource, tuple[_Watch, asyncio.Task[None]]] = {}
         self._changed = asyncio.Event()
         self._synced = asyncio.Event()
+
+    def expect(self, applysets: Iterable[str]) -> None:
+        """All apps that there are: a watch covers them from its start, and none begins anew as each of them comes."""
+        self._expected = frozenset(applysets)
 
     def want(self, applyset: str, kinds: Iterable[ApiResource]) -> None:
         """Watch these kinds for one app, in place of those it had."""
@@ -122,7 +127,8 @@ class WatchSet:
         for resource in [*self._watches, *self._fresh]:
             if resource not in wanted:
                 self._stop(resource)
-        everyone = frozenset(self._kinds) if len(self._kinds) <= LISTED else None
+        everybody = self._expected | self._kinds.keys()
+        everyone = everybody if len(everybody) <= LISTED else None
         for resource, applysets in wanted.items():
             newest = self._fresh[resource][0] if resource in self._fresh else self._watches.get(resource)
             if newest is None or not _covers(newest, applysets):

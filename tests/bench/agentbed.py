@@ -94,6 +94,10 @@ class AgentBed:
         self.there = len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
         return self.there >= wanted
 
+    def far(self) -> float:
+        """Seconds until it is worth while to count again: each count takes from what is measured."""
+        return max(0.01, min(0.1, 0.2 * (COUNT + 1 - self.there) / COUNT))
+
     async def observed(self, key: str, release: int) -> None:
         """Until the hub's Application says that this release runs."""
 
@@ -103,10 +107,12 @@ class AgentBed:
 
         await self.until(f"{key} is Synced at release {release}", said)
 
-    async def until(self, what: str, holds: Callable[[], Awaitable[bool]]) -> None:
+    async def until(
+        self, what: str, holds: Callable[[], Awaitable[bool]], *, pause: Callable[[], float] = lambda: 0.02
+    ) -> None:
         try:
             async with asyncio.timeout(WAIT):
                 while not await holds():  # noqa: ASYNC110 - another process writes
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(pause())
         except TimeoutError as error:
             raise BenchFailed(f"not in {WAIT:g} s: {what}") from error

@@ -111,7 +111,7 @@ class _Bench(AgentBed):
         await self.rig.assign()
         await self.until("the first object is there", lambda: self.count(2))
         first, had = clock(), self.there
-        await self.until("500 objects are there", lambda: self.count(COUNT + 1))
+        await self.until("500 objects are there", lambda: self.count(COUNT + 1), pause=self.far)
         last = clock()
         rate = (COUNT + 1 - had) / (last - first)
         note = (

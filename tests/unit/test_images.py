@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.lean import LEAN
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "images").glob("*.Containerfile"))
 COMPILERS = ("golang", "gcc", "build-essential", "go build")
@@ -36,3 +38,11 @@ def test_the_result_has_no_compiler_and_no_root(file: Path) -> None:
     assert not [line for line in last if any(each in line for each in COMPILERS)]
     assert "USER 65532:65532" in last
     assert last[-1].startswith("ENTRYPOINT ")
+
+
+def test_the_agents_image_is_compiled_as_the_agent_runs() -> None:
+    """Else each start would compile everything: nothing can be written there."""
+    level = f"-o {LEAN['PYTHONOPTIMIZE']} "
+    compiled = [line for line in _lines(ROOT / "images" / "agent.Containerfile") if "compileall" in line]
+    assert len(compiled) == 2  # ours and the libraries, and Python's own
+    assert all(level in line for line in compiled)
