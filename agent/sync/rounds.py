@@ -122,7 +122,7 @@ class Rounds:
         loop = asyncio.get_running_loop()
         if app.inventory_lost:
             await self._recover(app)
-        if app.inventory.entries:  # else nothing is there yet: one list afterwards instead of an event for each object
+        if app.inventory.entries:  # else one list afterwards tells as much as an event for each new object
             await self.watch(app)
             if app.applied is None:
                 await self.watches.wait(app.applyset, _VIEW_SECONDS)
