@@ -20,6 +20,7 @@ from agent.contract.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Executor
 
     from sqlalchemy import Connection, Engine, Executable, Table
 
@@ -50,23 +51,23 @@ class Database:
         """Bring the tables to the present version. Raises `DatabaseAway`."""
         await self._in_thread(self._migrate)
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Do some work in one transaction. Raises `DatabaseAway`."""
+    async def run(self, work: Callable[[Connection], T], *, thread: Executor | None = None) -> T:
+        """Do some work in one transaction, on a thread of the caller's where that is given. Raises `DatabaseAway`."""
 
         def inside() -> T:
             with self._engine.begin() as connection:
                 return work(connection)
 
-        return await self._in_thread(inside)
+        return await self._in_thread(inside, thread)
 
     async def close(self) -> None:
         """Wait for what runs, and close."""
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def _in_thread(self, work: Callable[[], T], thread: Executor | None = None) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(thread or self._threads, work)
         except SQLAlchemyError as error:
             known = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
             raise DatabaseAway(f"the database: {known[0][:200]}", retry_after=2.0) from error
@@ -113,13 +114,13 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"),
-            pool_size=_THREADS,
+            pool_size=_THREADS + 1,
             pool_pre_ping=True,
             connect_args={"connect_timeout": _BUSY_SECONDS},
         )
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=_THREADS, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(parsed, pool_size=_THREADS + 1, connect_args={"timeout": _BUSY_SECONDS})
     event.listen(engine, "connect", _tune)
     return engine
 

@@ -1,4 +1,4 @@
-"""Events as they come: at once for who listens in the recording process, and within a second in any other.
+"""Events as they come: at once for who listens in the recording process, and within a moment in any other.
 
 A listener has a queue with a bound. One that does not keep up is cut off, and goes on from the last id that it saw.
 """
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from hub.history.rows import Row
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+"""Between looks for what another process wrote: one for all who listen, and none while nobody does."""
+FED_SECONDS = 1.0
+"""The same where this process records: there is only more where another one does, too."""
 QUEUE = 1000
 _BATCH = 1000
 
@@ -49,6 +52,11 @@ class Listener:
             return None
         return await self._queue.get()
 
+    def drain(self) -> None:
+        """Leave out what is there already."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
 
 class Feed:
     """`publish` in the recording process; `run` everywhere, which asks the database while somebody listens."""
@@ -57,10 +65,20 @@ class Feed:
         self._database = database
         self._listeners: set[Listener] = set()
         self._last = -1
+        self._pause = LOOK_SECONDS
         self._wanted = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._listeners)
+
+    @contextlib.contextmanager
+    def fed(self) -> Iterator[None]:
+        """While this process records."""
+        self._pause = FED_SECONDS
+        try:
+            yield
+        finally:
+            self._pause = LOOK_SECONDS
 
     def publish(self, rows: list[Row]) -> None:
         """New events, in their order. What was published already is left out."""
@@ -93,11 +111,11 @@ class Feed:
                 await self._look()
             except DatabaseAway as error:
                 log.warning("events: %s", error)
-            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(self._pause * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
 
     async def _look(self) -> None:
-        if self._last < 0:
-            last = await self._database.run(last_event)
+        last = await self._database.run(last_event)
+        if self._last < 0 or last <= self._last:
             self._last = max(self._last, last)
             return
         wanted = EventFilter(after=self._last)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hub.history.database import Database, DatabaseAway
 from hub.history.feed import Feed
 from hub.history.recorder import Recorder
+from hub.history.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ class History:
     def __init__(self, url: str, *, now: Callable[[], datetime]) -> None:
         self.database = Database(url)
         self.feed = Feed(self.database)
+        self.search = Search(self.database)
         self._now = now
         self._opened = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -54,7 +56,16 @@ class History:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.search.close()
         await self.database.close()
+
+    async def warm(self) -> None:
+        """Make the index of Applications before somebody asks for it."""
+        await self._opened.wait()
+        try:
+            await self.search.warm()
+        except DatabaseAway as error:
+            log.warning("search: %s", error)  # who asks makes it
 
     async def record(self, caches: Caches) -> None:
         """Write what the caches see, for as long as this process leads. Until cancelled."""
@@ -66,6 +77,10 @@ class History:
         for objects in (caches.applications, caches.sets, caches.clusters):
             objects.subscribe(recorder.saw)
         await recorder.begin(there)
+        with self.feed.fed():
+            await self._record(recorder)
+
+    async def _record(self, recorder: Recorder) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(recorder.run(), name="history")
             tasks.create_task(recorder.trim(before=self._oldest), name="history-trim")

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, and_, func, literal, or_, select, union, union_all
+from sqlalchemy import Select, and_, func, or_, select
 
-from hub.history.tables import apps, audit, events, labels, outputs, releases, sets
+from hub.history.tables import apps, audit, events, outputs, releases, sets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Table
 
     from hub.history.rows import Row
 
-FACETS = ("health", "sync", "cluster", "owner", "namespace")
-MAX_FACET = 100
-_MANY = 2000
-Label = tuple[str, str | None]
 
-
-@dataclass(frozen=True, slots=True)
-class AppFilter:
-    """Which Applications are meant; what is empty restricts nothing. `visible`: namespaces that may be seen."""
-
-    namespaces: Sequence[str] = ()
-    clusters: Sequence[str] = ()
-    owners: Sequence[str] = ()
-    health: Sequence[str] = ()
-    sync: Sequence[str] = ()
-    labels: Sequence[Label] = ()
-    text: str = ""
-    visible: Sequence[str] | None = None
-
-    def terms(self, *, frequent: Sequence[Label] = ()) -> list[ColumnElement[bool]]:
-        """`frequent`: labels that so many have that a page of them is found sooner by looking at each app."""
-        found: list[ColumnElement[bool]] = []
-        for column, wanted in (
-            (apps.c.namespace, self.namespaces),
-            (apps.c.cluster, self.clusters),
-            (apps.c.owner, self.owners),
-            (apps.c.health, self.health),
-            (apps.c.sync, self.sync),
-        ):
-            if wanted:
-                found.append(column.in_(list(wanted)))
-        if self.visible is not None:
-            found.append(apps.c.namespace.in_(list(self.visible)))
-        for each in self.labels:
-            has = select(labels.c.app).where(*_has(each))
-            if each in frequent:
-                found.append(has.where(labels.c.app == apps.c.key).correlate(apps).exists())
-            else:
-                found.append(apps.c.key.in_(has))
-        found += [apps.c.words.contains(word, autoescape=True) for word in self.text.lower().split()]
-        return found
+_INSIDE = frozenset({"words", "version"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,40 +72,6 @@ class Page:
     items: list[Row]
     more: bool
     total: int = 0
-    facets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-
-def list_apps(connection: Connection, wanted: AppFilter, *, after: str, limit: int, count: bool) -> Page:
-    """Applications by key, those after a key. `count` gives how many there are in all."""
-    frequent = [each for each in wanted.labels if _frequent(connection, each)]
-    terms = wanted.terms(frequent=frequent)
-    rows = _rows(
-        connection, select(apps).where(*terms, apps.c.key > after).order_by(apps.c.key).limit(limit + 1)
-    )
-    total = 0
-    if count:
-        total = connection.execute(select(func.count()).select_from(apps).where(*wanted.terms())).scalar_one()
-    return Page([_less(row) for row in rows[:limit]], len(rows) > limit, total)
-
-
-def facets(connection: Connection, wanted: AppFilter) -> dict[str, dict[str, int]]:
-    """How many Applications there are of each value, of those that are meant; the most frequent first."""
-    meant = select(*(apps.c[name] for name in FACETS)).where(*wanted.terms())
-    chosen = meant.cte("chosen") if wanted.labels or wanted.text else None
-    found: dict[str, dict[str, int]] = {}
-    if chosen is None:  # an index has each column: no row is read
-        for name in FACETS:
-            column, many = apps.c[name], func.count()
-            asked = select(column, many).where(*wanted.terms()).group_by(column)
-            rows = connection.execute(asked.order_by(many.desc(), column).limit(MAX_FACET))
-            found[name] = {str(value): int(number) for value, number in rows}
-        return found
-    each = [select(literal(name), chosen.c[name], func.count()).group_by(chosen.c[name]) for name in FACETS]
-    for name in FACETS:
-        found[name] = {}
-    for name, value, number in connection.execute(union_all(*each)):
-        found[name][str(value)] = int(number)
-    return {name: _most(counts) for name, counts in found.items()}
 
 
 def list_sets(
@@ -166,14 +93,14 @@ def list_sets(
 
 def one(connection: Connection, table: Table, key: str) -> Row | None:
     rows = _rows(connection, select(table).where(table.c.key == key))
-    return _less(rows[0]) if rows else None
+    return as_row(rows[0]) if rows else None
 
 
 def unwell(connection: Connection, owner: str, *, limit: int = 50) -> list[Row]:
     """Children of a set that are not where they should be, the worst words first by name."""
     terms = (apps.c.owner == owner, apps.c.ready.is_(False))
     return [
-        _less(row) for row in _rows(connection, select(apps).where(*terms).order_by(apps.c.key).limit(limit))
+        as_row(row) for row in _rows(connection, select(apps).where(*terms).order_by(apps.c.key).limit(limit))
     ]
 
 
@@ -217,18 +144,17 @@ def _rows(connection: Connection, asked: Select[Any]) -> list[Row]:
     return [dict(row) for row in connection.execute(asked).mappings()]
 
 
-def _less(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != "words"}
+def as_row(row: Row) -> Row:
+    """What of a row is for others: what only searching needs is left out."""
+    return {name: value for name, value in row.items() if name not in _INSIDE}
 
 
 def _set_key(row: Row) -> str:
     return f"{row['namespace']}/{row['name']}" if row["kind"] == "ApplicationSet" else ""
 
 
-def namespaces(connection: Connection) -> list[str]:
-    """Those in which there is anything."""
-    both = union(select(apps.c.namespace), select(sets.c.namespace))
-    return sorted(connection.execute(both).scalars())
+def namespaces_of_sets(connection: Connection) -> list[str]:
+    return sorted(connection.execute(select(sets.c.namespace).distinct()).scalars())
 
 
 def was_planned(connection: Connection, *, set_key: str, revision: str) -> bool:
@@ -246,18 +172,3 @@ def was_planned(connection: Connection, *, set_key: str, revision: str) -> bool:
 
 def later(wanted: EventFilter, after: int) -> EventFilter:
     return replace(wanted, after=after)
-
-
-def _has(label: Label) -> tuple[ColumnElement[bool], ...]:
-    name, value = label
-    return (labels.c.label == name, *(() if value is None else (labels.c.value == value,)))
-
-
-def _frequent(connection: Connection, label: Label) -> bool:
-    some = select(labels.c.app).where(*_has(label)).limit(_MANY).subquery()
-    return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) >= _MANY
-
-
-def _most(counts: dict[str, int]) -> dict[str, int]:
-    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    return dict(ordered[:MAX_FACET])

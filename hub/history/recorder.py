@@ -13,12 +13,14 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 
 from hub.history.database import DatabaseAway, add_new, upsert
 from hub.history.rows import APPLICATION, Rows, events_of, key_of, rows_of
-from hub.history.tables import answers, apps, audit, events, labels, outputs, releases, sets
+from hub.history.search import next_era, next_version, note_gone
+from hub.history.tables import answers, apps, audit, events, outputs, releases, sets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,15 +46,14 @@ class Due:
     """What the database does not know yet of one object; None for an object that is gone."""
 
     obj: Manifest | None
-    labels: bool = True
     releases: bool = True
-    """Whether its labels and its releases changed as well: most changes are of its state alone."""
+    """Whether its releases changed as well: most changes are of its state alone."""
 
     def after(self, earlier: Due | None) -> Due:
         """The same, with what was due already."""
         if earlier is None:
             return self
-        return Due(self.obj, self.labels or earlier.labels, self.releases or earlier.releases)
+        return Due(self.obj, self.releases or earlier.releases)
 
 
 class Recorder:
@@ -113,8 +114,8 @@ class Recorder:
                 await asyncio.sleep(GATHER)
             self._wake.clear()
             self._digest()
-            part = {key: self._dirty.pop(key) for key in list(self._dirty)[:BATCH]}
             told = [self._events.popleft() for _ in range(min(BATCH, len(self._events)))]
+            part = self._part(told)
             try:
                 await self._database.run(partial(_write, part=part, told=told))
             except DatabaseAway as error:
@@ -125,6 +126,13 @@ class Recorder:
                 continue
             if told and self._on_events is not None:
                 self._on_events(told)
+
+    def _part(self, told: list[Row]) -> dict[tuple[str, str], Due]:
+        """The next objects to be written; first those of these events: who hears of one finds the row as it says."""
+        named = ((row["kind"], f"{row['namespace']}/{row['name']}") for row in told)
+        first = {key: self._dirty.pop(key) for key in named if key in self._dirty}
+        rest = list(self._dirty)[: max(0, BATCH - len(first))]
+        return first | {key: self._dirty.pop(key) for key in rest}
 
     def _digest(self) -> None:
         """Turn what was seen into rows that are due and events to be told."""
@@ -164,11 +172,7 @@ def _due(old: Manifest | None, new: Manifest | None) -> Due:
     if old is None or new is None:
         return Due(new)
     before, after = old.get("status") or {}, new.get("status") or {}
-    return Due(
-        new,
-        labels=old["metadata"].get("labels") != new["metadata"].get("labels"),
-        releases=before.get("history") != after.get("history"),
-    )
+    return Due(new, releases=before.get("history") != after.get("history"))
 
 
 def _write(connection: Connection, *, part: Mapping[tuple[str, str], Due], told: list[Row]) -> None:
@@ -179,21 +183,16 @@ def _write(connection: Connection, *, part: Mapping[tuple[str, str], Due], told:
             gone.append(each)
             continue
         found = rows_of(due.obj)
-        if not due.labels:
-            found.labels.clear()
         if not due.releases:
             found.releases.clear()
         rows.add(found)
-    touched = [key for (kind, key), due in part.items() if kind == APPLICATION and due.labels]
-    if touched:
-        connection.execute(
-            delete(labels).where(labels.c.app == bindparam("key_")), [{"key_": key} for key in touched]
-        )
-    for kind, key in gone:
-        table = apps if kind == APPLICATION else sets
-        connection.execute(delete(table).where(table.c.key == key))
-    upsert(connection, apps, rows.apps)
-    upsert(connection, labels, rows.labels)
+    there = [key for kind, key in gone if kind == APPLICATION]
+    if rows.apps or there:
+        version = next_version(connection)
+        connection.execute(delete(apps).where(apps.c.key.in_(there)))
+        note_gone(connection, there, version=version)
+        upsert(connection, apps, [row | {"version": version} for row in rows.apps])
+    connection.execute(delete(sets).where(sets.c.key.in_([key for kind, key in gone if kind != APPLICATION])))
     upsert(connection, sets, rows.sets)
     upsert(connection, releases, rows.releases)
     add_new(connection, outputs, rows.outputs)
@@ -207,7 +206,8 @@ def _write(connection: Connection, *, part: Mapping[tuple[str, str], Due], told:
 
 
 def _forget_others(connection: Connection, *, there: list[Manifest]) -> None:
-    """What is no longer there goes from the tables of what is now."""
+    """What is no longer there goes from the tables of what is now; a new era begins."""
+    next_era(connection, str(uuid4()))
     known: dict[Any, set[str]] = {apps: set(), sets: set()}
     for obj in there:
         known[apps if obj["kind"] == APPLICATION else sets].add(key_of(obj))
@@ -216,8 +216,6 @@ def _forget_others(connection: Connection, *, there: list[Manifest]) -> None:
         for at in range(0, len(old), BATCH):
             some = old[at : at + BATCH]
             connection.execute(delete(table).where(table.c.key.in_(some)))
-            if table is apps:
-                connection.execute(delete(labels).where(labels.c.app.in_(some)))
 
 
 def _stamp(moment: datetime) -> str:

@@ -23,13 +23,12 @@ class Rows:
     """What one object comes to in each table."""
 
     apps: list[Row] = field(default_factory=list)
-    labels: list[Row] = field(default_factory=list)
     sets: list[Row] = field(default_factory=list)
     releases: list[Row] = field(default_factory=list)
     outputs: list[Row] = field(default_factory=list)
 
     def add(self, other: Rows) -> None:
-        for name in ("apps", "labels", "sets", "releases", "outputs"):
+        for name in ("apps", "sets", "releases", "outputs"):
             getattr(self, name).extend(getattr(other, name))
 
 
@@ -74,7 +73,6 @@ def _application(obj: Manifest) -> Rows:
     app["words"] = " ".join(words).lower()
     return Rows(
         apps=[app],
-        labels=[{"app": key, "label": label, "value": value} for label, value in labels.items()],
         releases=[
             {
                 "app": key,
@@ -108,7 +106,6 @@ def _set(obj: Manifest) -> Rows:
     metadata, status = obj["metadata"], obj.get("status") or {}
     plan, health = status.get("plan") or {}, status.get("health") or {}
     ready = _condition(obj, "Ready")
-    settled = status.get("observedGeneration") == metadata.get("generation", status.get("observedGeneration"))
     waves = (status.get("rollout") or {}).get("waves") or []
     row = {
         "key": key_of(obj),
@@ -117,7 +114,7 @@ def _set(obj: Manifest) -> Rows:
         "health": health.get("state") or "Unknown",
         "message": (ready.get("message") or health.get("message") or "")[:_MESSAGE],
         "ready": ready.get("status") == "True",
-        "settled": settled,
+        "settled": _settled(obj),
         "plan": int(plan.get("id") or 0),
         "revisions": dict(plan.get("revisions") or {}),
         "children": int(status.get("children") or 0),
@@ -170,7 +167,12 @@ def _changes(old: Manifest | None, new: Manifest | None) -> Iterator[tuple[str, 
     if kind == CLUSTER:
         yield from _differing((("ClusterChanged", _ready_word),), old, new)
     elif kind == APPLICATION_SET:
-        told = (("Planned", _plan), ("HealthChanged", _health), ("WavesChanged", _waves))
+        told = (
+            ("Planned", _plan),
+            ("HealthChanged", _health),
+            ("WavesChanged", _waves),
+            ("ReadyChanged", _done),
+        )
         yield from _differing(told, old, new)
     else:
         yield from _differing(_OF_APPS, old, new)
@@ -231,6 +233,21 @@ def _plan(obj: Manifest) -> tuple[str, str]:
 def _waves(obj: Manifest) -> tuple[str, str]:
     waves = (_status(obj).get("rollout") or {}).get("waves") or ()
     return ", ".join(f"{each.get('name')} {each.get('state')}" for each in waves), ""
+
+
+def _settled(obj: Manifest) -> bool:
+    """Whether what is said of it is said of its spec as it is."""
+    generation = obj["metadata"].get("generation")
+    return generation is None or bool(_status(obj).get("observedGeneration") == generation)
+
+
+def _done(obj: Manifest) -> tuple[str, str]:
+    """Whether all of it is where it should be: the last thing that a rollout changes."""
+    if not obj:
+        return "", ""
+    ready = _condition(obj, "Ready")
+    said = str(ready.get("status") or "Unknown") if _settled(obj) else "Unknown"
+    return said, str(ready.get("message") or "")
 
 
 def _ready_word(obj: Manifest) -> tuple[str, str]:

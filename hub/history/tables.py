@@ -1,4 +1,7 @@
-"""The tables. `apps`, `labels`, `sets` say what is now, and are made again from the caches at every start.
+"""The tables.
+
+`apps` and `sets` say what is now, and are made again from the caches at every start. The one row of `marks` numbers
+the batches in which `apps` is written, and `gone` has what went in which, for the indexes in memory.
 
 `releases`, `outputs` and `events` say what was; of those, the last releases and the present outputs come back from
 the objects' own status. `audit` and `answers` are nowhere else.
@@ -51,19 +54,23 @@ apps = Table(
     Column("observed_at", String(40), nullable=False),
     Column("labels", JSON, nullable=False),
     Column("words", Text, nullable=False),
-    Index("ix_apps_namespace", "namespace"),
-    Index("ix_apps_cluster", "cluster"),
-    Index("ix_apps_owner", "owner"),
-    Index("ix_apps_health", "health"),
-    Index("ix_apps_sync", "sync"),
+    Column("version", BigInteger, nullable=False, server_default="0"),
+    Index("ix_apps_owner_ready_key", "owner", "ready", "key"),
+    Index("ix_apps_version", "version"),
 )
-labels = Table(
-    "labels",
+gone = Table(
+    "gone",
     metadata,
-    Column("app", _KEY, primary_key=True),
-    Column("label", String(317), primary_key=True),
-    Column("value", String(63), nullable=False),
-    Index("ix_labels_label_value_app", "label", "value", "app"),
+    Column("key", _KEY, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Index("ix_gone_version", "version"),
+)
+marks = Table(
+    "marks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("era", String(36), nullable=False),
+    Column("version", BigInteger, nullable=False),
 )
 sets = Table(
     "sets",

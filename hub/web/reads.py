@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.names import ANNOTATION_PAUSED
 from hub.history import queries
-from hub.history.queries import AppFilter, EventFilter
+from hub.history.appindex import AppFilter
+from hub.history.queries import EventFilter
 from hub.history.rows import rows_of
 from hub.history.tables import sets
 from hub.operator import paths
@@ -19,7 +20,7 @@ from hub.web.problems import NotFound, ParameterInvalid
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
-    from hub.history.database import Database
+    from hub.history.history import History
     from hub.history.rows import Row
     from hub.web.auth import Access
     from hub.web.call import Call, Handler
@@ -30,9 +31,10 @@ _LABEL = 317
 class Reads:
     """A handler a route, by the route's name."""
 
-    def __init__(self, client: RestClient, database: Database, access: Access) -> None:
+    def __init__(self, client: RestClient, history: History, access: Access) -> None:
         self._client = client
-        self._database = database
+        self._database = history.database
+        self._search = history.search
         self._access = access
 
     def table(self) -> dict[str, Handler]:
@@ -56,14 +58,9 @@ class Reads:
 
     async def list_applications(self, call: Call) -> m.AppPage:
         asked: m.AppQuery = call.query
-        page = await self._database.run(
-            partial(
-                queries.list_apps,
-                wanted=app_filter(asked, call.visible),
-                after=asked.cursor,
-                limit=asked.limit,
-                count=not asked.cursor,
-            )
+        wanted = app_filter(asked, call.visible)
+        page = await self._search.list_apps(
+            wanted, after=asked.cursor, limit=asked.limit, count=not asked.cursor
         )
         items = [app_of(row) for row in page.items]
         return m.AppPage(
@@ -73,8 +70,7 @@ class Reads:
         )
 
     async def facets(self, call: Call) -> m.Facets:
-        wanted = app_filter(call.query, call.visible)
-        found = await self._database.run(partial(queries.facets, wanted=wanted))
+        found = await self._search.facets(app_filter(call.query, call.visible))
         return m.Facets(application_set=found.pop("owner"), **found)
 
     async def application(self, call: Call) -> m.AppDetail:
@@ -160,14 +156,9 @@ class Reads:
 
     async def tree(self, call: Call) -> m.Tree:
         row = await self.set_row(call.key)
-        page = await self._database.run(
-            partial(
-                queries.list_apps,
-                wanted=AppFilter(owners=[call.key]),
-                after=call.query.cursor,
-                limit=call.query.limit,
-                count=False,
-            )
+        wanted = AppFilter(owners=[call.key])
+        page = await self._search.list_apps(
+            wanted, after=call.query.cursor, limit=call.query.limit, count=False
         )
         children = [app_of(each) for each in page.items]
         return m.Tree(
@@ -191,7 +182,7 @@ class Reads:
         found = (await self._client.list(paths.PROJECTS)).items
         names = {obj["metadata"]["namespace"] for obj in found}
         visible = await self._access.visible(call.caller, "list", "projects", names)
-        counts = (await self._database.run(partial(queries.facets, wanted=AppFilter())))["namespace"]
+        counts = await self._search.by_namespace()
         items = [
             _project(obj, counts)
             for obj in sorted(found, key=lambda each: str(each["metadata"]["namespace"]))
@@ -259,7 +250,7 @@ def event_filter(asked: m.EventQuery, visible: tuple[str, ...] | None, *, after:
 
 
 def app_of(row: Row) -> m.App:
-    return m.App(application_set=row["owner"], **_without(row, "owner", "words"))
+    return m.App(application_set=row["owner"], **_without(row, "owner", "words", "version"))
 
 
 def event_of(row: Row) -> m.Event:

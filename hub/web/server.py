@@ -44,6 +44,8 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _BUSY_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 2.0
 _SERVERS = 500
+_BACKLOG = 4096
+"""Connections that wait to be taken: when a hub comes back, all clients of its streams come at once."""
 _DAY_SECONDS = 86_400.0
 _NAMESPACES_KEPT = 2.0
 
@@ -54,7 +56,7 @@ class ApiServer:
     def __init__(self, client: RestClient, history: History, *, now: Callable[[], datetime]) -> None:
         self._history = history
         self._access = Authority(client, clock=time.monotonic)
-        reads = Reads(client, history.database, self._access)
+        reads = Reads(client, history, self._access)
         acts = Acts(client, history.database, now=now)
         streams = Streams(history.database, history.feed, self._access, reads)
         self._handlers: dict[str, Handler] = reads.table() | streams.table()
@@ -65,6 +67,7 @@ class ApiServer:
         self._document = dumped(document())
         self._runner: web.AppRunner | None = None
         self._upkeep: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._url = ""
 
     @property
@@ -79,7 +82,7 @@ class ApiServer:
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port, ssl_context=tls).start()
+            await web.TCPSite(runner, host, port, ssl_context=tls, backlog=_BACKLOG).start()
         except OSError:
             await runner.cleanup()
             raise
@@ -87,10 +90,12 @@ class ApiServer:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared
         self._url = f"https://{shown}:{runner.addresses[0][1]}"
         self._upkeep = asyncio.create_task(_daily(renew), name="api-certificate")
+        self._warming = asyncio.create_task(self._history.warm(), name="api-search")
 
     async def stop(self) -> None:
-        if self._upkeep is not None:
-            self._upkeep.cancel()
+        for task in (self._upkeep, self._warming):
+            if task is not None:
+                task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -162,7 +167,8 @@ class ApiServer:
         """The namespaces in which there is anything, of a moment ago."""
         until, names = self._namespaces
         if time.monotonic() > until:
-            names = await self._history.database.run(queries.namespaces)
+            of_sets = await self._history.database.run(queries.namespaces_of_sets)
+            names = sorted({*of_sets, *await self._history.search.by_namespace()})
             self._namespaces = (time.monotonic() + _NAMESPACES_KEPT, names)
         return names
 

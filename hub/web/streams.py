@@ -27,8 +27,8 @@ PING_SECONDS = 15.0
 CHECK_SECONDS = 30.0
 SETTLE_SECONDS = 0.1
 """Changes come in bursts: one look for all of them."""
-LOOK_SECONDS = 10.0
-"""A look that no event asked for."""
+GATHER_SECONDS = 0.01
+"""Who asks within this shares one look."""
 
 
 class Streams:
@@ -37,6 +37,7 @@ class Streams:
         self._feed = feed
         self._access = access
         self._reads = reads
+        self._looks: dict[tuple[str, str], asyncio.Task[m.Rollout]] = {}
 
     def table(self) -> dict[str, Handler]:
         return {"rollout": self.rollout, "events": self.events}
@@ -52,19 +53,29 @@ class Streams:
         with self._feed.listening(EventFilter(owner=call.key)) as listener:
             first = now = await self._look(call)
             while not now.over and (left := deadline - loop.time()) > 0:
-                await _moved(listener, min(left, LOOK_SECONDS))
+                await _moved(listener, left)
                 now = await self._look(call)
                 if asked.until == "Change" and now != first:
                     break
         return now
 
     async def _look(self, call: Call) -> m.Rollout:
-        revision = call.query.revision
-        row = await self._reads.set_row(call.key)
-        unwell = await self._database.run(partial(queries.unwell, owner=call.key))
+        """What holds now. All who wait for the same thing are woken together, and one look answers them."""
+        asked = (call.key, call.query.revision)
+        look = self._looks.get(asked)
+        if look is None:
+            look = self._looks[asked] = asyncio.create_task(self._found(*asked), name="rollout-look")
+            look.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(look)
+
+    async def _found(self, key: str, revision: str) -> m.Rollout:
+        await asyncio.sleep(GATHER_SECONDS)
+        del self._looks[key, revision]  # who asks from now on may know of something newer
+        row = await self._reads.set_row(key)
+        unwell = await self._database.run(partial(queries.unwell, owner=key))
         known = any(commit.startswith(revision) for commit in row["revisions"].values())
         earlier = not known and await self._database.run(
-            partial(queries.was_planned, set_key=call.key, revision=revision)
+            partial(queries.was_planned, set_key=key, revision=revision)
         )
         return verdict(revision, row, unwell, superseded=earlier)
 
@@ -146,6 +157,7 @@ async def _moved(listener: Listener, seconds: float) -> None:
     except TimeoutError:
         return
     await asyncio.sleep(SETTLE_SECONDS)
+    listener.drain()
 
 
 def _encoded(row: dict[str, object]) -> bytes:

@@ -25,7 +25,7 @@ from agent.contract.errors import AxletreeError
 from hub.fleet.build import ensure_binary
 from hub.fleet.controlplane import ControlPlane
 from hub.fleet.process import end_in_order, recorded
-from tests.bench import agentrows, engine, fetching, reconnect, rendering, report, w30, w50
+from tests.bench import agentrows, api, engine, fetching, reconnect, rendering, report, w30, w50
 from tests.bench.marks import BenchFailed
 from tests.bench.measure import machine
 from tests.bench.options import Options
@@ -60,7 +60,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 async def measure(options: Options) -> dict[str, list[Sample]]:
     """The samples of every wanted row, by its id."""
     samples: dict[str, list[Sample]] = {}
-    for scenario in (w50, w30, agentrows, reconnect, rendering, fetching, engine):
+    for scenario in (w50, w30, agentrows, reconnect, rendering, fetching, engine, api):
         if options.wants(*scenario.ROWS):
             samples |= await scenario.run(options)
     return samples

@@ -155,6 +155,20 @@ ENGINE_REPORT = Row("engine-report", "one report, and all that follows from it",
 ENGINE_RELEASE = Row("engine-release", "one release decision", "ms", 1.0, "")
 ENGINE_MEMORY = Row("engine-memory", "the core's state, a child", "KB", 5.0, "")
 
+API_LIST = Row(
+    "api-list",
+    "the API: a page of 100 of 100,000 applications, by a filter (the slowest filter)",
+    "ms",
+    30,
+    "",
+)
+API_FACETS = Row("api-facets", "the API: counts of those by value, by a filter (the slowest)", "ms", 30, "")
+API_HEALTH = Row("api-health", "a health change on a spoke -> a client of the event stream", "ms", 200, "")
+API_STREAMS = Row(
+    "api-streams", "1,000 clients of one stream: a change -> the last of them has it", "ms", 1000, ""
+)
+API_WAIT = Row("api-wait", "1,000 orchestrators that wait for a commit: the hub's CPU", "%", 1.0, "")
+
 ROWS = (
     W50_EXIST,
     W50_HEALTHY,
@@ -197,4 +211,9 @@ ROWS = (
     ENGINE_REPORT,
     ENGINE_RELEASE,
     ENGINE_MEMORY,
+    API_LIST,
+    API_FACETS,
+    API_HEALTH,
+    API_STREAMS,
+    API_WAIT,
 )

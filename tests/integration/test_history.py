@@ -14,10 +14,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
 from hub.history import queries
+from hub.history.appindex import AppFilter
 from hub.history.database import Database, DatabaseAway
-from hub.history.queries import AppFilter, EventFilter
+from hub.history.queries import EventFilter
 from hub.history.recorder import Recorder, trim
-from hub.history.tables import audit, metadata, releases
+from hub.history.search import Search
+from hub.history.tables import apps, audit, metadata, releases
 from tests.integration.postgres_rig import postgres
 
 if TYPE_CHECKING:
@@ -46,6 +48,13 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     await made.open()
     yield made
     await made.close()
+
+
+@pytest.fixture
+def search(database: Database) -> Iterator[Search]:
+    made = Search(database)
+    yield made
+    made.close()
 
 
 def app(
@@ -92,10 +101,8 @@ async def recorded(database: Database, *changes: tuple[Any, Any]) -> Recorder:
     return recorder
 
 
-async def keys(database: Database, **wanted: Any) -> list[str]:
-    page = await database.run(
-        partial(queries.list_apps, wanted=AppFilter(**wanted), after="", limit=100, count=True)
-    )
+async def keys(search: Search, **wanted: Any) -> list[str]:
+    page = await search.list_apps(AppFilter(**wanted), after="", limit=100, count=True)
     assert page.total == len(page.items)
     return [row["name"] for row in page.items]
 
@@ -109,58 +116,75 @@ async def test_migrations_come_to_the_tables_and_do_nothing_the_second_time(data
     assert await database.run(differences) == []
 
 
-async def test_applications_are_found_by_anything_page_by_page(database: Database) -> None:
+async def test_applications_are_found_by_anything_page_by_page(database: Database, search: Search) -> None:
     fleet = [
         app("web", labels={"app": "web", "tier": "front"}),
         app("db", "eu2", labels={"app": "db"}),
         app("api", "eu2", health="Degraded", labels={"app": "api", "tier": "front"}),
     ]
     await recorded(database, *((None, each) for each in fleet))
-    assert await keys(database) == ["api", "db", "web"]
-    assert await keys(database, health=["Degraded"]) == ["api"]
-    assert await keys(database, clusters=["eu2"], sync=["Synced"]) == ["api", "db"]
-    assert await keys(database, labels=[("tier", "front")]) == ["api", "web"]
-    assert await keys(database, labels=[("tier", None), ("app", "web")]) == ["web"]
-    assert await keys(database, text="EU2 degr") == ["api"]
-    assert await keys(database, text="50% it_is") == ["api", "db", "web"]
-    assert await keys(database, text="5_% of") == []
-    assert await keys(database, visible=["other"]) == []
-    first = await database.run(partial(queries.list_apps, wanted=AppFilter(), after="", limit=2, count=True))
+    assert await keys(search) == ["api", "db", "web"]
+    assert await keys(search, health=["Degraded"]) == ["api"]
+    assert await keys(search, clusters=["eu2"], sync=["Synced"]) == ["api", "db"]
+    assert await keys(search, labels=[("tier", "front")]) == ["api", "web"]
+    assert await keys(search, labels=[("tier", None), ("app", "web")]) == ["web"]
+    assert await keys(search, text="EU2 degr") == ["api"]
+    assert await keys(search, text="50% it_is") == ["api", "db", "web"]
+    assert await keys(search, text="5_% of") == []
+    assert await keys(search, visible=["other"]) == []
+    first = await search.list_apps(AppFilter(), after="", limit=2, count=True)
     assert ([row["name"] for row in first.items], first.more, first.total) == (["api", "db"], True, 3)
-    rest = await database.run(
-        partial(queries.list_apps, wanted=AppFilter(), after="shop/db", limit=2, count=False)
-    )
+    rest = await search.list_apps(AppFilter(), after="shop/db", limit=2, count=False)
     assert ([row["name"] for row in rest.items], rest.more) == (["web"], False)
-    counts = await database.run(partial(queries.facets, wanted=AppFilter(labels=[("tier", "front")])))
+    counts = await search.facets(AppFilter(labels=[("tier", "front")]))
     assert counts["health"] == {"Degraded": 1, "Healthy": 1}
     assert counts["cluster"] == {"eu1": 1, "eu2": 1}
 
 
 async def test_a_change_of_state_keeps_labels_and_releases_and_loses_no_change_before_it(
-    database: Database,
+    database: Database, search: Search
 ) -> None:
     first = app("web", labels={"tier": "front"})
     back = app("web", labels={"tier": "back"}, history=[{"release": 2, "digest": "d2", "revision": "beef"}])
     await recorded(database, (None, first))
     await recorded(database, (first, back), (back, back | {"status": back["status"] | {"health": {}}}))
-    assert await keys(database, labels=[("tier", "back")], health=["Unknown"]) == ["web"]
-    assert await keys(database, labels=[("tier", "front")]) == []
+    assert await keys(search, labels=[("tier", "back")], health=["Unknown"]) == ["web"]
+    assert await keys(search, labels=[("tier", "front")]) == []
     await recorded(database, (back, back | {"status": back["status"] | {"sync": {}}}))
-    assert await keys(database, labels=[("tier", "back")], sync=["Unknown"]) == ["web"]
+    assert await keys(search, labels=[("tier", "back")], sync=["Unknown"]) == ["web"]
     known = await database.run(
         lambda connection: connection.execute(select(releases.c.release)).scalars().all()
     )
     assert sorted(known) == [1, 2]
 
 
-async def test_labels_that_go_are_found_no_more_and_neither_is_what_is_gone(database: Database) -> None:
+async def test_labels_that_go_are_found_no_more_and_neither_is_what_is_gone(
+    database: Database, search: Search
+) -> None:
     old = app("web", labels={"tier": "front"})
     new = app("web", labels={"tier": "back"})
     await recorded(database, (None, old), (old, new))
-    assert await keys(database, labels=[("tier", "front")]) == []
-    assert await keys(database, labels=[("tier", "back")]) == ["web"]
+    assert await keys(search, labels=[("tier", "front")]) == []
+    assert await keys(search, labels=[("tier", "back")]) == ["web"]
     await recorded(database, (new, None))
-    assert await keys(database) == []
+    assert await keys(search) == []
+    assert await search.by_namespace() == {}
+    await recorded(database, (None, old))
+    assert await keys(search, labels=[("tier", "front")]) == ["web"]
+
+
+async def test_an_index_follows_what_others_write_and_a_new_era_makes_it_anew(
+    database: Database, search: Search
+) -> None:
+    well, ill = app("web"), app("web", health="Degraded")
+    await recorded(database, (None, well), (None, app("db")))
+    assert await keys(search, health=["Healthy"]) == ["db", "web"]
+    await recorded(database, (well, ill), (app("db"), None))
+    assert (await keys(search, health=["Healthy"]), await keys(search)) == ([], ["web"])
+    await database.run(lambda connection: connection.execute(apps.delete()))  # as in a restored backup
+    recorder = Recorder(database, now=lambda: NOW)
+    await recorder.begin([app("api")])
+    assert (await keys(search), await search.by_namespace()) == (["api"], {"shop": 1})
 
 
 async def test_events_have_an_order_and_say_what_changed(database: Database) -> None:
@@ -194,7 +218,7 @@ async def test_events_have_an_order_and_say_what_changed(database: Database) -> 
         assert [row["id"] for row in found.items] == [row["id"] for row in told if each.takes(row)]
 
 
-async def test_f1_a_lost_database_returns_from_what_there_is(database: Database) -> None:
+async def test_f1_a_lost_database_returns_from_what_there_is(database: Database, search: Search) -> None:
     there = [app("web"), app("db"), a_set()]
     await recorded(database, *((None, each) for each in there), (None, app("gone")))
 
@@ -202,7 +226,7 @@ async def test_f1_a_lost_database_returns_from_what_there_is(database: Database)
         history = await database.run(partial(queries.history_of, app="shop/web", before=0, limit=9))
         values = await database.run(partial(queries.outputs_of, app="shop/web", before=0, limit=9))
         plain = [{key: row[key] for key in row if key != "id"} for row in values.items]
-        return await keys(database), history.items, plain, await database.run(_sets)
+        return await keys(search), history.items, plain, await database.run(_sets)
 
     def _sets(connection: Any) -> Any:
         return queries.list_sets(connection, namespaces=(), visible=None, after="", limit=9).items
@@ -218,7 +242,7 @@ async def test_f1_a_lost_database_returns_from_what_there_is(database: Database)
     await recorder.begin([*there, app("gone")])
     assert await state() == before
     await recorder.begin(there)  # and what went while nobody looked is forgotten
-    assert await keys(database) == ["db", "web"]
+    assert await keys(search) == ["db", "web"]
     assert (await database.run(partial(queries.list_events, wanted=EventFilter(), limit=9))).items == []
 
 
@@ -248,6 +272,7 @@ async def test_a_database_that_is_away_gets_the_last_state_when_it_is_back(
 ) -> None:
     with postgres() as url:
         database = Database(url)
+        search = Search(database)
         await database.open()
         recorder = Recorder(database, now=lambda: NOW)
         running = asyncio.create_task(recorder.run())
@@ -257,7 +282,7 @@ async def test_a_database_that_is_away_gets_the_last_state_when_it_is_back(
         )
         await database.run(lambda connection: connection.execute(text("ALTER TABLE apps RENAME TO hidden")))
         with pytest.raises(DatabaseAway):
-            await keys(database)
+            await keys(search)
         recorder.saw(None, app("web", health="Degraded"))
         async with asyncio.timeout(20):
             while "history: the database" not in caplog.text:  # noqa: ASYNC110 - a log has no event
@@ -266,6 +291,7 @@ async def test_a_database_that_is_away_gets_the_last_state_when_it_is_back(
         await database.run(lambda connection: connection.execute(kill))
         await database.run(lambda connection: connection.execute(text("ALTER TABLE hidden RENAME TO apps")))
         await asyncio.wait_for(recorder.idle.wait(), 20)
-        assert await keys(database, health=["Healthy"]) == ["web"]
+        assert await keys(search, health=["Healthy"]) == ["web"]
         running.cancel()
+        search.close()
         await database.close()

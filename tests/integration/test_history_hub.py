@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hub.history import queries
+from hub.history.appindex import AppFilter
 from hub.history.database import Database, DatabaseAway
-from hub.history.queries import AppFilter, EventFilter
+from hub.history.queries import EventFilter
+from hub.history.search import Search
 from tests.integration.hub_rig import SHOP, fleet, free_port
 from tests.integration.postgres_rig import postgres
 
@@ -32,16 +34,9 @@ async def shop(own_server: ControlPlane, namespace: str, tmp_path: Path) -> Asyn
 async def told(url: str, shop: Fleet) -> dict[str, Any]:
     """What the database says now: the apps with health, sync and deployments, and the set."""
     database = Database(url)
+    search = Search(database)
     try:
-        page = await database.run(
-            partial(
-                queries.list_apps,
-                wanted=AppFilter(namespaces=[shop.namespace]),
-                after="",
-                limit=99,
-                count=True,
-            )
-        )
+        page = await search.list_apps(AppFilter(namespaces=[shop.namespace]), after="", limit=99, count=True)
         sets = await database.run(
             partial(queries.list_sets, namespaces=[shop.namespace], visible=None, after="", limit=99)
         )
@@ -57,6 +52,7 @@ async def told(url: str, shop: Fleet) -> dict[str, Any]:
     else:
         return found
     finally:
+        search.close()
         await database.close()
 
 

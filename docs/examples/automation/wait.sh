@@ -1,0 +1,14 @@
+#!/bin/sh
+# Waits until a commit of a set is everywhere: wait.sh NAMESPACE/SET COMMIT. Exit code 0: it is; 1: it failed, or another
+# commit is wanted now, which is printed. Needs AXLETREE_API, AXLETREE_TOKEN, AXLETREE_CA and nothing but curl and sed.
+set -eu
+url="$AXLETREE_API/api/v1/applicationsets/$1/rollout?revision=$2&wait=60s&until=End"
+while :; do
+  answer=$(printf 'header = "Authorization: Bearer %s"\n' "$AXLETREE_TOKEN" |
+    curl --silent --show-error --fail-with-body --max-time 90 --cacert "$AXLETREE_CA" --config - "$url")
+  case $(printf %s "$answer" | sed -n 's/^{"state":"\([A-Za-z]*\)".*/\1/p') in
+    Healthy) exit 0 ;;
+    Pending | Progressing) ;; # a minute has passed: the next one
+    *) printf '%s\n' "$answer" && exit 1 ;;
+  esac
+done
