@@ -160,22 +160,7 @@ async def _streams(session: aiohttp.ClientSession, recorder: Recorder, pid: int)
     listening: asyncio.Queue[int] = asyncio.Queue()
     heard: asyncio.Queue[float] = asyncio.Queue()
 
-    async def client() -> None:
-        while True:
-            try:
-                await once()
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.1)
-
-    async def once() -> None:
-        async with session.get(f"{PREFIX}/events", params={"reason": "HealthChanged"}) as answer:
-            async for line in answer.content:
-                if line.startswith(b": connected"):
-                    listening.put_nowait(1)
-                elif line.startswith(b"data: "):
-                    heard.put_nowait(clock())
-
-    clients = [asyncio.create_task(client()) for _ in range(CLIENTS)]
+    clients = [asyncio.create_task(_listen(session, listening, heard)) for _ in range(CLIENTS)]
     try:
         for _ in clients:
             await asyncio.wait_for(listening.get(), 120)
@@ -197,6 +182,22 @@ async def _streams(session: aiohttp.ClientSession, recorder: Recorder, pid: int)
         f"{(held - before) / CLIENTS * 1024:.0f} KB a client; clients and hub share the machine"
     )
     return Sample(statistics.median(times), load=os.getloadavg()[0], note=note)
+
+
+async def _listen(
+    session: aiohttp.ClientSession, listening: asyncio.Queue[int], heard: asyncio.Queue[float]
+) -> None:
+    """A client that comes back where it is refused, as they do."""
+    while True:
+        try:
+            async with session.get(f"{PREFIX}/events", params={"reason": "HealthChanged"}) as answer:
+                async for line in answer.content:
+                    if line.startswith(b": connected"):
+                        listening.put_nowait(1)
+                    elif line.startswith(b"data: "):
+                        heard.put_nowait(clock())
+        except aiohttp.ClientConnectionError:
+            await asyncio.sleep(0.1)
 
 
 async def _waiting(session: aiohttp.ClientSession, recorder: Recorder, pid: int) -> Sample:
