@@ -246,6 +246,8 @@ class ApplicationSpec(ApiModel):
     """Kustomize over the result of all sources."""
     patches: list[Patch] = Field(default_factory=list, max_length=64)
     """Over the result, after the overlay."""
+    set_patches: list[Patch] = Field(default_factory=list, max_length=64)
+    """Its set's `patches`, over its own. The set writes them."""
     common: Common = Field(default_factory=Common)
     depends_on: list[Dependency] = Field(default_factory=list, max_length=32)
     inputs: list[Input] = Field(default_factory=list, max_length=32)
@@ -275,7 +277,7 @@ class ApplicationSpec(ApiModel):
 
     def origins(self) -> list[tuple[str, str]]:
         """(address, revision) of all that is read, each once."""
-        return list(dict.fromkeys((one.address, one.revision) for one in self.read()))
+        return list(dict.fromkeys((one.address, one.reference) for one in self.read()))
 
 
 class SyncStatus(ApiModel):

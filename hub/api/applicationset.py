@@ -21,6 +21,7 @@ from hub.api.model import (
     Text,
 )
 from hub.api.rollout import Rollout, RolloutStatus
+from hub.api.source import Patch  # noqa: TC001 - a pydantic field
 
 Pointer = Annotated[
     str,
@@ -73,6 +74,8 @@ class ApplicationSetSpec(ApiModel):
     generators: list[Generator] = Field(min_length=1, max_length=16)
     template: ApplicationTemplate
     template_patch: TemplateText | None = None
+    patches: list[Patch] = Field(default_factory=list, max_length=64)
+    """Over the manifests of every child, after the child's own; templates, as the child's are."""
     ignore_differences: list[IgnoredFields] = Field(default_factory=list, max_length=16)
     rollout: Rollout = Field(default_factory=Rollout)
     health: HealthPolicy = Field(default_factory=HealthPolicy)

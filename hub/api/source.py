@@ -30,6 +30,16 @@ Word = Annotated[str, StringConstraints(max_length=253)]
 Version = Annotated[str, StringConstraints(max_length=64, pattern=r"^(v?[0-9][0-9A-Za-z.+-]*)?$")]
 
 
+Digest = Annotated[str, StringConstraints(max_length=71, pattern=r"^(sha256:[0-9a-f]{64})?$")]
+
+
+def referred(revision: str, digest: str) -> str:
+    """`1.2.3@sha256:...`; the digest alone where no revision is named."""
+    if not digest:
+        return revision
+    return digest if revision in ("", "HEAD") else f"{revision}@{digest}"
+
+
 class DirectorySource(ApiModel):
     """Plain YAML and JSON files."""
 
@@ -186,6 +196,9 @@ class Source(ApiModel):
 
     Charts and artifacts are pinned by `@sha256:...` behind it, or by that alone.
     """
+    digest: Digest = ""
+    """`sha256:...` of a chart's archive, or of the manifest in a registry: nothing else is taken, whatever `revision`
+    comes to name."""
     path: RelativePath = "."
     chart: Word = ""
     """The name of a chart in a Helm repository; then `path` is not used."""
@@ -208,10 +221,23 @@ class Source(ApiModel):
             raise ValueError(f"one tool a source: {' and '.join(named)} are named")
         return self
 
+    @model_validator(mode="after")
+    def _pinned_once(self) -> Self:
+        if self.digest and not self.chart and not self.repo_url.startswith("oci://"):
+            raise ValueError("digest is for charts and artifacts: a Git repository is pinned by revision")
+        if self.digest and "sha256:" in self.revision:
+            raise ValueError("a digest in revision, or in digest")
+        return self
+
     @property
     def address(self) -> str:
         """What a source is asked for: the repository, or the chart within one."""
         return f"{self.repo_url.rstrip('/')}#{self.chart}" if self.chart else self.repo_url
+
+    @property
+    def reference(self) -> str:
+        """The revision that a source is asked for, the digest behind it."""
+        return referred(self.revision, self.digest)
 
 
 class Overlay(ApiModel):
@@ -224,6 +250,10 @@ class Overlay(ApiModel):
     @property
     def address(self) -> str:
         return self.repo_url
+
+    @property
+    def reference(self) -> str:
+        return self.revision
 
 
 class Common(ApiModel):

@@ -13,6 +13,7 @@ from hub.cli.failure import plainly
 from hub.cli.files import InvalidFile, repositories
 from hub.cli.offline import ClustersOption, RepoOption  # noqa: TC001 - typer reads them
 from hub.cli.output import Format, out, print_value
+from hub.cli.places import with_places
 from hub.cli.render import rendered
 from hub.render.chart import ChartSource
 from hub.render.explain import (
@@ -91,7 +92,8 @@ def _explained(one: RenderedApp, what: str, field: str) -> list[Touch]:
     if not slash or not name:
         raise InvalidFile(f"{what!r}: write KIND/NAME, such as deployment/web")
     target = find_object(one.result.objects, kind, name)
-    return explain(one.result.stages, target, parse_path(field), texts=_texts(one))
+    touches = explain(one.result.stages, target, parse_path(field), texts=_texts(one))
+    return with_places(touches, one)
 
 
 def _texts(one: RenderedApp) -> dict[str, str]:

@@ -8,6 +8,7 @@ the person may read those; `--repo URL=DIR` reads one from a folder instead.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,14 +46,16 @@ async def rendered_from_hub(
     async with connected(kubeconfig) as client:
         found = await resolve(client, parse(name, namespace=namespace, kinds=(APPS,)))
         document = Document("the hub", found.obj)
-        cluster = await _cluster(client, str(found.obj["spec"]["cluster"]))
+        cluster = await client.get(CLUSTERS.path("", str(found.obj["spec"]["cluster"])))
         secrets = (await client.list(paths.SECRETS, label_selector=LABEL_CREDENTIALS)).items
         objects = await _values(client, document)
     with tempfile.TemporaryDirectory(prefix="axle-") as scratch:
         source = _source(Path(scratch), secrets, folders)
         try:
             inputs = Inputs(source, GivenObjects([*objects, *secrets]))
-            return await _rendered(document, cluster, source, inputs)
+            view = views.cluster_view(cluster, stale=False)
+            done = await _rendered(document, view, source, inputs)
+            return replace(done, cluster_document=Document("the hub", {"kind": "Cluster", **cluster}))
         finally:
             await source.close()
 
@@ -77,10 +80,6 @@ async def _rendered(document: Document, cluster: ClusterView, source: Source, in
     request = await found.request(stages=True)
     async with WorkerPool(programs=find_programs()) as pool:
         return RenderedApp(document, spec.cluster, request, await pool.render(request))
-
-
-async def _cluster(client: RestClient, name: str) -> ClusterView:
-    return views.cluster_view(await client.get(CLUSTERS.path("", name)), stale=False)
 
 
 def _source(scratch: Path, secrets: list[Manifest], folders: Mapping[str, Path]) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +52,8 @@ class RenderedApp:
     cluster: str
     request: RenderRequest
     result: RenderResult
+    cluster_document: Document | None = None
+    """The Cluster, where one is known."""
 
 
 @app.command()
@@ -98,10 +100,13 @@ def rendered(
         objects = GivenObjects(objects_in([*files, *clusters]), age=own_identities())
         ours, theirs = documents_of(files, more=clusters)
         documents = [*read(files), *ours]
-        fleet = fleet_of([*documents, *read(clusters), *theirs])
+        others = [*read(clusters), *theirs]
+        fleet = fleet_of([*documents, *others])
         folders = repositories(repos)
     inputs = Inputs(DirectorySource(folders), objects)
-    return run(lambda: _rendered(documents, names, fleet, inputs, folders, stages=stages))
+    known = {one.name: one for one in (*documents, *others) if one.kind == "Cluster"}
+    found = run(lambda: _rendered(documents, names, fleet, inputs, folders, stages=stages))
+    return [replace(one, cluster_document=known.get(one.cluster)) for one in found]
 
 
 def own_identities() -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from hub.core.params import scalar_text
 
 _ANY = "*"
 _TEXTS: tuple[tuple[str, ...], ...] = (
-    *(("sources", _ANY, name) for name in ("repoURL", "revision", "path", "chart", "ref")),
+    *(("sources", _ANY, name) for name in ("repoURL", "revision", "digest", "path", "chart", "ref")),
     ("sources", _ANY, "helm", "releaseName"),
     ("sources", _ANY, "helm", "valueFiles", _ANY),
     ("sources", _ANY, "helm", "parameters", _ANY, "name"),

@@ -168,6 +168,8 @@ def _manifest(
         raise InvalidChild(f"a child is an Application of {API_VERSION}", path="templatePatch")
     name = _name(metadata.get("name"))
     spec = with_texts(_on_cluster(body.get("spec"), names))
+    if request.spec.get("patches"):
+        spec["setPatches"] = render_value(request.spec["patches"], with_marks, context, path="patches")
     labels = {**_labels(_texts(metadata, "labels")), LABEL_SET: label_value(request.name)}
     labels[LABEL_CLUSTER] = label_value(spec["cluster"])
     head: Manifest = {"name": name, "namespace": request.namespace, "labels": labels}

@@ -27,6 +27,7 @@ _LIKE = re.compile(r"\{\{(?=[^}]*(?<![\w.])inputs\b)", re.IGNORECASE)
 """What somebody may have meant as one; not `.Values.inputs` of a chart's own templates."""
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\[([0-9]+)\]")
 _MAX_TEXT = 1024 * 1024
+_PATCHES = ("patches", "setPatches")
 
 
 class InputMisused(TerminalError):
@@ -115,7 +116,8 @@ def with_inputs(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
         if isinstance(jinja, dict) and jinja.get("values"):
             jinja["values"] = _filled(jinja["values"], values)
         _patches((source.get("kustomize") or {}).get("patches"), values)
-    _patches(found.get("patches"), values)
+    for key in _PATCHES:
+        _patches(found.get(key), values)
     return found
 
 
@@ -224,8 +226,9 @@ def _places(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield f"spec.sources[{at}].{name}.{key}", part[key]
         for index, one in enumerate((source.get("kustomize") or {}).get("patches") or ()):
             yield f"spec.sources[{at}].kustomize.patches[{index}].patch", one["patch"]
-    for index, one in enumerate(spec.get("patches") or ()):
-        yield f"spec.patches[{index}].patch", one["patch"]
+    for key in _PATCHES:
+        for index, one in enumerate(spec.get(key) or ()):
+            yield f"spec.{key}[{index}].patch", one["patch"]
 
 
 def _strings(node: Any, path: str, skipped: Container[str] = frozenset()) -> Iterator[tuple[str, str, bool]]:

@@ -176,7 +176,7 @@ class Targets:
         check_places(obj["spec"])
         if values is not None:
             if declared(spec.inputs) != values.declared:
-                return "", "", resolved[first.address, first.revision]
+                return "", "", resolved[first.address, first.reference]
             spec = views.application_spec({"spec": with_inputs(obj["spec"], values.values)})
         sealing_key = base64.b64decode(self._hub.caches.clusters.view()[cluster.name]["status"]["sealingKey"])
         for (address, revision), commit in resolved.items():
@@ -192,7 +192,7 @@ class Targets:
             sealing_key=sealing_key,
             version=_version(obj) if values is None else "",
         )
-        return rendered.digest, rendered.blob, resolved[first.address, first.revision]
+        return rendered.digest, rendered.blob, resolved[first.address, first.reference]
 
     @staticmethod
     def _cluster(spec: ApplicationSpec, fleet: Fleet) -> ClusterView:

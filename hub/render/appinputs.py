@@ -12,9 +12,10 @@ from hub.render.pipeline import RenderRequest
 from hub.render.sops import DecryptionKeys, is_encrypted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from hub.api.application import ApplicationSpec
+    from hub.api.source import Patch
     from hub.core.model import ClusterView
     from hub.render.pipeline import AnySource
 
@@ -46,8 +47,9 @@ class AppInputs:
             "sources": [one.identity for one in self.sources],
             "variables": self.variables if templated else None,
             "overlay": self.overlay.identity if self.overlay else None,
-            "patches": [one.to_json() for one in self.spec.patches],
+            "patches": _patches(self.spec.patches),
             "common": self.spec.common.to_json(),
+            **({"setPatches": _patches(self.spec.set_patches)} if self.spec.set_patches else {}),
         }
 
     async def request(self, *, stages: bool = False) -> RenderRequest:
@@ -58,11 +60,16 @@ class AppInputs:
             tuple(sources),
             self.variables,
             overlay if isinstance(overlay, KustomizeTree) else None,
-            tuple(one.to_json() for one in self.spec.patches),
+            _patches(self.spec.patches),
             self.spec.common.to_json(),
+            set_patches=_patches(self.spec.set_patches),
             stages=stages,
             keys=self.keys() if any(map(_is_locked, (*sources, overlay))) else DecryptionKeys(),
         )
+
+
+def _patches(patches: Sequence[Patch]) -> tuple[Any, ...]:
+    return tuple(one.to_json() for one in patches)
 
 
 def _is_locked(source: AnySource | None) -> bool:

@@ -23,17 +23,29 @@ def lines_of_value(text: str, value: Any, *, name: str | int) -> list[int]:
 
 def line_of_field(text: str, manifest: Manifest, path: Sequence[str | int]) -> int | None:
     """The line of a field of one of the text's objects; None for one that is not there."""
+    document = _document(text, manifest)
+    node = document
+    for part in path:
+        node = _child(node, part)
+    return int(node.start_mark.line) + 1 if node is not None else None
+
+
+def line_below(text: str, manifest: Manifest, path: Sequence[str | int]) -> int | None:
+    """As `line_of_field`, of as much of the path as the object has: a rest may be in a text of its own."""
+    node = _document(text, manifest)
+    for part in path:
+        inner = _child(node, part)
+        if inner is None:
+            break
+        node = inner
+    return int(node.start_mark.line) + 1 if node is not None else None
+
+
+def _document(text: str, manifest: Manifest) -> Any:
     name = str(manifest["metadata"]["name"])
     for document in _documents(text):
-        if _at(document, ("kind",)) != manifest["kind"] or _at(document, ("metadata", "name")) != name:
-            continue
-        node: Any = document
-        for part in path:
-            inner = _child(node, part)
-            if inner is None:
-                return None
-            node = inner
-        return int(node.start_mark.line) + 1
+        if _at(document, ("kind",)) == manifest["kind"] and _at(document, ("metadata", "name")) == name:
+            return document
     return None
 
 

@@ -46,6 +46,8 @@ class RenderRequest:
     overlay: KustomizeTree | None = None
     patches: tuple[Mapping[str, Any], ...] = ()
     common: Mapping[str, Any] = field(default_factory=dict)
+    set_patches: tuple[Mapping[str, Any], ...] = ()
+    """Those of the app's set, over its own."""
     stages: bool = False
     keys: DecryptionKeys = field(default_factory=DecryptionKeys, repr=False)
     """The project's, for files that are encrypted."""
@@ -57,6 +59,7 @@ class RenderRequest:
             "overlay": self.overlay.to_wire() if self.overlay else None,
             "patches": self.patches,
             "common": self.common,
+            "set_patches": self.set_patches,
             "stages": self.stages,
             "keys": self.keys.to_wire(),
         }
@@ -69,8 +72,9 @@ class RenderRequest:
             KustomizeTree.from_wire(data["overlay"]) if data["overlay"] else None,
             tuple(data["patches"]),
             data["common"],
-            data["stages"],
-            DecryptionKeys.from_wire(data["keys"]),
+            tuple(data["set_patches"]),
+            stages=data["stages"],
+            keys=DecryptionKeys.from_wire(data["keys"]),
         )
 
 
@@ -190,11 +194,12 @@ def _layers(
                 build(tree, tools.programs, over=objects) if isinstance(tree, KustomizeTree) else objects
             )
         yield name, objects
-    if request.patches:
-        name = "patches of the Application"
-        with told(name):
-            objects = patched(objects, request.patches, tools.programs, where=where)
-        yield name, objects
+    for owner, patches in (("Application", request.patches), ("ApplicationSet", request.set_patches)):
+        if patches:
+            name = f"patches of the {owner}"
+            with told(name):
+                objects = patched(objects, patches, tools.programs, where=where)
+            yield name, objects
     if any(request.common.values()):
         yield "common", with_common(objects, request.common)
 

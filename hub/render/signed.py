@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
+from hub.api.source import referred
 from hub.core.globs import glob_matches
 from hub.hosts.events import identity
 from hub.sources.errors import SignatureError
@@ -54,7 +55,10 @@ def _origins(manifest: Manifest) -> Iterator[tuple[str, str]]:
     overlay = spec.get("overlay")
     for one in (*spec["sources"], *([overlay] if overlay else ())):
         url, chart = one["repoURL"], one.get("chart")
-        yield f"{url.rstrip('/')}#{chart}" if chart else url, one.get("revision", "HEAD")
+        yield (
+            f"{url.rstrip('/')}#{chart}" if chart else url,
+            referred(one.get("revision", "HEAD"), one.get("digest", "")),
+        )
 
 
 def covers(glob: str, address: str) -> bool:

@@ -31,7 +31,7 @@ class Place:
     def of(cls, source: Source | Overlay, commits: Mapping[tuple[str, str], str]) -> Place:
         chart = getattr(source, "chart", "")
         path = "" if chart else checked_path(source.path)
-        return cls(source.address, commits[source.address, source.revision], path)
+        return cls(source.address, commits[source.address, source.reference], path)
 
     @property
     def where(self) -> str:
@@ -68,7 +68,7 @@ def located(name: str, place: Place, spec: ApplicationSpec, commits: Mapping[tup
                 file=name,
                 reason="UnknownRef",
             )
-        base, inner = Place(of.address, commits[of.address, of.revision], ""), rest
+        base, inner = Place(of.address, commits[of.address, of.reference], ""), rest
     else:
         base, inner = place, name
     path = posixpath.normpath(posixpath.join(base.path, inner))

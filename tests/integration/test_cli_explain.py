@@ -90,9 +90,9 @@ def test_explain_reads_the_application_and_its_cluster_from_the_hub(
         found: list[dict[str, object]] = json.loads(result.stdout)
         return found
 
-    assert [(one["stage"], one["after"]) for one in explain(".spec.replicas")] == [
-        ("chart defaults", 1),
-        ("helm.values", 3),
-        (f"cluster {cluster}: values.web", 5),
+    assert [(one["stage"], one["after"], one["at"]) for one in explain(".spec.replicas")] == [
+        ("chart defaults", 1, "values.yaml:1"),
+        ("helm.values", 3, "helm.values:1"),
+        (f"cluster {cluster}: values.web", 5, f"Cluster {cluster} .spec.values.web.replicas"),
     ]
     assert explain(".metadata.annotations.kube")[0]["after"] == "v1.30.2"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from agent.kube.yaml import load_all
 from hub.cli.main import app
+from hub.fleet.tools import ensure_tools
 
 FEATURES = Path(__file__).parents[1] / "render" / "charts" / "features"
 REPO = "https://git.example.com/shop/apps"
@@ -146,6 +148,24 @@ def test_explain_tells_each_layer_with_file_and_line(files: list[str]) -> None:
     assert ".spec.replicas: 3 -> 6" in run("explain", "shop/web", "Deployment/front-features", *files)
 
 
+def test_explain_names_the_object_that_says_it(files: list[str]) -> None:
+    """By file and line, where it is in one: of the Cluster, and of the Application."""
+
+    def places(field: str) -> list[tuple[str, str]]:
+        text = run("explain", "web", "deployment/front-features", field, *files, "-o", "json")
+        return [(one["stage"], one["at"]) for one in json.loads(text)]
+
+    lines = ["", *APP.splitlines()]
+    at = {
+        name: next(n for n, line in enumerate(lines) if name in line)
+        for name in ("region", "parameters", "team")
+    }
+    assert places(".metadata.labels.region") == [("cluster eu1: values.shop", f"{files[1]}:{at['region']}")]
+    assert places(".metadata.labels.team")[-1] == ("common", f"{files[1]}:{at['team']}")
+    image = places(".spec.template.spec.containers[0].image")
+    assert image[-1] == ("helm.parameters", f"{files[1]}:{at['parameters']}")
+
+
 def test_i5_explain_says_no_secret_value(files: list[str]) -> None:
     text = run("explain", "web", "secret/front-secret", *files)
     assert "(secret)" in text
@@ -201,3 +221,59 @@ def test_a_chart_of_a_repository_is_read_from_a_folder(tmp_path: Path) -> None:
     text = run("render", "-f", str(path), "--repo", f"{address}#features={tmp_path / 'chart'}", "-o", "name")
     assert "deployment/web-features" in text.splitlines()
     assert "map it with --repo URL=DIR" in run("render", "-f", str(path), code=2)
+
+
+SET = f"""
+apiVersion: axletree.dev/v1alpha1
+kind: Cluster
+metadata: {{name: eu1}}
+---
+apiVersion: axletree.dev/v1alpha1
+kind: ApplicationSet
+metadata: {{name: web, namespace: shop}}
+spec:
+  generators: [{{clusters: {{}}}}]
+  patches:
+    - patch: |
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {{name: web, annotations: {{from: set, on: "{{{{ cluster.name }}}}"}}}}
+    - target: {{kind: Deployment}}
+      patch: '[{{"op": "replace", "path": "/spec/replicas", "value": 7}}]'
+  template:
+    metadata: {{name: "web-{{{{ cluster.name }}}}"}}
+    spec:
+      cluster: "{{{{ cluster.name }}}}"
+      sources: [{{repoURL: {REPO}, path: plain}}]
+      patches:
+        - target: {{kind: Deployment}}
+          patch: '[{{"op": "replace", "path": "/spec/replicas", "value": 5}}]'
+        - patch: '{{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {{"name": "web",
+            "annotations": {{"from": "application"}}}}}}'
+      common: {{annotations: {{last: common}}}}
+"""
+
+
+def test_patches_of_the_application_then_of_the_set_then_what_is_common(tmp_path: Path) -> None:
+    asyncio.run(ensure_tools())
+    (tmp_path / "apps" / "plain").mkdir(parents=True)
+    (tmp_path / "apps" / "plain" / "web.yaml").write_text(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 1}\n"
+    )
+    (tmp_path / "set.yaml").write_text(SET)
+    files = ["-f", str(tmp_path / "set.yaml"), "--repo", f"{REPO}={tmp_path / 'apps'}"]
+    (deployment,) = load_all(run("render", *files))
+    assert deployment["spec"]["replicas"] == 7
+    assert deployment["metadata"]["annotations"] == {"from": "set", "on": "eu1", "last": "common"}
+
+    def told(field: str) -> list[tuple[str, object, str]]:
+        found = json.loads(run("explain", "web-eu1", "deployment/web", field, *files, "-o", "json"))
+        return [(one["stage"], one["after"], one.get("at", "")) for one in found]
+
+    assert told(".spec.replicas") == [
+        ("files", 1, "web.yaml:4"),
+        ("patches of the Application", 5, "Application shop/web-eu1 .spec.patches"),
+        ("patches of the ApplicationSet", 7, "Application shop/web-eu1 .spec.setPatches"),
+    ]
+    stages = [one[0] for one in told("")]
+    assert list(dict.fromkeys(stages))[-1] == "common"
