@@ -27,6 +27,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from agent.contract.errors import TerminalError
 from agent.kube import yaml
+from hub.core import patterns
 from hub.core.insert import Mark
 from hub.core.params import normalize
 
@@ -168,6 +169,10 @@ def _environment() -> _Environment:
         "to_yaml": yaml.dump,
         "from_yaml": yaml.load_value,
         "tojson": _to_json,
+        "to_json": lambda value: _to_json(value, separators=(",", ":")),
+        "regex_match": lambda value, pattern: patterns.matches(pattern, _subject(value)),
+        "regex_find": lambda value, pattern: patterns.found(pattern, _subject(value)),
+        "regex_replace": lambda value, pattern, new: patterns.replaced(pattern, new, _subject(value)),
         "sha256": lambda value: hashlib.sha256(str(value).encode()).hexdigest(),
         "string": lambda value: str(_printed(value)),
         "b64encode": lambda value: base64.b64encode(str(value).encode()).decode(),
@@ -197,8 +202,18 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
     return [] if value is None else list(enumerate(value))
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(_json_value(value), sort_keys=True, ensure_ascii=False, indent=indent)
+def _to_json(value: Any, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
+    return json.dumps(
+        _json_value(value), sort_keys=True, ensure_ascii=False, indent=indent, separators=separators
+    )
+
+
+def _subject(value: Any) -> str:
+    """What an expression is searched in: cut short it would match otherwise."""
+    text = str(_printed(value))
+    if len(text) > patterns.MAX_SUBJECT:
+        raise TemplateFailure(f"an expression is searched in at most {patterns.MAX_SUBJECT} characters")
+    return text
 
 
 def _single_expression(tree: nodes.Template) -> nodes.Expr | None:

@@ -43,14 +43,20 @@ def _product(
                     same = added  # no template inside: the same for every row
             else:
                 added = same
-            within_limit(len(found) + len(added), path=at, detail=f"{len(rows)} x {len(added)} or so")
-            found.extend(merge_params(before, row) for row in added)
         except ParamsConflict as error:
-            message = f"{error.key} has two different values"
-            raise GeneratorError(message, path=at, params=params_text(before)) from error
+            raise _two_values(error, before, at=at) from error
         except ExpansionError as error:
             raise error.located(path=at, params=params_text(before) if before else "") from error
+        within_limit(len(found) + len(added), path=at, detail=f"{len(rows)} x {len(added)} or so")
+        try:
+            found.extend(merge_params(before, row) for row in added)
+        except ParamsConflict as error:
+            raise _two_values(error, before, at=at) from error
     return found
+
+
+def _two_values(error: ParamsConflict, before: Params, *, at: str) -> GeneratorError:
+    return GeneratorError(f"{error.key} has two different values", path=at, params=params_text(before))
 
 
 def _depends(value: Any) -> bool:

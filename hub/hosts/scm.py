@@ -7,11 +7,11 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hub.core.patterns import matches
 from hub.hosts import azure, bitbucket, bitbucketserver, gitea, github, gitlab
 from hub.hosts.errors import HostMisconfigured, HostNotFound
 from hub.hosts.model import AskRequests, Branch, Repository, ScmHost, repository_params, request_params
 from hub.hosts.objects import token
-from hub.hosts.patterns import matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

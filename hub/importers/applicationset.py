@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.core.params import overlay
 from hub.importers.application import DEFAULTS, Clusters, application_spec
+from hub.importers.differences import ignored
 from hub.importers.generators import Words, cluster_template, generator, git_params
 from hub.importers.jinjatext import as_texts
 from hub.importers.patch import marked
@@ -66,9 +67,9 @@ def set_spec(spec: Mapping[str, Any], notes: Notes, clusters: Clusters) -> dict[
     waves = rollout(spec.get("strategy") or {}, base, notes)
     if waves:
         found["rollout"] = waves
-    ignored = _ignored(spec.get("ignoreApplicationDifferences") or [], notes)
-    if ignored:
-        found["ignoreDifferences"] = ignored
+    ignored_fields = ignored(spec.get("ignoreApplicationDifferences") or [], notes)
+    if ignored_fields:
+        found["ignoreDifferences"] = ignored_fields
     notes.lost_keys(spec, _SPEC, "spec")
     return found
 
@@ -129,22 +130,3 @@ def _policy(policy: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
         notes.lost("spec.syncPolicy.applicationsSync", str(mode))
     notes.lost_keys(policy, ("preserveResourcesOnDeletion", "applicationsSync"), "spec.syncPolicy")
     return found
-
-
-def _ignored(rules: list[Mapping[str, Any]], notes: Notes) -> list[dict[str, Any]]:
-    found = []
-    for at, rule in enumerate(rules):
-        path = f"spec.ignoreApplicationDifferences[{at}]"
-        pointers = [one for one in rule.get("jsonPointers") or [] if _same_place(one)]
-        for one in rule.get("jsonPointers") or []:
-            if one not in pointers:
-                notes.lost(path, f"{one}: our Applications have another form there")
-        for one in rule.get("jqPathExpressions") or []:
-            notes.lost(path, f"jq: {one}")
-        if pointers:
-            found.append({**({"name": rule["name"]} if rule.get("name") else {}), "jsonPointers": pointers})
-    return found
-
-
-def _same_place(pointer: str) -> bool:
-    return pointer.startswith(("/metadata/labels/", "/metadata/annotations/"))

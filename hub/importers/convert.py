@@ -144,7 +144,7 @@ def _fit_hosts(generators: list[Any], notes: Notes, *, path: str) -> None:
                 if isinstance(seconds, int) and seconds < MIN_REQUEUE:
                     one[kind]["requeueAfterSeconds"] = MIN_REQUEUE
                     notes.differs(f"{where}.requeueAfterSeconds", f"{seconds} becomes {MIN_REQUEUE}")
-                if "Ref" in str(spec):
+                if "Ref" in str(spec) and kind != "clusterDecisionResource":
                     label = "axletree.dev/credentials: generator"
                     notes.differs(where, f"its Secrets need the label {label}, in the set's namespace")
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     Function: TypeAlias = Callable[..., Expr]
 
-_VERB = re.compile(r"%(%|[svdq])")
+_VERB = re.compile(r"%(%|(?:\.[0-9]+)?s|[vdq])")
+_GROUP = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 def _filter(name: str) -> Function:
@@ -100,12 +101,29 @@ def _printf(form: Expr, *args: Expr) -> Expr:
         elif piece == "%":
             parts.append(literal("%"))
         elif left:
-            parts.append(left.pop(0).filtered("string | tojson") if piece == "q" else left.pop(0))
+            parts.append(_formatted(piece, left.pop(0)))
         else:
             raise Untranslatable(f"printf {form.text} has fewer arguments than verbs")
     if left or "%" in _VERB.sub("", text):
         raise Untranslatable(f"printf {form.text} has no equal")
     return operator("~", *parts) if len(parts) > 1 else (parts or [literal("")])[0].filtered("string")
+
+
+def _formatted(verb: str, value: Expr) -> Expr:
+    if verb == "q":
+        return value.filtered("string | tojson")
+    return _slice("", verb[1:-1])(value.filtered("string")) if verb.startswith(".") else value
+
+
+def _regex(name: str) -> Function:
+    return lambda pattern, value: value.filtered(f"{name}({pattern.text})")
+
+
+def _regex_replace(pattern: Expr, value: Expr, replacement: Expr) -> Expr:
+    """Go marks groups with a dollar, Python with a backslash, which is only itself in Go."""
+    plain = _literal_text(replacement)
+    text = _GROUP.sub(lambda group: f"\\g<{group[1] or group[2]}>", plain.replace("\\", "\\\\"))
+    return value.filtered(f"regex_replace({pattern.text}, {quoted(text)})")
 
 
 def _literal_text(value: Expr) -> str:
@@ -213,8 +231,14 @@ FUNCTIONS: dict[str, Function] = {
     "get": _get,
     "dig": _dig,
     "keys": _filter("list"),
-    "toJson": _filter("tojson"),
-    "toRawJson": _filter("tojson"),
+    "toJson": _filter("to_json"),
+    "toRawJson": _filter("to_json"),
+    "regexMatch": _regex("regex_match"),
+    "mustRegexMatch": _regex("regex_match"),
+    "regexFind": _regex("regex_find"),
+    "mustRegexFind": _regex("regex_find"),
+    "regexReplaceAll": _regex_replace,
+    "mustRegexReplaceAll": _regex_replace,
     "toPrettyJson": _filter("tojson(indent=2)"),
     "fromJson": _filter("from_yaml"),
     # choices, from sprig

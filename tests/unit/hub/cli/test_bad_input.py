@@ -52,7 +52,7 @@ def said(folder: Path, text: str, command: str = "expand") -> str:
 def test_a_matrix_that_nobody_means_is_refused_before_it_is_made(tmp_path: Path) -> None:
     matrix = f"{{matrix: {{generators: [{many('a', 100)}, {many('b', 100)}, {many('c', 100)}]}}}}"
     found = said(tmp_path, SET % (matrix, "x-{{ a }}-{{ b }}-{{ c }}"))
-    assert "TooManyChildren: set shop/many: generators[0]: matrix.generators[2]" in found
+    assert "TooManyChildren: set shop/many: generators[0]: matrix.generators[2]: 10000 x 100" in found
     assert "10000 x 100 or so parameter sets are more than the 100000 that a generator may give" in found
     assert "select less, or split the set" in found
 

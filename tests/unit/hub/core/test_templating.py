@@ -32,6 +32,11 @@ def engine() -> TemplateEngine:
         ("{{ missing | default('x') }}", "x"),
         ("{{ 'Größe & Co.' | slugify }}", "grosse-co"),
         ("{{ 'alpha beta gamma' | slugify(9, true) }}", "alpha"),
+        ("{{ {'b': [1, 2], 'a': true} | to_json }}", '{"a":true,"b":[1,2]}'),
+        ("{{ 'shop/web-1' | regex_replace('[^a-z]+', '-') }}", "shop-web-"),
+        ("{{ 'web-1' | regex_replace('(?P<n>[a-z]+)-', '\\\\g<n>.') }}", "web.1"),
+        ("{{ 'shop/web' | regex_find('[a-z]+$') }}{{ 'a' | regex_find('b') }}", "web"),
+        ("{{ 'shop/web' | regex_match('^shop/') }}", True),
         ("{{ 'Feature/X_1.' | normalize }}", "feature-x-1"),
         ("{{ {'a': [1, 'y']} | to_yaml }}", "a:\n- 1\n- 'y'\n"),
         ("{{ 'a: 012' | from_yaml }}", {"a": 10}),
@@ -103,3 +108,17 @@ def test_compiled_templates_are_bounded() -> None:
 
 def test_parameters_may_have_any_name(engine: TemplateEngine) -> None:
     assert engine.value("{{ context }}{{ args }}", {"context": "a", "args": "b", "self": "c"}) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ 'a' | regex_match('(a+)+') }}", "repeats what repeats"),
+        ("{{ 'a' | regex_replace('a', '\\\\g<x>') }}", "does not read"),
+        ("{{ 'a' | regex_find('[') }}", "does not read"),
+        ("{{ ('a' * 1025) | regex_match('a') }}", "at most 1024 characters"),
+    ],
+)
+def test_s7_expressions_are_bounded(template: str, said: str) -> None:
+    with pytest.raises(TemplateFailure, match=said):
+        TemplateEngine().value(template, {})

@@ -13,10 +13,10 @@ from hub.cli.main import app
 from hub.core.expansion import ClusterFacts, ExpansionError, GeneratorError
 from hub.core.model import ClusterView, Fleet
 from hub.core.needs import ExternalNeed
+from hub.core.patterns import matches
 from hub.hosts.ask import Asker, Asking
 from hub.hosts.errors import HostBusy, HostMisconfigured, HostRefused, HostUnreachable
 from hub.hosts.objects import FileObjects, token
-from hub.hosts.patterns import matches
 from hub.render.expansion import expand_set
 from hub.render.runner import InlineRunner
 from hub.sources.directory import DirectorySource

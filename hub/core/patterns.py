@@ -26,6 +26,22 @@ def matches(pattern: str, subject: str) -> bool:
     return _compiled(pattern).search(subject[:MAX_SUBJECT]) is not None
 
 
+def found(pattern: str, subject: str) -> str:
+    """The first match; empty where there is none. Raises `GeneratorError`."""
+    match = _compiled(pattern).search(subject[:MAX_SUBJECT])
+    return match[0] if match else ""
+
+
+def replaced(pattern: str, new: str, subject: str) -> str:
+    r"""Every match replaced; in `new`, `\1` and `\g<name>` are groups. Raises `GeneratorError`."""
+    if len(new) > MAX_PATTERN:
+        raise GeneratorError(f"a replacement of more than {MAX_PATTERN} characters is refused")
+    try:
+        return _compiled(pattern).sub(new, subject[:MAX_SUBJECT])
+    except (re.error, IndexError) as error:
+        raise GeneratorError(f"the replacement {new!r} does not read: {error}") from error
+
+
 @lru_cache(maxsize=512)
 def _compiled(pattern: str) -> re.Pattern[str]:
     if len(pattern) > MAX_PATTERN:
