@@ -77,6 +77,11 @@ class Agent:
         self._capabilities = Capabilities()
 
     @property
+    def enforcing(self) -> bool:
+        """Whether it knows what the spoke holds, and keeps it so, with or without its hub."""
+        return self.engine is not None
+
+    @property
     def identity(self) -> Identity | None:
         """Who it is to its hub, once it has joined."""
         return self._link.identity if self._link is not None else None

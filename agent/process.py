@@ -55,6 +55,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--config", type=Path, action="append", required=True, help="a file; repeat for more agents"
     )
+    command.add_argument(
+        "--health-port", type=int, default=0, help="answer /livez and /readyz on this port; 0 on none"
+    )
     command.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     options = parser.parse_args(argv)
     _log_to_stderr(options.log_level)
@@ -66,13 +69,31 @@ def run(argv: Sequence[str] | None = None) -> int:
     with _no_system_trust(), _no_mail_grammar():
         from agent.agent import Agent  # noqa: PLC0415 - see there
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(serve([Agent(config) for config in configs]))
+        code = runner.run(serve([Agent(config) for config in configs], health_port=options.health_port))
     if code == _AFRESH:
         afresh()
     return code
 
 
-async def serve(agents: Sequence[Agent]) -> int:
+async def serve(agents: Sequence[Agent], *, health_port: int = 0) -> int:
+    """Run the agents, and answer probes where that is asked."""
+    if not health_port:
+        return await _serve(agents)
+    from agent.probe import Probe  # noqa: PLC0415 - only in a Pod
+
+    probe = Probe(agents)
+    try:
+        await probe.open(health_port)
+    except OSError as error:
+        logger.error("the health port %d: %s", health_port, error)  # noqa: TRY400 - it says all
+        return _MISUSED
+    try:
+        return await _serve(agents)
+    finally:
+        probe.close()
+
+
+async def _serve(agents: Sequence[Agent]) -> int:
     """Run the agents until SIGTERM or SIGINT; one that fails for good ends the process, to be started again.
 
     One whose cluster was removed ends by itself, and with the last of them the process, which has nothing to do.

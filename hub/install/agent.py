@@ -19,6 +19,7 @@ LABELS = {"app.kubernetes.io/name": NAME, **_PART}
 JOIN_SECRET = "axletree-agent-join"  # noqa: S105 - its name
 _CONFIG, _JOIN, _TMP = "/etc/axletree/config", "/etc/axletree/join", "/tmp"  # noqa: S108 - a volume of its own
 _USER = 65532
+_HEALTH_PORT = 8081
 _KEEP = {ANNOTATION_KEEP: "true", "helm.sh/resource-policy": "keep"}
 _SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -81,7 +82,20 @@ def _deployment(install: AgentInstall, config: str) -> Manifest:
         "image": install.image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["axle-agent"],
-        "args": ["run", "--config", f"{_CONFIG}/agent.json"],
+        "args": ["run", "--config", f"{_CONFIG}/agent.json", "--health-port", str(_HEALTH_PORT)],
+        "ports": [{"name": "health", "containerPort": _HEALTH_PORT, "protocol": "TCP"}],
+        # Generous: an edge box may be busy for minutes, and a restart makes it busier.
+        "livenessProbe": {
+            "httpGet": {"path": "/livez", "port": "health"},
+            "periodSeconds": 20,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "health"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+        },
         "resources": {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "384Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

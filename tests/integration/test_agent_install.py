@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from agent.contract.errors import ApiError
@@ -24,6 +25,7 @@ from hub.install.agent import AgentInstall, agent_objects
 from hub.install.rights import Account
 from tests.integration.agent_rig import AgentRig, config_map, deployment
 from tests.integration.gateway_rig import client_of, new_name, running
+from tests.integration.hub_rig import free_port
 from tests.integration.test_agent_killed import Process
 from tests.unit.hub.install.test_agent_objects import CHART, values
 
@@ -225,12 +227,21 @@ async def test_the_process_runs_as_the_manifests_start_it(
         file = tmp_path / "agent.json"
         file.write_text(json.dumps(config | {"kubeconfig": str(server.kubeconfig_path)}))
         rig = AgentRig(gateway, server, client, install.cluster)
-        process = Process(rig, file)
+        path = "/apis/apps/v1/namespaces/axletree-agent/deployments/axletree-agent"
+        container = (await client.get(path))["spec"]["template"]["spec"]["containers"][0]
+        assert container["args"][:2] == ["run", "--config"]
+        port = free_port()
+        probed = tuple(str(port) if each == "8081" else each for each in container["args"][3:])
+        process = Process(rig, file, options=probed)
         await process.start()
         try:
             rig.sealing_public = (await process.identity()).sealing_public
             await rig.deploy("web", config_map("a", v="1"), service_account="shop-deployer")
             await rig.live_when(rig.path("configmaps", "a"), lambda obj: obj is not None)
+            async with aiohttp.ClientSession() as http:
+                for probe in (container["livenessProbe"], container["readinessProbe"]):
+                    async with http.get(f"http://127.0.0.1:{port}{probe['httpGet']['path']}") as answer:
+                        assert answer.status == 200
             assert await process.end(signal.SIGTERM) == 0
         finally:
             await process.end(signal.SIGKILL)

@@ -32,14 +32,17 @@ KILLS = 5
 class Process:
     """`axle-agent run` as a person would start it."""
 
-    def __init__(self, rig: AgentRig, config: Path, *, log: Path | None = None) -> None:
+    def __init__(
+        self, rig: AgentRig, config: Path, *, log: Path | None = None, options: tuple[str, ...] = ()
+    ) -> None:
         self.rig = rig
+        self.options = options
         self.config = config
         self.log = log
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        command = (sys.executable, "-m", "agent.main", "run", "--config", str(self.config))
+        command = (sys.executable, "-m", "agent.main", "run", "--config", str(self.config), *self.options)
         if self.log is None:
             self.process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
             return
