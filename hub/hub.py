@@ -36,7 +36,7 @@ from hub.sources.charts import ChartRepositories
 from hub.sources.credentials import GitCredentials
 from hub.sources.dispatch import Sources
 from hub.sources.git import GitSource
-from hub.store.disk import DiskStore
+from hub.store.choose import open_store
 from hub.store.index import RenderIndex
 from hub.telemetry.meters import Meters
 from hub.telemetry.server import MetricsServer
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from agent.kube.config import KubeConfig
     from hub.operator.settings import HubSettings
     from hub.sources.credentials import Credentials
+    from hub.store.port import BundleStore
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Hub:
         client = RestClient(self._config, user_agent="axletree-hub", loads=orjson.loads, dumps=orjson.dumps)
         try:
             identity = await HubIdentity.load_or_create(client, now=_now())
-            store = DiskStore(self._settings.data_dir / "bundles")
+            store = open_store(self._settings.bundles, self._settings.data_dir)
             gateway = Gateway(
                 GatewayContext(
                     client=client,
@@ -110,10 +111,11 @@ class Hub:
                 await api.stop()
                 await gateway.stop()
                 await history.close()
+                store.close()
         finally:
             await client.close()
 
-    async def _lead(self, client: RestClient, identity: HubIdentity, store: DiskStore) -> None:
+    async def _lead(self, client: RestClient, identity: HubIdentity, store: BundleStore) -> None:
         """Term after term: what a controller holds in memory does not outlive its Lease."""
         leader = Leader(client, identity=self._settings.identity, seconds=self._settings.lease_seconds)
         while True:
@@ -130,7 +132,7 @@ class Hub:
                 await leader.release()
             await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
-    async def _term(self, client: RestClient, identity: HubIdentity, store: DiskStore) -> None:
+    async def _term(self, client: RestClient, identity: HubIdentity, store: BundleStore) -> None:
         caches = Caches(client)
         tally = Tally(self.meters, now=_now)
         caches.applications.subscribe(tally.changed)

@@ -70,6 +70,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         default=os.environ.get("AXLETREE_DATABASE", ""),
         help="postgresql://... for the history; also as AXLETREE_DATABASE; SQLite in the data folder without one",
     )
+    parser.add_argument(
+        "--bundles",
+        default=os.environ.get("AXLETREE_BUNDLES", ""),
+        help="where processes share bundles: postgresql://..., s3://bucket/prefix, file:///folder; also as "
+        "AXLETREE_BUNDLES; the data folder without one",
+    )
     parser.add_argument("--poll-interval", type=float, default=180.0, help="seconds between fetches of Git")
     parser.add_argument("--stale-after", type=float, default=60.0, help="seconds of silence until Stale")
     parser.add_argument(
@@ -91,6 +97,7 @@ def settings_of(args: argparse.Namespace) -> HubSettings:
         database=args.database,
         api_port=args.api_port,
         metrics_port=args.metrics_port,
+        bundles=args.bundles,
         poll_interval=args.poll_interval,
         stale_after=args.stale_after,
         lease_seconds=args.lease_seconds,

@@ -89,12 +89,13 @@ def _plugins() -> dict[str, tuple[str, ...]]:
     return {str(name): tuple(command) for name, command in found.items()}
 
 
-async def ensure_tools(progress: Report = print_progress, *, source: Path = SOURCE) -> Path:
+async def ensure_tools(progress: Report = print_progress, *, source: Path = SOURCE, names: str = "") -> Path:
     """The folder with `helm` and `kustomize`, built if need be, which takes minutes. Raises `BuildError`.
 
-    With `SOPS_SOURCE` it is the one with `sops`, with `REGISTRY_SOURCE` the one with `registry`.
+    With `SOPS_SOURCE` it is the one with `sops`, with `REGISTRY_SOURCE` the one with `registry`, with
+    another folder of a `go.mod` what its tools are: `names`.
     """
-    names = _NAMES[source]
+    names = names or _NAMES[source]
     target = built(source)
     if target.exists():
         return target

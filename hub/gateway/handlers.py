@@ -49,7 +49,7 @@ _ACCEPT_SECONDS = 2
 class Blobs(Protocol):
     """The part of the bundle store that serving needs: stored bytes by the sha256 that names them."""
 
-    def get(self, blob: str) -> bytes | None: ...
+    async def fetch(self, blob: str) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Handlers:
         blob = call.request.match_info["blob"]
         if not is_blob(blob) or not permitted(self.board.view(call.cluster), blob):
             raise NoInformation("there is no such bundle for this cluster")
-        data = self.blobs.get(blob)
+        data = await self.blobs.fetch(blob)
         if data is None:
             raise NoInformation("there is no such bundle for this cluster")
         headers = {"ETag": f'"{blob}"', "Cache-Control": "private, max-age=31536000, immutable"}

@@ -14,14 +14,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hub.store.port import StoreAway
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.contract.manifest import Manifest
     from hub.operator.caches import Caches
     from hub.operator.state import State, Target
-    from hub.store.disk import DiskStore
     from hub.store.index import RenderIndex
+    from hub.store.port import BundleStore
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Collector:
         self,
         caches: Caches,
         state: State,
-        store: DiskStore,
+        store: BundleStore,
         index: RenderIndex,
         *,
         first: float = 300.0,
@@ -80,7 +82,7 @@ class Collector:
         while True:
             try:
                 removed = await self.collect()
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, StoreAway) as error:
                 log.warning("old bundles are not collected this time: %s", error)
             else:
                 if removed:

@@ -35,6 +35,8 @@ class HubSettings:
     """Where Prometheus asks for `/metrics`, over plain HTTP; None: nowhere. 0 takes a free one."""
     database: str = ""
     """URL of the history's database: `postgresql://...`; empty for SQLite in `data_dir`."""
+    bundles: str = ""
+    """URL of the place where bundles are shared: `postgresql://`, `s3://bucket/prefix`; empty for `data_dir`."""
     poll_interval: float = 180.0
     """Seconds between fetches of a repository that nobody asked to refresh."""
     full_pass: float = 300.0

@@ -235,7 +235,7 @@ class Renderer:
             stored = await asyncio.to_thread(pack, bundle, masks=result.masks)
         else:
             stored = pack(bundle, masks=result.masks)
-        self._store.put(stored)
+        await self._store.keep(stored)
         if result.masks:
             self._index.put(_sealed_key(stored.digest, to), stored.digest, stored.blob)
             self._index.put(key, stored.digest, "")

@@ -60,6 +60,12 @@ class DiskStore:
             Path(name).unlink(missing_ok=True)
             raise
 
+    async def keep(self, stored: StoredBundle) -> None:
+        self.put(stored)
+
+    async def fetch(self, blob: str) -> bytes | None:
+        return self.get(blob)
+
     async def put_all(self, bundles: Iterable[StoredBundle]) -> None:
         """Keep many, off the event loop: a plan of thousands would hold it up."""
         batch = list(bundles)
@@ -95,6 +101,20 @@ class DiskStore:
         except FileNotFoundError:
             return False
         return True
+
+    def used_since(self, blob: str, moment: float) -> bool:
+        """Whether it is there and was put or asked for after that moment, in seconds since the epoch."""
+        try:
+            return is_blob(blob) and self._path(blob).stat().st_mtime >= moment
+        except FileNotFoundError:
+            return False
+
+    def drop(self, blob: str) -> None:
+        if is_blob(blob):
+            self._path(blob).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Files are closed after each use."""
 
     def collect(self, live: AbstractSet[str], *, older_than: float, now: float) -> int:
         """See `BundleStore.collect`; `now` in seconds since the epoch, as files have it.

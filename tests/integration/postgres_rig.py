@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -39,7 +40,7 @@ def postgres() -> Iterator[str]:
             _wait(folder, server)
             yield f"postgresql://axle@/postgres?host={folder}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # SIGTERM waits for whoever is still connected
             server.wait(SECONDS)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
-from agent.contract.names import HUB_NAMESPACE
-from agent.kube.document import read_document
+from agent.contract.names import AGENT_NAMESPACE, HUB_NAMESPACE
 from agent.kube.yaml import load_all
 from hub.fleet.tools import ensure_tools
+from hub.gateway.identity import HubIdentity
+from hub.web.client import Client
+from hub.web.models import AppQuery
 from tests.integration.hub_rig import SHOP, Fleet, fleet, free_port
+from tests.integration.kubelet_rig import kubeconfig_as
+from tests.integration.postgres_rig import postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
-    from agent.kube.client import RestClient
     from hub.fleet.controlplane import ControlPlane
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -31,6 +36,12 @@ WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfiguration
 @pytest.fixture(scope="session")
 def helm() -> Path:
     return asyncio.run(ensure_tools()) / "helm"
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture
@@ -46,20 +57,6 @@ def _run(helm: Path, folder: Path, *arguments: str, kubeconfig: Path | None = No
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-async def _as_account(server: ControlPlane, client: RestClient, account: str, path: Path) -> Path:
-    """A kubeconfig with that ServiceAccount's token, and nothing else to be known by."""
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = await client.create(
-        f"/api/v1/namespaces/{HUB_NAMESPACE}/serviceaccounts/{account}/token", request
-    )
-    admin: dict[str, Any] = read_document(server.kubeconfig_path.read_bytes(), source="kubeconfig")
-    user = {"name": account, "user": {"token": answer["status"]["token"]}}
-    context = {"name": account, "context": {"cluster": admin["clusters"][0]["name"], "user": account}}
-    document = admin | {"users": [user], "contexts": [context], "current-context": account}
-    path.write_text(json.dumps(document))  # noqa: ASYNC240 - a test's own file
-    return path
 
 
 async def _scrape(port: int) -> str:
@@ -105,6 +102,46 @@ def test_the_chart_is_clean_and_small_installations_need_no_gateway(helm: Path, 
     assert "replica" in refused.stderr
 
 
+def test_what_is_shared_elsewhere_needs_no_volume_and_no_common_node(helm: Path, tmp_path: Path) -> None:
+    def rendered(*sets: str) -> dict[str, dict[str, Any]]:
+        options = [part for each in sets for part in ("--set", each)]
+        printed = _run(helm, tmp_path, "template", "hub", str(CHART), "--namespace", HUB_NAMESPACE, *options)
+        found = (obj for obj in load_all(printed, source="helm") if obj["kind"] == "Deployment")
+        return {obj["metadata"]["name"]: obj["spec"]["template"]["spec"] for obj in found}
+
+    def data(pod: dict[str, Any]) -> set[str]:
+        (volume,) = (each for each in pod["volumes"] if each["name"] == "data")
+        return set(volume) - {"name"}
+
+    pods = rendered()
+    assert {name: data(pod) for name, pod in pods.items()} == {
+        name: {"persistentVolumeClaim"} for name in pods
+    }
+    assert "affinity" in pods["axletree-gateway"]
+    pods = rendered(
+        *("bundles.urlSecret=store", "bundles.credentialsSecret=keys"),
+        *("api.replicas=2", "history.databaseSecret=database"),
+    )
+    assert data(pods["axletree-hub"]) == {"persistentVolumeClaim"}
+    assert data(pods["axletree-gateway"]) == data(pods["axletree-api"]) == {"emptyDir"}
+    assert "affinity" not in pods["axletree-gateway"]
+    for pod in pods.values():
+        (container,) = pod["containers"]
+        env = {each["name"]: each for each in container["env"]}
+        assert env["AXLETREE_BUNDLES"]["valueFrom"]["secretKeyRef"] == {"name": "store", "key": "url"}
+        assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    serving = {name for name, pod in pods.items() if "--api-port=8444" in pod["containers"][0]["args"]}
+    assert serving == {"axletree-api"}
+    for wrong in ("bundles.url=postgresql://a:b@c/d", "api.replicas=1"):
+        refused = subprocess.run(
+            [str(helm), "template", "hub", str(CHART), "--set", wrong],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode, wrong
+
+
 def test_containers_have_no_more_than_they_need(helm: Path, tmp_path: Path) -> None:
     printed = _run(helm, tmp_path, "template", "hub", str(CHART), "--namespace", HUB_NAMESPACE)
     pods = [
@@ -123,25 +160,35 @@ def test_containers_have_no_more_than_they_need(helm: Path, tmp_path: Path) -> N
             assert container["resources"]["limits"]["memory"]
 
 
-async def test_both_processes_live_with_exactly_the_rights_that_were_installed(
-    shop: Fleet, helm: Path, tmp_path: Path
+async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
+    database: str, shop: Fleet, helm: Path, tmp_path: Path
 ) -> None:
-    """The controller expands, renders and releases; the gateway has the agent join and takes its reports."""
+    """The controller expands, renders and releases; a gateway has the agent join; programs ask a third process.
+
+    They share a database, and no folder.
+    """
     options = ("--namespace", HUB_NAMESPACE, "--create-namespace", "--take-ownership", "--wait=false")
+    options += ("--set", "api.replicas=1,history.databaseSecret=database")
     await asyncio.to_thread(
         _run,
         *(helm, tmp_path, "upgrade", "--install", "hub", str(CHART), *options),
         kubeconfig=shop.server.kubeconfig_path,
     )
-    ports = free_port(), free_port()
-    as_hub = await _as_account(shop.server, shop.client, "axletree-hub", tmp_path / "hub.json")
-    as_gateway = await _as_account(shop.server, shop.client, "axletree-gateway", tmp_path / "gateway.json")
+    ports = [free_port() for _ in range(4)]
+    stores = {"database": database, "bundles": database}
+    as_hub, as_gateway, as_api = [
+        await kubeconfig_as(shop.server, shop.client, (HUB_NAMESPACE, name), tmp_path / f"{name}.json")
+        for name in ("axletree-hub", "axletree-gateway", "axletree-api")
+    ]
     scraped = free_port(), free_port()
-    await shop.hub("leads", ports[0], kubeconfig=as_hub, gateway="one", metrics_port=scraped[0])
+    await shop.hub("leads", ports[0], kubeconfig=as_hub, gateway="one", metrics_port=scraped[0], **stores)
     await shop.led_by("leads")
-    await shop.hub(
-        "serves", ports[1], kubeconfig=as_gateway, role="gateway", gateway="two", metrics_port=scraped[1]
-    )
+    for name, port, account, more in (
+        ("serves", ports[1], as_gateway, {"metrics_port": scraped[1]}),
+        ("answers", ports[2], as_api, {"api_port": ports[3]}),
+    ):
+        own = {"role": "gateway", "gateway": name, "data_dir": str(tmp_path / name)}
+        await shop.hub(name, port, kubeconfig=account, **own, **stores, **more)
     await shop.shop()
     await shop.join(ports[1])
     await shop.settled()
@@ -159,6 +206,22 @@ async def test_both_processes_live_with_exactly_the_rights_that_were_installed(
     assert 'axletree_agents{state="Connected"} 1.0' in told[1]
     assert f'axletree_agent_last_seen_timestamp_seconds{{cluster="{shop.cluster}"}}' in told[1]
     assert "axletree_leader 0.0" in told[1]
+
+    person = await kubeconfig_as(
+        shop.server, shop.client, (AGENT_NAMESPACE, "deployer"), tmp_path / "person.json"
+    )
+    token = json.loads(person.read_text())["users"][0]["user"]["token"]
+    identity = await HubIdentity.load_or_create(shop.client, now=datetime.now(UTC))
+    trust = ssl.create_default_context(cadata=identity.ca_pem)
+    async with Client(f"https://127.0.0.1:{ports[3]}", token=token, ca=trust) as api:
+
+        async def listed() -> bool:
+            page = await api.list_applications(AppQuery(namespace=[shop.namespace], health=["Healthy"]))
+            return {each.name for each in page.items} == {*SHOP, "extra"}
+
+        await shop.until("the API has it all", listed)
+        done = await api.refresh_application(shop.namespace, "extra")
+        assert done.act == "refresh"
 
     webhook = await shop.client.get(f"{WEBHOOKS}/axletree-applications")
     assert webhook["webhooks"][0]["clientConfig"]["url"].startswith(f"https://127.0.0.1:{ports[0]}/")

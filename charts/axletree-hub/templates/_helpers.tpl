@@ -26,14 +26,22 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 volumes:
-  - name: data
-    persistentVolumeClaim:
-      claimName: {{ .Values.data.existingClaim | default "axletree-hub" | quote }}
   # Workers' folders, and keys for the moment in which they are read: in memory, not on the node's disk.
   - name: tmp
     emptyDir:
       medium: Memory
       sizeLimit: 512Mi
+{{- end }}
+
+{{- /* "true" where bundles are in a database or an object store: then gateways need no volume. */}}
+{{- define "axletree.shared" -}}
+{{- if or .Values.bundles.url .Values.bundles.urlSecret }}true{{ end }}
+{{- end }}
+
+{{- define "axletree.volume" -}}
+- name: data
+  persistentVolumeClaim:
+    claimName: {{ .Values.data.existingClaim | default "axletree-hub" | quote }}
 {{- end }}
 
 {{- /* Of a container, but for its arguments and resources. */}}
@@ -48,6 +56,15 @@ env:
   {{- with .Values.history.databaseSecret }}
   - {name: AXLETREE_DATABASE, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: url}}}
   {{- end }}
+  {{- if .Values.bundles.urlSecret }}
+  - {name: AXLETREE_BUNDLES, valueFrom: {secretKeyRef: {name: {{ .Values.bundles.urlSecret | quote }}, key: url}}}
+  {{- else if .Values.bundles.url }}
+  - {name: AXLETREE_BUNDLES, value: {{ .Values.bundles.url | quote }}}
+  {{- end }}
+{{- with .Values.bundles.credentialsSecret }}
+envFrom:
+  - secretRef: {name: {{ . | quote }}}
+{{- end }}
 ports:
   - {name: agents, containerPort: 8443}
   {{- if .Values.api.enabled }}
@@ -75,6 +92,16 @@ securityContext:
 volumeMounts:
   - {name: data, mountPath: /var/lib/axletree}
   - {name: tmp, mountPath: /tmp}
+{{- end }}
+
+{{- /* Which Pods serve the API: the controller's, or those of its own. */}}
+{{- define "axletree.apiComponent" -}}
+{{ ternary "api" "controller" (gt (int .Values.api.replicas) 0) }}
+{{- end }}
+
+{{- define "axletree.apiArgs" -}}
+- --api-port=8444
+- --public-host=axletree-api.axletree-system.svc
 {{- end }}
 
 {{- define "axletree.args" -}}
