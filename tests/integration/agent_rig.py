@@ -105,13 +105,14 @@ class AgentRig:
             await self.assign()
         return stored.digest
 
-    async def drop(self, name: str, *, tombstone: bool = True, **more: Any) -> None:
+    async def drop(self, name: str, *, tombstone: bool = True, assign: bool = True, **more: Any) -> None:
         app = f"shop/{name}"
         del self.apps[app]
         if tombstone:
             decided = {"app": app, "reason": "Dropped", "decidedAt": "2026-01-01T00:00:00Z"}
             self.tombstones.append(decided | more)
-        await self.assign()
+        if assign:
+            await self.assign()
 
     async def assign(self) -> None:
         self.seq += 1

@@ -19,15 +19,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from agent.apply.hooks import HOOK_RUN
 from agent.apply.inventory import from_secret
 from agent.contract.errors import ApiError
 from agent.contract.names import APPLYSET_PART_OF, applyset_id, inventory_name
+from hub.gateway import paths
 from tests.effort import FACTOR
 from tests.integration.agent_rig import AgentRig, config_map
 from tests.integration.fault_proxy import FaultProxy, Weather
 from tests.integration.gateway_rig import client_of, new_name, running
+from tests.integration.hookjobs import complete_jobs, hook
 from tests.integration.test_agent_killed import Process
 from tests.integration.wire import Wire
+from tests.integration.witness import Forward, Order, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,6 +44,7 @@ STEPS = 25
 QUIET = 60.0
 APPS = ("one", "two", "three")
 ANCHORS = tuple(f"anchor-{number}" for number in range(6))
+CHAIN = ("first", "second")
 OTHERS = tuple(f"other-{number}" for number in range(6))
 SECRET = "hunter2-of-the-random-life"
 
@@ -66,6 +71,12 @@ class Life:
             names = [name for name in ANCHORS if owners[name] == app]
             names += [name for name in OTHERS if self.chance.random() < 0.4 and self._free(name, app)]
             self.wanted[app] = dict.fromkeys(names, f"{app}-{self.turn}")
+        # The chain is never touched by hand: what is written of it is the agent's doing alone.
+        before = hook("migrate", "PreSync")
+        await self.rig.deploy("first", before, config_map("first", v=str(self.turn)), assign=False)
+        await self.rig.deploy(
+            "second", config_map("second", v=str(self.turn)), after=("first",), assign=False
+        )
         for app in APPS:
             objects = [config_map(name, v=value) for name, value in self.wanted[app].items()]
             secret = {
@@ -167,9 +178,28 @@ class Life:
                 held = all(labelled[app] <= found for app, found in zip(APPS, inventories, strict=True))
                 right = {name: item["data"]["v"] for name, item in live.items()} == wanted
                 owned = all(set(self.wanted[app]) | {app} == labelled[app] for app in APPS)
-                if right and held and owned:
+                chain = [await self.rig.live(self.rig.path("configmaps", name)) for name in CHAIN]
+                done = all(found is not None and found["data"]["v"] == str(self.turn) for found in chain)
+                if right and held and owned and done:
                     return
                 await asyncio.sleep(0.1)
+
+    async def gone(self) -> None:
+        """Both apps of the chain go by one decision: the second before the first."""
+        await self.rig.drop("second", assign=False)
+        await self.rig.drop("first", before=["shop/second"])
+        for name in CHAIN:
+            await self.rig.live_when(self.rig.path("configmaps", name), lambda found: found is None)
+
+    def hooks_ran_once(self) -> None:
+        """I8: for one release, one run, whatever was killed or lost meanwhile."""
+        runs = [
+            write.body["metadata"]["annotations"][HOOK_RUN]
+            for write in self.proxy.writes
+            if write.name == "create jobs"
+        ]
+        assert runs, "no hook ran"
+        assert len(runs) == len(set(runs)), runs
 
     async def at_rest(self) -> None:
         """I4: from then on nothing is written to any object."""
@@ -198,7 +228,7 @@ class Life:
 
 
 @pytest.mark.parametrize("run", range(FACTOR))
-async def test_i1_to_i5_a_life_at_random_ends_as_it_should(
+async def test_i1_to_i8_a_life_at_random_ends_as_it_should(
     api_server: ControlPlane, tmp_path: Path, run: int
 ) -> None:
     seed = int(os.environ.get("AXLETREE_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
@@ -221,20 +251,38 @@ async def test_i1_to_i5_a_life_at_random_ends_as_it_should(
         process = Process(rig, config, log=log)
         await process.start()
         life = Life(rig, proxy, process, wire, random.Random(seed))
+        witness = Witness(client)
+        maps = f"/api/v1/namespaces/{rig.namespace}/configmaps"
+        applications = paths.application("shop/x").rpartition("/")[0]
+        jobs = asyncio.create_task(complete_jobs(rig))
         try:
             identity = await process.identity()
             rig.sealing_public = identity.sealing_public
-            await life.release()
-            for _ in range(STEPS):
-                await life.step()
-            await life.calm()
-            await life.back()
-            await life.settled(identity.hub_id)
-            await life.look()
-            await life.at_rest()
+            shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+            await client.apply("/api/v1/namespaces/shop", shop, field_manager="tests")
+            for app in (*APPS, *CHAIN):
+                await hub.application(f"shop/{app}", rig.cluster)
+            async with witness.following((maps, Order(*CHAIN)), (applications, Forward())):
+                await life.release()
+                for _ in range(STEPS):
+                    await life.step()
+                await life.calm()
+                await life.back()
+                await life.settled(identity.hub_id)
+                await life.look()
+                await life.at_rest()
+                await life.gone()
+            assert not witness.broken, "\n".join(witness.broken)
+            assert witness.seen > STEPS, "nothing was seen"
+            life.hooks_ran_once()
         except BaseException as error:
             error.add_note(f"run {run}, AXLETREE_SEED={seed}: {', '.join(life.told)}")
             raise
         finally:
             await process.end(signal.SIGKILL)
+            jobs.cancel()
+            await asyncio.gather(jobs, return_exceptions=True)
+            for app in (*APPS, *CHAIN):
+                with suppress(ApiError):  # the next life's cluster is another one
+                    await client.delete(paths.application(f"shop/{app}"))
     assert SECRET not in log.read_text(encoding="utf-8"), "I5"

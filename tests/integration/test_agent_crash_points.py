@@ -7,7 +7,6 @@ is a crash point.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +21,7 @@ from tests.effort import FACTOR
 from tests.integration.agent_rig import AgentRig, config_map
 from tests.integration.fault_proxy import FaultProxy, Trap
 from tests.integration.gateway_rig import client_of, new_name, running
+from tests.integration.hookjobs import complete_jobs, hook
 from tests.integration.test_agent_killed import Process
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tests.integration.gateway_rig import Rig
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(600)]
-NOW = "2026-01-01T00:00:00Z"
 WALKS = 3
 """Agents side by side: they mostly wait."""
 STEPS = ("install", "change", "remove")
@@ -147,16 +146,6 @@ class Walk:
         return applyset_id(*self.scope)
 
 
-def hook(name: str, phase: str) -> dict[str, Any]:
-    pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "migrate"}]}}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name, "annotations": {"axletree.dev/hook": phase}},
-        "spec": {"template": pod},
-    }
-
-
 @asynccontextmanager
 async def walking(hub: Rig, server: ControlPlane, folder: Path) -> AsyncIterator[Walk]:
     """An agent that was killed before and after it wrote who it is, and has joined all the same."""
@@ -178,7 +167,7 @@ async def walking(hub: Rig, server: ControlPlane, folder: Path) -> AsyncIterator
             await process.start()
 
         proxy.kill = kill_and_start
-        jobs = asyncio.create_task(_complete_jobs(rig))
+        jobs = asyncio.create_task(complete_jobs(rig))
         try:
             for when in ("before", "after"):
                 trap = proxy.trap = Trap("state identity create", when)
@@ -193,22 +182,6 @@ async def walking(hub: Rig, server: ControlPlane, folder: Path) -> AsyncIterator
             await process.end(signal.SIGKILL)
             jobs.cancel()
             await asyncio.gather(jobs, return_exceptions=True)
-
-
-async def _complete_jobs(rig: AgentRig) -> None:
-    """What a controller manager would do of the hooks' Jobs."""
-    conditions = [
-        {"type": kind, "status": "True", "reason": "Test"} for kind in ("SuccessCriteriaMet", "Complete")
-    ]
-    status = {"startTime": NOW, "completionTime": NOW, "succeeded": 1, "conditions": conditions}
-    with contextlib.suppress(asyncio.CancelledError):
-        while True:
-            for job in (await rig.client.list(f"/apis/batch/v1/namespaces/{rig.namespace}/jobs")).items:
-                if not (job.get("status") or {}).get("succeeded"):
-                    path = rig.path("jobs", job["metadata"]["name"], group="batch/v1")
-                    with contextlib.suppress(Exception):
-                        await rig.client.merge_patch(path, {"status": status}, subresource="status")
-            await asyncio.sleep(0.1)
 
 
 async def test_f18_to_f22_a_kill_at_every_write_before_and_after_it(
