@@ -20,7 +20,7 @@ from hub.operator.commits import Commits
 from hub.operator.policy import apply_policy
 from hub.operator.state import Target
 from hub.render.checks import project_violations
-from hub.render.renderer import ProjectViolation
+from hub.render.rules import ProjectViolation
 from hub.render.signed import check_signed
 
 if TYPE_CHECKING:

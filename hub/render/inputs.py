@@ -12,17 +12,17 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 from hub.render.appinputs import AppInputs, Input, variables_of
-from hub.render.chart import DEFAULT_KUBE_VERSION, ChartSource, ValuesLayer
 from hub.render.closure import closure
 from hub.render.content import packed, texts
 from hub.render.dependencies import Dependencies
-from hub.render.hubvalues import values_from, versions_of
+from hub.render.helminputs import HelmInputs
+from hub.render.hubvalues import versions_of
 from hub.render.jsonnet import SUFFIX, JsonnetTree
 from hub.render.kustomize import NAMES, KustomizeTree
 from hub.render.plain import SUFFIXES, ManifestError, PlainSource, selected
 from hub.render.plugin import PluginTree
 from hub.render.sops import DecryptionKeys
-from hub.render.valuefiles import Place, ValueFile, beside, is_values_only, located, value_maps
+from hub.render.valuefiles import Place, beside, is_values_only
 from hub.sources.directory import LOCAL
 from hub.sources.errors import SourceTooLarge
 from hub.sources.flight import Flights
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from hub.api.source import Source as SourceSpec
     from hub.core.model import ClusterView
     from hub.render.closure import Closure
-    from hub.render.dependencies import Found
     from hub.render.hubvalues import HubObjects
     from hub.render.pipeline import AnySource
     from hub.sources.port import Source
@@ -57,6 +56,7 @@ class Inputs:
         self._closures: Flights[Closure] = Flights(keep=64)
         self._folders: Flights[dict[str, str]] = Flights(keep=20_000)
         self._dependencies = Dependencies(source, tree=self._tree, read=self._read)
+        self._charts = HelmInputs(source, objects, dependencies=self._dependencies, read=self._read)
 
     async def of(
         self,
@@ -106,7 +106,7 @@ class Inputs:
         tool = await self._tool(source, place, tree)
         if tool == "helm":
             needed = await self._dependencies.of(place, tree, project)
-            return await self._helm(
+            return await self._charts.of(
                 source,
                 place,
                 tree,
@@ -195,80 +195,6 @@ class Inputs:
             )
 
         return Input(["plugin", tree, plugin.to_json()], read, templated=True)
-
-    async def _helm(
-        self,
-        source: SourceSpec,
-        place: Place,
-        tree: str,
-        *,
-        spec: ApplicationSpec,
-        app_key: str,
-        cluster: ClusterView,
-        commits: Mapping[tuple[str, str], str],
-        needed: tuple[Found, ...],
-    ) -> Input:
-        helm = source.helm
-        files: list[ValueFile] = []
-        for name in helm.value_files if helm else ():
-            file = await self._value_file(name, source, place, spec, commits)
-            files += [file] if file else []
-        given = values_from(
-            helm.values_from if helm else (),
-            self._objects,
-            namespace=app_key.partition("/")[0],
-            where=place.where,
-        )
-        maps = [*given, *value_maps(source, cluster, where=place.where)]
-        release = (helm.release_name if helm else "") or app_key.partition("/")[2]
-        kube = (helm.kube_version if helm else "") or cluster.kubernetes_version or DEFAULT_KUBE_VERSION
-        kube = kube.removeprefix("v").partition("+")[0]
-        apis = tuple(sorted({*cluster.api_versions, *(helm.api_versions if helm else ())}))
-        skip_crds = helm.skip_crds if helm else False
-        identity: list[Any] = ["helm", tree, [one.identity for one in files], [one.to_wire() for one in maps]]
-        identity += [release, spec.namespace, kube, apis, skip_crds, *(one.identity for one in needed)]
-
-        async def read() -> AnySource:
-            content = {**await self._read(place, tree), **await self._dependencies.files(needed)}
-            layers = [ValuesLayer(one.name, text=await self._text(one)) for one in files]
-            return ChartSource(
-                place.where,
-                " ".join([place.url, tree, *(str(one.identity) for one in needed)]),
-                packed(content),
-                release,
-                spec.namespace,
-                layers=(*layers, *maps),
-                kube_version=kube,
-                api_versions=apis,
-                skip_crds=skip_crds,
-            )
-
-        return Input(identity, read)
-
-    async def _value_file(
-        self,
-        name: str,
-        source: SourceSpec,
-        place: Place,
-        spec: ApplicationSpec,
-        commits: Mapping[tuple[str, str], str],
-    ) -> ValueFile | None:
-        """Where a values file is; None for one that may be missing, and is."""
-        at = located(name, place, spec, commits)
-        tree = await self._source.tree_id(at.url, at.commit, at.path)
-        if tree is not None:
-            return ValueFile(name, tree, at)
-        if source.helm is not None and source.helm.ignore_missing_value_files:
-            return None
-        raise ManifestError("there is no such values file", where=at.where, file=name, reason="PathNotFound")
-
-    async def _text(self, file: ValueFile) -> str:
-        at = file.place
-        data = (await self._source.read(at.url, at.commit, [at.path]))[at.path]
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ManifestError("it is not UTF-8 text", where=at.where, file=file.name) from error
 
     async def _kustomize(self, place: Place, options: Mapping[str, Any]) -> Input:
         extra = tuple(options.get("components") or ())

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import hashlib
 import hmac
 import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
-
-import orjson
 
 from agent.contract.bundle import Bundle, pack
 from agent.contract.canonical import canonical_json, sha256_hex
@@ -26,8 +23,10 @@ from agent.contract.errors import TerminalError
 from agent.contract.sealing import PREFIX
 from agent.contract.secrets import map_secret
 from hub.core.expansion import revision_key
-from hub.render.checks import ObjectSummary, check_objects, project_violations, summary_of
+from hub.render.asked import Views, fingerprint
+from hub.render.checks import ObjectSummary, check_objects, summary_of
 from hub.render.inputs import Inputs
+from hub.render.rules import Rules
 from hub.render.seal import Sealing
 from hub.sources.directory import LOCAL
 from hub.sources.flight import Flights
@@ -52,12 +51,6 @@ _IN_THREAD = 100
 """From this many objects on, packing a bundle would hold the event loop up for milliseconds."""
 _SUMMARIES = 20_000
 _REMEMBERED = 20_000
-
-
-class ProjectViolation(TerminalError):
-    """The app breaks rules of its project; the message lists the first few."""
-
-    reason = "Project"
 
 
 class NotSealed(TerminalError):
@@ -124,7 +117,7 @@ class Renderer:
         self._inputs = Inputs(source, objects)
         self._summaries: OrderedDict[str, ObjectSummary] = OrderedDict()
         self._seen: OrderedDict[bytes, Rendered] = OrderedDict()
-        self._views: dict[str, tuple[ClusterView, bytes]] = {}
+        self._asked = Views()
 
     async def render(
         self,
@@ -148,11 +141,11 @@ class Renderer:
         `RenderFailed`, and the errors of `hub.sources`.
         """
         namespace = app_key.partition("/")[0]
-        rules = _Rules(project, namespace, spec, cluster, fleet)
+        rules = Rules(project, namespace, spec, cluster, fleet)
         rules.check(None)
-        seen = _fingerprint(
+        seen = fingerprint(
             [app_key, *self._inputs.versions(app_key, spec)],
-            (version.encode() or spec.model_dump_json().encode(), self._view(cluster), sealing_key),
+            (version.encode() or spec.model_dump_json().encode(), self._asked.of(cluster), sealing_key),
             commits=commits,
             policy=policy,
         )
@@ -179,21 +172,6 @@ class Renderer:
             if len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
         return rendered
-
-    def _view(self, cluster: ClusterView) -> bytes:
-        """A hash over what is known of a cluster, kept while that is the same object: it may list a thousand APIs."""
-        found = self._views.get(cluster.name)
-        if found is None or found[0] is not cluster:
-            seen = [
-                cluster.name,
-                cluster.labels,
-                cluster.values,
-                cluster.kubernetes_version,
-                cluster.api_versions,
-            ]
-            data = orjson.dumps(seen, default=dict, option=orjson.OPT_NON_STR_KEYS)
-            found = self._views[cluster.name] = (cluster, hashlib.sha256(data).digest())
-        return found[1]
 
     def _unchanged(self, seen: bytes) -> Rendered | None:
         """The same question's last answer, while its blob is there."""
@@ -285,38 +263,3 @@ def _check_sealed(result: SealedResult) -> None:
 
     for one in result.objects:
         map_secret(one, check)
-
-
-def _fingerprint(
-    names: list[str],
-    parts: tuple[bytes, ...],
-    *,
-    commits: Mapping[tuple[str, str], str],
-    policy: ApplyPolicy,
-) -> bytes:
-    """A hash over all that a rendering is asked by: cheaper than its key, and changes at least as often."""
-    asked = "\0".join((*names, *(f"{url} {name} {commit}" for (url, name), commit in commits.items())))
-    digest = hashlib.sha256(asked.encode())
-    for part in (*parts, policy.model_dump_json().encode()):
-        digest.update(b"\0%d\0" % len(part) + part)
-    return digest.digest()
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """The project's rules over one app, if there is a project."""
-
-    project: ProjectSpec | None
-    namespace: str
-    spec: ApplicationSpec
-    cluster: ClusterView
-    fleet: Fleet | None
-
-    def check(self, summary: ObjectSummary | None) -> None:
-        if self.project is None:
-            return
-        found = project_violations(
-            self.namespace, self.project, self.spec, cluster=self.cluster, fleet=self.fleet, summary=summary
-        )
-        if found:
-            raise ProjectViolation("; ".join(found[:5]))

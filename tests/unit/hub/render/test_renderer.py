@@ -14,7 +14,8 @@ from hub.core.model import ClusterView, Fleet
 from hub.render.pipeline import RenderRequest
 from hub.render.plain import ManifestError, PlainSource
 from hub.render.pool import WorkerPool
-from hub.render.renderer import NotSealed, ProjectViolation, Rendered, Renderer
+from hub.render.renderer import NotSealed, Rendered, Renderer
+from hub.render.rules import ProjectViolation
 from hub.render.runner import InlineRunner
 from hub.render.seal import SealedResult, Sealing
 from hub.sources.directory import DirectorySource
