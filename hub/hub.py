@@ -19,6 +19,8 @@ from hub.gateway.tls import serve_as
 from hub.history.history import History
 from hub.hosts.ask import Asker
 from hub.hosts.objects import KubeObjects
+from hub.notify.ledger import Ledger
+from hub.notify.notifier import Notifier
 from hub.operator import admission, handlers
 from hub.operator.caches import Caches
 from hub.operator.collector import Collector
@@ -64,6 +66,7 @@ class Hub:
         self.controller: Controller | None = None
         self.history: History | None = None
         self.api: ApiServer | None = None
+        self.notifier: Notifier | None = None
         self.meters = Meters()
         self.metrics = MetricsServer(self.meters)
 
@@ -211,6 +214,8 @@ class Hub:
                 collector = Collector(caches, context.state, store, index)
                 tasks.create_task(collector.run(), name="collector")
                 if self.history is not None:
+                    notifier = self.notifier = self._notifier(context, self.history)
+                    tasks.create_task(notifier.run(), name="notifications")
                     tasks.create_task(self.history.record(caches), name="history")
         finally:
             self.meters.sources = [
@@ -224,9 +229,20 @@ class Hub:
             await source.close()
             index.close()
 
+    def _notifier(self, context: HubContext, history: History) -> Notifier:
+        return Notifier(
+            context.caches,
+            Ledger(history.database, now=lambda: _now().isoformat(timespec="milliseconds")),
+            meters=self.meters,
+            source=f"/axletree/{context.hub_id}",
+            words=context.pool.text,
+            clock=asyncio.get_running_loop().time,
+        )
+
     def _depths(self, controller: Controller) -> dict[str, int]:
         history = self.history.waiting if self.history is not None else 0
-        return controller.depths() | {"history": history}
+        notifications = self.notifier.waiting if self.notifier is not None else 0
+        return controller.depths() | {"history": history, "notifications": notifications}
 
 
 def _agents(gateway: Gateway) -> GatewaySource:

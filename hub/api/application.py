@@ -26,6 +26,7 @@ from hub.api.model import (
     exactly_one,
     rule,
 )
+from hub.api.notification import Notification  # noqa: TC001 - a pydantic field
 from hub.api.source import Common, Overlay, Patch, Source
 
 
@@ -256,6 +257,8 @@ class ApplicationSpec(ApiModel):
     """What others may take from it."""
     sync: SyncSpec = Field(default_factory=SyncSpec)
     deletion: AppDeletion = Field(default_factory=AppDeletion)
+    notifications: list[Notification] = Field(default_factory=list, max_length=16)
+    """Who is told of it. Of a sink that several name, what stands nearest holds: this, its set, its Project."""
     health_rules: list[HealthRule] = Field(default_factory=list, max_length=32)
     """How its objects are judged, before its Project's rules and the built-in ones."""
 

@@ -20,6 +20,7 @@ from hub.api.model import (
     TemplateText,
     Text,
 )
+from hub.api.notification import NotificationOfMany  # noqa: TC001 - a pydantic field
 from hub.api.rollout import Rollout, RolloutStatus
 from hub.api.source import Patch  # noqa: TC001 - a pydantic field
 
@@ -80,6 +81,8 @@ class ApplicationSetSpec(ApiModel):
     rollout: Rollout = Field(default_factory=Rollout)
     health: HealthPolicy = Field(default_factory=HealthPolicy)
     deletion: DeletionSpec = Field(default_factory=DeletionSpec)
+    notifications: list[NotificationOfMany] = Field(default_factory=list, max_length=16)
+    """Who is told of the set, and with `children` of each child."""
 
 
 class HeldDeletion(ApiModel):

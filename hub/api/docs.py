@@ -27,9 +27,8 @@ API group `axletree.dev`, version `v1alpha1`. Every kind is in the category `axl
 name means a list, `.*` a map. What [`concepts.md`](../concepts.md) says of a kind comes first; this page has
 every field.
 
-These fields are accepted and have **no effect yet**: `alertAfter` of every drift policy (drift is
-told at once);
-`sync.retry.limit` of an Application (the agent retries with growing pauses, without an end).
+This field is accepted and has **no effect yet**: `sync.retry.limit` of an Application (the agent retries with growing
+pauses, without an end).
 """
 _SELECTOR = {"matchLabels", "matchExpressions"}
 _BOUNDS = (

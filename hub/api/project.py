@@ -18,6 +18,7 @@ from hub.api.model import (
     exactly_one,
     rule,
 )
+from hub.api.notification import NotificationOfMany  # noqa: TC001 - a pydantic field
 
 PROJECT_NAME = "project"
 """Exactly one in a namespace: the rule is on its name."""
@@ -107,6 +108,8 @@ class ProjectSpec(ApiModel):
     """Other projects (namespaces) whose apps may depend on ours and read our outputs."""
     verify: list[Verification] = Field(default_factory=list, max_length=16)
     """Sources that must be signed; of several that cover one, each must hold."""
+    notifications: list[NotificationOfMany] = Field(default_factory=list, max_length=16)
+    """Who is told of its sets and hand-written Applications, and with `children` of all others."""
     health_rules: list[HealthRule] = Field(default_factory=list, max_length=64)
     """How its apps' objects are judged, before the built-in rules. Those of the hub's own Project hold for all."""
 

@@ -149,6 +149,16 @@ audit = Table(
     Index("ix_audit_at", "at"),
     sqlite_autoincrement=True,
 )
+notices = Table(
+    "notices",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("key", _KEY, primary_key=True),
+    Column("sink", _WORD, primary_key=True),
+    Column("topic", String(32), primary_key=True),
+    Column("word", String(64), nullable=False),
+    Column("at", String(40), nullable=False),
+)
 answers = Table(
     "answers",
     metadata,

@@ -150,6 +150,11 @@ class WorkerPool:
         result = await self._call("seal", request.to_wire(), sealing=sealing.to_wire())
         return SealedResult(tuple(result["ok"]), tuple(result["masks"]))
 
+    async def text(self, template: str, params: dict[str, Any]) -> str:
+        """A user's template as text. Raises `RenderFailed`."""
+        found: str = (await self._call("text", {"template": template, "params": params}))["ok"]
+        return found
+
     async def ping(self) -> dict[str, int]:
         """What a worker says of itself: `rss` in KiB at its peak, and what confines it (`Confinement`)."""
         found: dict[str, int] = (await self._call("ping", {}))["ok"]

@@ -102,6 +102,9 @@ def _done(request: dict[str, Any], tools: Tools, confinement: Confinement) -> di
             sealing = Sealing.from_wire(request["sealing"])
             found = render_sealed(RenderRequest.from_wire(request["request"]), sealing, tools)
             return {"ok": found.objects, "masks": found.masks}
+        case "text":
+            asked = request["request"]
+            return {"ok": tools.engine.text(asked["template"], asked["params"])}
         case _:
             rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             return {"ok": {"rss": rss, "landlock": confinement.landlock, "seccomp": confinement.seccomp}}

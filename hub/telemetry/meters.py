@@ -1,8 +1,8 @@
 """The instruments of one hub process, in a registry of their own: a process can hold two hubs.
 
 What can be counted from memory is counted when somebody asks (`Source`); here is only what is over once it happened.
-Labels are bounded: loops, operations, outcomes and reasons of ours. No label holds what a user or a spoke wrote, but
-names of namespaces, sets and clusters.
+Labels are bounded: loops, operations, outcomes and reasons of ours, sinks of the administrator. No label holds what a
+user or a spoke wrote, but names of namespaces, sets and clusters.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOOP = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _RENDER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+_SEND = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _RELEASE = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 
 
@@ -74,6 +75,19 @@ class Meters:
             "axletree_drift_corrections_total",
             "Objects that were changed on a spoke and put back, as agents report them.",
             ["namespace"],
+            registry=registry,
+        )
+        self.notifications = Counter(
+            "axletree_notifications_total",
+            "Notifications by sink and outcome: sent, retried, dropped.",
+            ["sink", "outcome"],
+            registry=registry,
+        )
+        self.sending = Histogram(
+            "axletree_notification_duration_seconds",
+            "How long a sink took to take a notification, or to fail.",
+            ["sink"],
+            buckets=_SEND,
             registry=registry,
         )
         self.sources: list[Source] = []

@@ -199,3 +199,14 @@ async def test_scratch_folders_go_with_their_workers_and_their_hubs(
         await pool.render(manifests("b"))
         assert os.listdir(tmp_path) != [own]  # noqa: PTH208
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+async def test_s7_words_of_users_are_rendered_within_the_same_limits(pool: WorkerPool) -> None:
+    assert (
+        await pool.text("{{ name | upper }}: {{ message }}", {"name": "web", "message": "{{ 1 }}"})
+        == "WEB: {{ 1 }}"
+    )
+    with pytest.raises(RenderFailed):
+        await pool.text("{{ 'x' * 100000000 }}", {})
+    with pytest.raises(RenderFailed):
+        await pool.text("{{ name.__class__ }}", {"name": "web"})

@@ -117,6 +117,8 @@ def busy() -> Meters:
         raise ValueError("x")
     meters.called("seal", 0.2, "")
     meters.called("expand", 20.0, "RenderTimeout")
+    meters.notifications.labels("chat", "sent").inc()
+    meters.sending.labels("chat").observe(0.1)
     return meters_of(tally, meters)
 
 

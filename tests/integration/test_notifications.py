@@ -1,0 +1,112 @@
+"""A real hub and a real agent: an app breaks, drifts, recovers, and each is told once, also over a restart."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.contract.names import HUB_NAMESPACE, LABEL_CREDENTIALS
+from hub.api.registry import APPLICATION, APPLICATION_SET, PROJECT
+from tests.integration.hub_rig import fleet, free_port
+from tests.unit.hub.notify.servers import receiver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from hub.fleet.controlplane import ControlPlane
+    from tests.integration.hub_rig import Fleet
+    from tests.unit.hub.notify.servers import Receiver
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+NONSENSE = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Not A Name"}}'
+
+
+@pytest.fixture
+async def shop(own_server: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with fleet(own_server, namespace, tmp_path) as made:
+        yield made
+
+
+async def sink(shop: Fleet, name: str, **data: str) -> None:
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": HUB_NAMESPACE, "labels": {LABEL_CREDENTIALS: "notification"}},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+    path = f"/api/v1/namespaces/{HUB_NAMESPACE}/secrets/{name}"
+    await shop.client.apply(path, manifest, field_manager="tests")
+
+
+def said(ops: Receiver) -> list[str]:
+    return [f"{each.body['data']['name']} {each.body['data']['trigger']}" for each in ops.taken]
+
+
+def states(host: Receiver, name: str) -> list[str]:
+    return [each.body["state"] for each in host.taken if each.body["context"].endswith(f"/{name}")]
+
+
+async def tell(shop: Fleet, *rules: dict[str, Any]) -> None:
+    path = PROJECT.path(shop.namespace, "project")
+    await shop.client.merge_patch(path, {"spec": {"notifications": list(rules)}})
+
+
+async def push(shop: Fleet, text: str | None, **values: str) -> None:
+    """Commit, and have the hub look."""
+    if text is not None:
+        await shop.author.commit({"apps/extra/it.yaml": text})
+    else:
+        await shop.commit(**values)
+    for kind, name in ((APPLICATION, "extra"), (APPLICATION_SET, "shop")):
+        moment = {
+            "metadata": {
+                "annotations": {"axletree.dev/refresh": str(len(shop.hubs)) + str(text) + str(values)}
+            }
+        }
+        await shop.client.merge_patch(kind.path(shop.namespace, name), moment)
+
+
+async def test_an_app_breaks_drifts_and_recovers_and_each_is_told_once(shop: Fleet) -> None:
+    async with receiver() as ops, receiver(status=201) as host:
+        await sink(shop, "ops", type="cloudevents", url=ops.url)
+        git = shop.repo.partition("//")[2].partition("/")[0]
+        await sink(shop, "git", type="gitea", url=host.url, token="t", host=git)
+        await tell(shop, {"sink": "git", "after": "0s"})
+        port = free_port()
+        hub = await shop.hub("first", port)
+        await shop.join(port)
+        await shop.shop()
+        drift = {"sync": {"createNamespace": True, "drift": {"mode": "Alert", "alertAfter": "1s"}}}
+        await shop.put(APPLICATION, "extra", shop.spec("extra", **drift))
+        well = ["success"]
+        await host.until(lambda: states(host, "shop")[-1:] == states(host, "extra")[-1:] == well, seconds=60)
+        assert "pending" in states(host, "shop")
+        await tell(shop, {"sink": "git", "after": "0s"}, {"sink": "ops", "after": "0s"})
+
+        await push(shop, NONSENSE)
+        await ops.until(lambda: said(ops) == ["extra Degraded"], seconds=60)
+        assert ops.taken[0].body["data"]["message"]
+        await host.until(lambda: states(host, "extra")[-1] == "failure")
+
+        await hub.stop()
+        await shop.hub("second", port)
+        await shop.led_by("second")
+        await push(shop, None, extra="2")
+        await ops.until(lambda: len(ops.taken) > 1, seconds=60)
+        assert said(ops) == ["extra Degraded", "extra Recovered"], (
+            "the second hub knew what the first had told"
+        )
+        await host.until(lambda: states(host, "extra")[-1] == "success")
+
+        live = f"/api/v1/namespaces/{shop.namespace}-apps/configmaps/extra"
+        await shop.client.merge_patch(live, {"data": {"value": "by hand"}}, field_manager="hand")
+        await ops.until(lambda: len(ops.taken) > 2, seconds=60)
+        assert said(ops)[2:] == ["extra Drifted"]
+        assert "DriftAlert" in ops.taken[2].body["data"]["message"]
+        await shop.client.merge_patch(live, {"data": {"value": "2"}}, field_manager="hand")
+        await ops.until(lambda: len(ops.taken) > 3, seconds=60)
+        assert said(ops)[3:] == ["extra Recovered"]
+        assert len({each.body["id"] for each in ops.taken}) == 4
