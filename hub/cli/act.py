@@ -13,6 +13,7 @@ from agent.contract.names import (
     ANNOTATION_REFRESH,
 )
 from hub.api.rollout import WaveState, WaveStatus
+from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, SETS, field, key_of, set_of
@@ -29,8 +30,6 @@ MANAGER = "axle"
 _APPROVABLE = frozenset({WaveState.WAITING, WaveState.AWAITING_APPROVAL, WaveState.HALTED})
 
 app = typer.Typer()
-
-NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
 
 
 @app.command()

@@ -12,6 +12,7 @@ from agent.contract.adoption import AdoptionChange, AdoptionReport, AdoptionStat
 from agent.contract.errors import AxletreeError
 from agent.contract.names import ANNOTATION_ADOPT, ANNOTATION_SYNC
 from hub.cli.act import annotate
+from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.asking import ask
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
 _PATHS = 4
 _WORDS = {
     AdoptionChange.CREATE: "made",

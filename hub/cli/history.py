@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hub.cli.arguments import AppArgument  # noqa: TC001 - typer reads it
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
 from hub.cli.kinds import APPS, SHORT_ID, field
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 app = typer.Typer()
-
-AppArgument = Annotated[str, typer.Argument(help="NAME or NAMESPACE/NAME of an app.", metavar="APP")]
 
 
 @app.command()

@@ -9,9 +9,9 @@ import typer
 from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import ANNOTATION_FORCE_RELEASE
 from hub.cli.act import annotate
+from hub.cli.arguments import AppArgument  # noqa: TC001 - typer reads it
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
-from hub.cli.history import AppArgument  # noqa: TC001 - typer reads it
 from hub.cli.kinds import APPS, SHORT_ID, field
 from hub.cli.names import Found, Reference, parse, resolve
 from hub.cli.output import out

@@ -9,6 +9,7 @@ import typer
 from agent.contract.errors import AxletreeError
 from agent.contract.names import ANNOTATION_PIN
 from hub.cli.act import MANAGER
+from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, SHORT_ID, field, key_of
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 app = typer.Typer()
-
-NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
 
 
 class NoSuchRelease(AxletreeError):

@@ -11,6 +11,7 @@ from agent.contract.errors import AxletreeError
 from agent.contract.names import ANNOTATION_SYNC, ANNOTATION_SYNC_OBJECT
 from agent.contract.objectsync import MAX_OBJECT, ObjectSyncReport, ObjectSyncState
 from hub.cli.act import annotate
+from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.asking import ask
 from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 app = typer.Typer()
-
-NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
 
 
 class NothingReleased(AxletreeError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from agent.contract.errors import ApiError
 from agent.contract.names import GROUP
+from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.chain import MAX_LINKS, Link, link_of
 from hub.cli.connect import NOT_FOUND, KubeconfigOption, NamespaceOption, connected, run
 from hub.cli.failure import plainly
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _SET = "set "
-
-NameArgument = Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, appset/NAME or app/NAME.")]
 
 
 @app.command()

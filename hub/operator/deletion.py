@@ -15,13 +15,13 @@ from agent.contract.errors import ApiError
 from agent.contract.names import (
     ANNOTATION_APPROVE,
     ANNOTATION_FORCE_REMOVE,
-    FINALIZER,
     GROUP,
     HUB_NAMESPACE,
 )
 from hub.core.plan import HELD_BY_BREAKER, breaker_limit
 from hub.gateway.liveness import lease_name
 from hub.operator import paths, views
+from hub.operator.finalizers import Finalizers
 from hub.operator.objects import key_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.operator.context import HubContext
     from hub.operator.decisions import Decisions
-    from hub.operator.objects import Objects
 
 log = logging.getLogger(__name__)
 BREAKER_PERIOD = timedelta(hours=1)
@@ -53,6 +52,7 @@ class Deletions:
         self._plans = plans
         self._decisions = decisions
         self._on_held = on_held
+        self._finalizers = Finalizers(hub.writer)
         self._queue: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
 
@@ -98,15 +98,14 @@ class Deletions:
             self._hub.state.sets.pop(key, None)
             return
         if "deletionTimestamp" not in obj["metadata"]:
-            if FINALIZER not in (obj["metadata"].get("finalizers") or []):
-                await self._add_finalizer(self._hub.caches.sets, paths.application_set(key), obj)
+            await self._finalizers.add(self._hub.caches.sets, paths.application_set(key), obj)
             if any("deletionTimestamp" in each["metadata"] for each in children):
                 return
             if len(children) != (self._hub.state.set(key).plan.get("counts") or {}).get("children"):
                 self._plans.ask_set(key)  # a child is gone: it is made again, or its deletion is done
             return
         if not children:
-            await self._drop_finalizer(self._hub.caches.sets, paths.application_set(key), obj)
+            await self._finalizers.drop(self._hub.caches.sets, paths.application_set(key), obj)
             return
         problem = await self._not_meant(obj, "applicationsets")
         if problem:
@@ -126,7 +125,7 @@ class Deletions:
             return
         decision = _decision(obj)
         if "deletionTimestamp" in obj["metadata"] and _never_released(obj) and not self._runs(key, obj):
-            await self._drop_finalizer(self._hub.caches.applications, paths.application(key), obj)
+            await self._finalizers.drop(self._hub.caches.applications, paths.application(key), obj)
             return
         if decision.get("held") and self._approved(obj):
             await self._record([obj], decision["reason"], held="")
@@ -154,7 +153,7 @@ class Deletions:
             await self._decide([obj], "Deleted")
         elif owner in self._hub.caches.sets:
             # Nobody decided that it goes: the set still wants it, and it is made again as it was.
-            await self._drop_finalizer(self._hub.caches.applications, paths.application(key), obj)
+            await self._finalizers.drop(self._hub.caches.applications, paths.application(key), obj)
 
     def _hold(self, key: str, problem: str) -> None:
         """A set, or a child that it wants, is going without anybody's decision: it stays, and says so."""
@@ -194,7 +193,7 @@ class Deletions:
         path = paths.application(key)
         if "deletionTimestamp" not in obj["metadata"]:
             await self._hub.writer.remove(path, uid=obj["metadata"]["uid"])
-        await self._drop_finalizer(self._hub.caches.applications, path, obj)
+        await self._finalizers.drop(self._hub.caches.applications, path, obj)
 
     # -- clusters
 
@@ -204,8 +203,7 @@ class Deletions:
             return
         path = f"{paths.CLUSTERS}/{name}"
         if "deletionTimestamp" not in obj["metadata"]:
-            if FINALIZER not in (obj["metadata"].get("finalizers") or []):
-                await self._add_finalizer(self._hub.caches.clusters, path, obj)
+            await self._finalizers.add(self._hub.caches.clusters, path, obj)
             await self._drop_purges(path, obj)
             return
         here = [each for each in self._hub.caches.applications.values() if each["spec"]["cluster"] == name]
@@ -238,7 +236,7 @@ class Deletions:
             current = await self._hub.writer.get(path)
             if current is not None:
                 await self._hub.writer.remove(path, uid=current["metadata"]["uid"])
-        await self._drop_finalizer(self._hub.caches.clusters, f"{paths.CLUSTERS}/{name}", obj)
+        await self._finalizers.drop(self._hub.caches.clusters, f"{paths.CLUSTERS}/{name}", obj)
         self._plans.ask_everything()
 
     # -- decisions
@@ -274,26 +272,6 @@ class Deletions:
         await self._decisions.record(dict.fromkeys(keys, decision))
         for key in keys:
             self._add("app", key)
-
-    # -- finalizers
-
-    async def _add_finalizer(self, objects: Objects, path: str, obj: Manifest) -> None:
-        finalizers = [*(obj["metadata"].get("finalizers") or []), FINALIZER]
-        await self._finalizers(objects, path, obj, finalizers)
-
-    async def _drop_finalizer(self, objects: Objects, path: str, obj: Manifest) -> None:
-        current = await self._hub.writer.get(path)
-        if current is None or current["metadata"]["uid"] != obj["metadata"]["uid"]:
-            return
-        finalizers = [each for each in current["metadata"].get("finalizers") or [] if each != FINALIZER]
-        if len(finalizers) != len(current["metadata"].get("finalizers") or []):
-            await self._finalizers(objects, path, current, finalizers)
-
-    async def _finalizers(self, objects: Objects, path: str, obj: Manifest, finalizers: list[str]) -> None:
-        """At the version that was read: a finalizer that someone else just added must not be lost."""
-        version = obj["metadata"]["resourceVersion"]
-        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": version}}
-        await self._hub.writer.merge(objects, path, patch)
 
 
 def _decision(obj: Manifest) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hub.cli.main import app
-from hub.fleet.sample import PLACEHOLDER, SAMPLE
+from hub.fleet.sample import SAMPLE
+from tests.unit.hub.cli.offline_files import CYCLE, REPO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,18 +18,6 @@ apiVersion: axletree.dev/v1alpha1
 kind: Cluster
 metadata: {name: eu1, labels: {env: prod}}
 """
-CYCLE = """
-apiVersion: axletree.dev/v1alpha1
-kind: Application
-metadata: {name: a-eu1, namespace: shop}
-spec: {cluster: eu1, sources: [{repoURL: "https://h/x"}], dependsOn: [{name: b-eu1}]}
----
-apiVersion: axletree.dev/v1alpha1
-kind: Application
-metadata: {name: b-eu1, namespace: shop}
-spec: {cluster: eu1, sources: [{repoURL: "https://h/x"}], dependsOn: [{name: a-eu1}]}
-"""
-REPO = f"{PLACEHOLDER}={SAMPLE}"
 runner = CliRunner()
 
 

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from agent.kube.yaml import load_all
 from hub.cli.main import app
-from hub.fleet.sample import PLACEHOLDER, SAMPLE
+from hub.fleet.sample import SAMPLE
+from tests.unit.hub.cli.offline_files import CYCLE, REPO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,18 +32,6 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: not-ours}
 """
-CYCLE = """
-apiVersion: axletree.dev/v1alpha1
-kind: Application
-metadata: {name: a-eu1, namespace: shop}
-spec: {cluster: eu1, sources: [{repoURL: "https://h/x"}], dependsOn: [{name: b-eu1}]}
----
-apiVersion: axletree.dev/v1alpha1
-kind: Application
-metadata: {name: b-eu1, namespace: shop}
-spec: {cluster: eu1, sources: [{repoURL: "https://h/x"}], dependsOn: [{name: a-eu1}]}
-"""
-REPO = f"{PLACEHOLDER}={SAMPLE}"
 runner = CliRunner()
 
 

@@ -1,0 +1,233 @@
+"""What an event means for the loops: it wakes keys, and nothing else follows from it.
+
+kopf and our own reflectors both tell; any event may be lost or repeated. Our own writes come back as events, too: those
+must not wake what wrote them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.contract.errors import AxletreeError
+from agent.contract.names import (
+    ANNOTATION_PIN,
+    ANNOTATION_REFRESH,
+    FINALIZER,
+    LABEL_CREDENTIALS,
+    LABEL_VALUES,
+)
+from hub.gateway.liveness import AgentLease
+from hub.operator import views
+from hub.operator.fleetview import Seen, seen
+from hub.operator.objects import key_of
+from hub.render.hubvalues import SOPS
+
+if TYPE_CHECKING:
+    from agent.contract.manifest import Manifest
+    from hub.operator.context import HubContext
+    from hub.operator.deletion import Deletions
+    from hub.operator.fleetstatus import FleetStatuses
+    from hub.operator.planloop import PlanLoop
+    from hub.operator.planner import Planner
+    from hub.operator.releaser import Releaser
+
+log = logging.getLogger(__name__)
+INTAKE_WAIT = 5.0
+_WAITING = 10_000
+
+
+@dataclass(slots=True)
+class Events:
+    """`listen` once the caches are whole, then `run` until cancelled."""
+
+    hub: HubContext
+    releaser: Releaser
+    planner: Planner
+    plans: PlanLoop
+    deletions: Deletions
+    fleet_statuses: FleetStatuses
+    _views: dict[str, Seen] = field(default_factory=dict)
+    _intake: asyncio.Queue[tuple[str, str, str]] = field(default_factory=lambda: asyncio.Queue(_WAITING))
+
+    @property
+    def waiting(self) -> int:
+        """Keys that kopf named and whose state has not arrived yet."""
+        return self._intake.qsize()
+
+    def wake(self, plural: str, key: str, resource_version: str) -> None:
+        """From kopf: something about this object changed. Its content is read from our own cache."""
+        self._intake.put_nowait((plural, key, resource_version))
+
+    def listen(self) -> None:
+        """Hear of every change from here on."""
+        caches = self.hub.caches
+        caches.applications.subscribe(self._application_changed)
+        caches.leases.subscribe(self._lease_changed)
+        caches.sets.subscribe(self._set_changed)
+        for held in (caches.values_secrets, caches.values_config_maps, caches.credentials):
+            held.subscribe(self._values_changed)
+        for plural, objects in (
+            ("clusters", caches.clusters),
+            ("clustersets", caches.cluster_sets),
+            ("projects", caches.projects),
+            ("applicationsets", caches.sets),
+        ):
+            objects.subscribe(functools.partial(self._heard, plural))
+        fleet = self.hub.fleet()
+        self._views = {key: seen(fleet, key) for key in (*fleet.clusters, *fleet.cluster_sets)}
+
+    async def run(self) -> None:
+        """Serve what kopf names, until cancelled."""
+        while True:
+            plural, key, version = await self._intake.get()
+            reflector = self.hub.caches.reflectors[plural]
+            namespace, _, name = key.rpartition("/")
+            try:
+                await reflector.wait_version((namespace, name), version, INTAKE_WAIT)
+            except (TimeoutError, AxletreeError):
+                log.debug("the cache of %s did not reach %s in time", plural, version)
+            self._dispatch(plural, key)
+
+    def _dispatch(self, plural: str, key: str) -> None:
+        match plural:
+            case "applicationsets":
+                self._dispatch_set(key)
+            case "clusters":
+                self.releaser.wake_cluster(key)
+                self.deletions.wake_cluster(key)
+                self._fleet_changed(key)
+            case "clustersets":
+                self._fleet_changed(key)
+            case "projects":
+                namespace = key.partition("/")[0]
+                self.fleet_statuses.wake()
+                for key_ in self.releaser.graph.touching_namespace(namespace):
+                    self.releaser.wake(key_)
+                for each in [each for each in self.hub.caches.sets if each.startswith(f"{namespace}/")]:
+                    self.plans.ask_set(each)
+                for each, obj in self.hub.caches.applications.view().items():
+                    if each.startswith(f"{namespace}/") and views.owner_of(obj) is None:
+                        self.plans.ask_app(each)
+
+    def _dispatch_set(self, key: str) -> None:
+        """Our own status writes come back as events, too: only what a person changed is planned."""
+        obj = self.hub.caches.sets.get(key)
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
+            self.deletions.wake_set(key)
+            return
+        if FINALIZER not in (obj["metadata"].get("finalizers") or []):
+            self.deletions.wake_set(key)
+        state = self.hub.state.set(key)
+        refresh = refresh_of(obj)
+        if refresh != state.refresh:
+            self.plans.ask_set(key, fresh=True)
+        elif obj["metadata"].get("generation") != state.generation or self.planner.approval_pending(obj):
+            self.plans.ask_set(key)
+        self.releaser.rollups.set_dirty(key)
+
+    def _fleet_changed(self, key: str) -> None:
+        """Plan anew where something moved that expansion or rendering reads; our own status writes do not."""
+        self.fleet_statuses.wake()
+        fleet = self.hub.fleet()
+        before, now = self._views.get(key, Seen()), seen(fleet, key)
+        if before == now:
+            return
+        self._views[key] = now
+        if before.cluster_set != now.cluster_set or before.address(key) != now.address(key):
+            self.plans.ask_everything()
+        else:
+            self.plans.ask_cluster(key)
+
+    def _values_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        """What charts take values from, or keys of encrypted files: all of that project is looked at again."""
+        metadata = (new or old or {}).get("metadata") or {}
+        labels = metadata.get("labels") or {}
+        if LABEL_VALUES not in labels and labels.get(LABEL_CREDENTIALS) != SOPS:
+            return
+        namespace = metadata["namespace"]
+        for key in self.hub.caches.sets:
+            if key.startswith(f"{namespace}/"):
+                self.plans.ask_set(key)
+        for key, app in self.hub.caches.applications.view().items():
+            if key.startswith(f"{namespace}/") and views.owner_of(app) is None:
+                self.plans.ask_app(key)
+
+    def _set_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is None:
+            return
+        if new is None or "deletionTimestamp" in new["metadata"]:
+            self.deletions.wake_set(key_of(obj))
+        if old is None or new is None or _asked_of(old) != _asked_of(new):
+            self.releaser.waves.set_moved(key_of(obj))
+
+    def _heard(self, plural: str, old: Manifest | None, new: Manifest | None) -> None:
+        """The reflectors' own ear: kopf may miss what was deleted while it listed, or go deaf altogether."""
+        obj = new or old
+        if obj is not None and (old is None or new is None or _asked_of(old) != _asked_of(new)):
+            self._dispatch(plural, key_of(obj))
+
+    def _application_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is None:
+            return
+        key = key_of(obj)
+        self.releaser.wake(key)
+        if old is None and new is not None:
+            self._application_appeared(key, new)
+        if new is None or "deletionTimestamp" in new["metadata"] or _removed(new):
+            self.deletions.wake_app(key, owner=views.owner_of(obj))
+        if new is None:
+            for each in self.planner.waiting_for_a_name(key.partition("/")[0]):
+                self.plans.ask_set(each)
+            return
+        pinned = old is not None and _pin_of(old) != _pin_of(new)
+        if views.owner_of(new) is not None:
+            generation = new["metadata"].get("generation")
+            if pinned or (old is not None and old["metadata"].get("generation") != generation):
+                self.plans.ask_set(views.owner_of(new) or "")
+            return
+        state = self.hub.state.app(key)
+        if refresh_of(new) != state.refresh:
+            self.plans.ask_app(key, fresh=True)
+        elif pinned or new["metadata"].get("generation") != state.generation:
+            self.plans.ask_app(key)
+
+    def _application_appeared(self, key: str, obj: Manifest) -> None:
+        self.planner.seen(views.owner_of(obj) or "", key.partition("/")[2])
+        if not (obj.get("status") or {}).get("observed"):
+            self.releaser.made_again(key, obj)
+
+    def _lease_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        obj = new or old
+        if obj is None:
+            return
+        cluster = AgentLease.cluster_of(obj)
+        if cluster in self.hub.caches.clusters:
+            self.releaser.wake_cluster(cluster)
+
+
+def refresh_of(obj: Manifest) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(ANNOTATION_REFRESH, ""))
+
+
+def _asked_of(obj: Manifest) -> tuple[object, ...]:
+    """What a person changes; of a Cluster also whether it has joined, and what it serves."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    names = ("generation", "annotations", "labels", "deletionTimestamp")
+    agent = status.get("agent") or {}
+    told = (agent.get("kubernetesVersion"), agent.get("apiVersions"))
+    return (*(metadata.get(name) for name in names), status.get("sealingKey"), *told)
+
+
+def _pin_of(obj: Manifest) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(ANNOTATION_PIN, ""))
+
+
+def _removed(obj: Manifest) -> bool:
+    """The agent says that everything of it is gone."""
+    return bool(((obj.get("status") or {}).get("observed") or {}).get("deleted"))
