@@ -12,6 +12,7 @@ from hub.api.model import ApiModel, Duration, IntOrPercent, LabelSelector, Name,
 
 LAST_WAVE = "rest"
 """The wave of children that no wave of the spec selects."""
+_NO_SLOT = "maxConcurrent lets at least one go; a wave that waits for a person has approval: Manual"
 
 
 class Approval(StrEnum):
@@ -40,6 +41,12 @@ class WaveState(StrEnum):
 class Wave(ApiModel):
     """One step of a rollout. The first wave that selects a child's cluster is the child's."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "!has(self.maxConcurrent) || (self.maxConcurrent != 0 && self.maxConcurrent != '0%')", _NO_SLOT
+        )
+    )
+
     name: Name
     selector: LabelSelector | None = None
     """Over cluster labels; none selects every cluster that no earlier wave has."""
@@ -52,6 +59,12 @@ class Wave(ApiModel):
     timeout: Duration = "30m"
     """A child that is not Healthy this long after its release has failed."""
     approval: Approval = Approval.AUTOMATIC
+
+    @model_validator(mode="after")
+    def _some_slot(self) -> Self:
+        if self.max_concurrent in (0, "0%"):
+            raise ValueError(_NO_SLOT)
+        return self
 
 
 class Rollout(ApiModel):

@@ -84,13 +84,22 @@ def validate_set(spec: Mapping[str, Any], *, set_key: str) -> ApplicationSetSpec
 
 def problems(error: ValidationError, model: type[BaseModel], *, at: str) -> Iterator[str]:
     """The first few problems as `spec.sources[0].pth: unknown field; did you mean "path"?`."""
-    for one in error.errors(include_url=False, include_input=False)[:_MAX_PROBLEMS]:
+    for one in error.errors(include_url=False)[:_MAX_PROBLEMS]:
         place = one["loc"]
         where = at + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
         if one["type"] == "extra_forbidden":
             yield f"{where}: unknown field{nearest(str(place[-1]), _fields_at(model, place[:-1]))}"
         else:
-            yield f"{where}: {one['msg'][0].lower()}{one['msg'][1:]}"
+            said = one["msg"].removeprefix("Value error, ")
+            yield f"{where}: {said[0].lower()}{said[1:]}{_meant(one['type'], one['input'])}"
+
+
+def _meant(kind: str, given: object) -> str:
+    """YAML's booleans have many names; who wrote one of them mostly meant the word."""
+    if kind != "string_type" or not isinstance(given, bool):
+        return ""
+    words = "y, yes, on, true" if given else "n, no, off, false"
+    return f": YAML reads {words} as {str(given).lower()}; quote it"
 
 
 def _validated(child: Child, set_key: str) -> ApplicationSpec:

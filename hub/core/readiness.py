@@ -6,6 +6,7 @@ Only what was observed where the edge asks for it counts: at the dependency's ow
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from agent.health.cel import CelMissing, Expression, RuleInvalid, Undecided
 from hub.api.application import At, Ready
 from hub.core.graph import title
 from hub.core.model import Blocker
+from hub.core.params import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 CONDITION = "Condition"
 _WORDS = frozenset(Ready)
+_SELF = ("name", "namespace", "cluster", "labels")
+_OBSERVED = ("health", "release", "digest", "outputs")
+_TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_FIELD = re.compile(r"(?<![\w.])(dep|self)\s*\.\s*([A-Za-z_]\w*)")
 _MAX_MICROSECONDS = 2000
 _QUOTED = 120
 
@@ -122,9 +128,19 @@ def _asked(node: AppNode, target: AppNode, source: str) -> Blocker | None:
 def _compiled(source: str) -> Expression | str:
     """The expression, or why there is none."""
     try:
-        return Expression(source)
+        expression = Expression(source)
     except (RuleInvalid, CelMissing) as error:
         return str(error)
+    return _unknown(source) or expression
+
+
+def _unknown(source: str) -> str:
+    """A field that neither has: what is misspelt would be waited for without an end."""
+    for one, field in _FIELD.findall(_TEXT.sub('""', source)):
+        known = (*_SELF, *(_OBSERVED if one == "dep" else ()))
+        if field not in known:
+            return f"{one} has no {field}{nearest(field, known)}"
+    return ""
 
 
 def _self(node: AppNode) -> dict[str, Any]:

@@ -100,6 +100,34 @@ def test_a_child_whose_field_is_misspelt_and_one_that_waits_for_itself(tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            "labels: {app: n}",
+            "labels.app: input should be a valid string: YAML reads n, no, off, false as false",
+        ),
+        ("labels: {app: on}", "YAML reads y, yes, on, true as true; quote it"),
+    ],
+)
+def test_a_word_that_yaml_takes_for_a_boolean(tmp_path: Path, more: str, words: str) -> None:
+    text = (SET % (many("a", 1), "x")).replace('metadata: {name: "x"}', f'metadata: {{name: "x", {more}}}')
+    assert words in said(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "words"),
+    [
+        ("waves: [{name: a, maxConcurrent: 0}]", "waves[0]: maxConcurrent lets at least one go"),
+        ("waves: [{name: a, maxConcurrent: 0%}]", "waves[0]: maxConcurrent lets at least one go"),
+        ("waves: [{name: a}, {name: a}]", "rollout: names of waves are unique, and none is rest: a"),
+        ("waves: [{name: a, sock: 5m}]", 'waves[0].sock: unknown field; did you mean "soak"?'),
+    ],
+)
+def test_waves_that_mean_nothing(tmp_path: Path, rollout: str, words: str) -> None:
+    assert words in said(tmp_path, SET % (many("a", 1), "x") + f"  rollout: {{{rollout}}}\n")
+
+
+@pytest.mark.parametrize(
     "template",
     [
         "{{ 'x' * 100000000 }}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,6 +129,23 @@ def test_what_is_neither_a_word_nor_an_expression_is_refused_by_the_schema(bad: 
 def test_what_does_not_read_or_is_unbounded_is_refused(bad: str) -> None:
     with pytest.raises(ConditionInvalid, match=r"dependsOn\[1\]\.ready: "):
         check_ready(["Healthy", bad])
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("dep.helth == 'Healthy'", 'dep has no helth; did you mean "health"?'),
+        ("self.health == 'Healthy'", "self has no health"),
+        ("dep.output.url != ''", 'did you mean "outputs"?'),
+    ],
+)
+def test_a_field_that_there_is_not_is_refused_with_the_nearest(source: str, said: str) -> None:
+    with pytest.raises(ConditionInvalid, match=re.escape(said)):
+        check_ready([source])
+
+
+def test_texts_and_what_is_below_a_field_are_no_fields() -> None:
+    check_ready(["dep.labels.dep == 'self.x' && dep.outputs['a.b'] == \"dep.nope\" && has(dep.labels.any)"])
 
 
 class Kept:
