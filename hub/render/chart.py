@@ -6,7 +6,6 @@ worker (a millisecond), and the `helm` program (a hundred). Neither resolves dep
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from agent.kube.yaml import YamlError, load_value
 from hub.render.content import Content, text_of
 from hub.render.plain import ManifestError, parsed
 from hub.render.similar import load_similar
+from hub.render.unstable import naming
 from hub.render.values import InvalidParameter, merged, with_parameter
 
 if TYPE_CHECKING:
@@ -34,15 +34,10 @@ DEFAULT_KUBE_VERSION = "1.36.0"
 HOOK = "helm.sh/hook"
 _NAMING = ("Chart.yaml", "requirements.yaml")
 """Files that may name dependencies."""
+_CRDS = "/crds/"
 _SHORT = 8192
 """Characters up to which a rendered text is remembered with its objects."""
 _TESTS = {"test", "test-success", "test-failure"}
-
-
-_RANDOM = re.compile(
-    r"\b(rand(AlphaNum|Alpha|Numeric|Ascii|Bytes|Int)|gen(CA|SelfSignedCert|SignedCert|PrivateKey)(WithKey)?|uuidv4"
-    r"|now|bcrypt|htpasswd|encryptAES|shuffle)\b"
-)
 
 
 class UnstableRender(ManifestError):
@@ -132,7 +127,12 @@ def render_chart(
         manifests = read(text, source.where, path)
         found.extend((path, one) for one in manifests if not _is_test(one))
     found.sort(key=lambda pair: (str(ref_of(pair[1])), pair[0]))
-    return found
+    return [pair for at, pair in enumerate(found) if not (at and _is_again(pair, found[at - 1]))]
+
+
+def _is_again(pair: tuple[str, Manifest], before: tuple[str, Manifest]) -> bool:
+    """Whether it is the CRD that another chart within brought already, as two aliases of one chart do."""
+    return _CRDS in f"/{pair[0]}" and _CRDS in f"/{before[0]}" and pair[1] == before[1]
 
 
 def _parsed(text: str, where: str, path: str) -> list[Manifest]:
@@ -149,11 +149,7 @@ def check_stable(source: ChartSource, backend: HelmBackend, found: list[tuple[st
     Only charts that call what can differ are rendered twice. Unnoticed, each later change of any value would
     also change a password.
     """
-    calling = sorted(
-        path
-        for path, content in source.files.items()
-        if "templates/" in path and isinstance(content, str) and _RANDOM.search(content)
-    )
+    calling = naming(source)
     if not calling:
         return
     again = render_chart(source, backend)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hub.render.content import unpacked
 from hub.render.helmignore import InvalidIgnore, kept
+from hub.render.installable import check_installable
 from hub.render.plain import ManifestError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ _PLACE = re.compile(r"\(?(?:[^\s()]*?/)?((?:charts/[^\s():]+/)*templates/[^\s():
 class _Loaded(NamedTuple):
     handle: Any
     """The SDK's chart, which frees itself when nobody holds it any more."""
-    crds: list[dict[str, str]]
+    metadata: dict[str, Any]
+    crds: list[dict[str, str]] | None
+    """None where rendering decides which of the charts within are there."""
 
 
 class SdkHelm:
@@ -52,6 +55,7 @@ class SdkHelm:
         }
         try:
             chart = self._chart(source)
+            check_installable(source, chart.metadata)
             answer = _native.call_string(
                 "helm_render",
                 chart.handle._raw(),  # noqa: SLF001 - the same call as the SDK's own method, with capabilities
@@ -59,7 +63,7 @@ class SdkHelm:
                 json.dumps(options),
             )
             texts: dict[str, str] = json.loads(answer)
-            crds = [] if source.skip_crds else chart.crds
+            crds = [] if source.skip_crds else chart.handle.crds if chart.crds is None else chart.crds
         except HelmError as error:
             raise failure(source, str(error)) from error
         found = {}
@@ -83,9 +87,9 @@ class SdkHelm:
         found = self._loaded.get(source.identity)
         if found is None:
             handle = Chart.load_archive(self._archive(source))
-            found = _Loaded(handle, handle.crds)
             if _has_dependencies(source):
-                return found
+                return _Loaded(handle, handle.metadata, None)
+            found = _Loaded(handle, handle.metadata, handle.crds)
             self._loaded[source.identity] = found
             self._archives.pop(source.identity, None)
             if len(self._loaded) > _CHARTS:
