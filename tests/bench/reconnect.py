@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 ROWS = (rows.RECONNECT, rows.RECONNECT_MEMORY)
 COUNT = int(os.environ.get("AXLETREE_BENCH_AGENTS", "5000"))
 _WRITERS = 48
-_PATIENCE = 900.0
+_PATIENCE = 300.0
 """Seconds until agents count as lost. Much, for machines that others use as well; the figure tells the rest."""
-_REST = 25.0
+_REST = 21.0
 """Longer than a heartbeat: what the hub holds then is what it holds."""
 _MB = 1024 * 1024
 

@@ -27,6 +27,7 @@ from agent.link.backoff import Backoff
 BEAT = 20.0
 _TIMEOUT = 90.0
 _TOLD = 0.25
+_ARRIVAL = 0.004
 
 
 @dataclass(slots=True)
@@ -42,10 +43,11 @@ class Swarm:
         """One agent, for ever."""
         backoff = Backoff(base=0.25, cap=20.0)
         count = 0
+        held: list[str] = []
         while True:
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._wait(tls))
+                    both.create_task(self._wait(tls, held))
                     both.create_task(self._report(name, tls, count, backoff))
             except* (OSError, EOFError, TimeoutError, ValueError) as failures:
                 self.failures += 1
@@ -53,15 +55,16 @@ class Swarm:
             count += 1000
             await asyncio.sleep(backoff.next())
 
-    async def _wait(self, tls: ssl.SSLContext) -> None:
-        etag = ""
+    async def _wait(self, tls: ssl.SSLContext, held: list[str]) -> None:
+        """Its assignment is kept over a reconnect, as a real agent keeps it: what did not change is not sent again."""
         async with self._open(tls) as (reader, writer):
             while True:
-                headers = f"Prefer: wait=55\r\n{f'If-None-Match: {etag}' if etag else 'X: y'}\r\n"
+                headers = "".join(f"{each}\r\n" for each in ("Prefer: wait=55", *held))
                 status, found = await _ask(reader, writer, "GET /agent/v1/assignment", headers)
                 if status not in (200, 304):
                     raise ValueError(status)
-                etag = found.get("etag", etag)
+                if "etag" in found:
+                    held[:] = [f"If-None-Match: {found['etag']}"]
 
     async def _report(self, name: str, tls: ssl.SSLContext, count: int, backoff: Backoff) -> None:
         async with self._open(tls) as (reader, writer):
@@ -110,7 +113,7 @@ async def main(path: Path) -> None:
         tls.load_verify_locations(cadata=told["ca"])
         load_identity(tls, certificate=certificate, key=told["key"])
         agents.append(asyncio.create_task(swarm.live(name, tls)))
-        await asyncio.sleep(0.01)  # the first time they come one after the other
+        await asyncio.sleep(_ARRIVAL)  # the first time they come one after the other
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     marks = asyncio.create_task(_marks(lines, swarm))
