@@ -43,9 +43,14 @@ def changes(ref: ObjectRef, *, wanted: Manifest, live: Manifest, fields: FieldSe
     for path, left, right in differing(wanted, live, fields):
         if len(found) == MAX_CHANGES:
             break
-        hidden = ref.group_kind == SECRET or re.search(_SENSITIVE, path) is not None
-        found.append(Change(path, _text(left, hidden=hidden), _text(right, hidden=hidden)))
+        found.append(change(ref, path, left, right))
     return tuple(found)
+
+
+def change(ref: ObjectRef, path: str, wanted: Any, live: Any) -> Change:
+    """One field that differs, with values that may be told."""
+    hidden = ref.group_kind == SECRET or re.search(_SENSITIVE, path) is not None
+    return Change(path, _text(wanted, hidden=hidden), _text(live, hidden=hidden))
 
 
 def _text(value: Any, *, hidden: bool) -> str:

@@ -265,7 +265,8 @@ class Applier:
             done = before.done if before is not None and before.done == item.digest else ""
             if change.ref.group_kind == JOB and change.live is not None and job_complete(change.live):
                 done = item.digest
-            yield Entry(change.ref, item.version, change.uid, done)
+            stayed = self._writer.memories.residue_kept(change.ref)
+            yield Entry(change.ref, item.version, change.uid, done, stayed)
 
 
 def _means(only: ObjectRef, ref: ObjectRef) -> bool:

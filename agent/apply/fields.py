@@ -104,7 +104,7 @@ def differences(before: Manifest, after: Manifest, fields: FieldSet) -> tuple[st
 def differing(before: Manifest, after: Manifest, fields: FieldSet) -> Iterator[tuple[str, Any, Any]]:
     """Path and both values of each field of the set that differs; `ABSENT` for one that is not there."""
     for path, left, right in _differ(before, after, fields, ()):
-        yield _text(path), left, right
+        yield path_text(path), left, right
 
 
 def project(value: Any, fields: FieldSet) -> Any:
@@ -140,13 +140,13 @@ def _compare(desired: Any, live: Any, fields: FieldSet, path: tuple[str, ...]) -
     children = {key: sub for key, sub in fields.items() if key != "."}
     if not children:
         if desired != live:
-            yield _text(path)
+            yield path_text(path)
     elif isinstance(desired, dict) and isinstance(live, dict):
         yield from _compare_maps(desired, live, children, path)
     elif isinstance(desired, list) and isinstance(live, list):
         yield from _compare_lists(desired, live, children, path)
     else:
-        yield _text(path)
+        yield path_text(path)
 
 
 def _compare_maps(
@@ -156,25 +156,25 @@ def _compare_maps(
         name = key[2:]
         where = (*path, name)
         if not key.startswith("f:") or name not in desired or name not in live:
-            yield _text(where)
+            yield path_text(where)
         else:
             yield from _compare(desired[name], live[name], sub, where)
     for name, value in desired.items():
         if f"f:{name}" not in children and not _untracked(name, path) and value not in (None, {}, []):
-            yield _text((*path, name))
+            yield path_text((*path, name))
 
 
 def _compare_lists(
     desired: list[Any], live: list[Any], children: FieldSet, path: tuple[str, ...]
 ) -> Iterator[str]:
     if len(desired) != len(children):
-        yield _text(path)
+        yield path_text(path)
         return
     for key, sub in children.items():
         wanted = [item for item in desired if selects(key, item, strict=False)]
         found = [item for item in live if selects(key, item, strict=True)]
         if len(wanted) != 1 or len(found) != 1:
-            yield _text((*path, f"[{key[2:]}]"))
+            yield path_text((*path, f"[{key[2:]}]"))
         else:
             yield from _compare(wanted[0], found[0], sub, (*path, f"[{key[2:]}]"))
 
@@ -227,5 +227,6 @@ def _untracked(name: str, path: tuple[str, ...]) -> bool:
     return (not path and name in _UNTRACKED) or (path == ("metadata",) and name in _UNTRACKED_METADATA)
 
 
-def _text(path: tuple[str, ...]) -> str:
+def path_text(path: tuple[str, ...]) -> str:
+    """How a path is told."""
     return "".join(part if part.startswith("[") else f".{part}" for part in path)

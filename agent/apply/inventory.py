@@ -39,6 +39,8 @@ class Entry:
     uid: str = ""
     done: str = ""
     """Of a Job: the digest for which it completed. It does not run for that digest again."""
+    residue: str = ""
+    """Fields that left the bundle and stayed, as canonical JSON of FieldsV1: names, and no values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ def to_secret(
             e.ref.namespace,
             e.ref.name,
             e.uid,
-            *([e.done] if e.done else []),
+            *([e.done] if e.done or e.residue else []),
+            *([e.residue] if e.residue else []),
         ]
         for e in sorted(inventory.entries.values(), key=lambda entry: entry.ref)
     ]
@@ -127,4 +130,5 @@ def _entry(row: list[str]) -> Entry:
         version=version,
         uid=uid,
         done=rest[0] if rest else "",
+        residue=rest[1] if len(rest) > 1 else "",
     )

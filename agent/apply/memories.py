@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.apply.fields import FieldSet, own_fields
 from agent.apply.plan import Memory, older_or_same
+from agent.apply.residue import told
+from agent.contract.canonical import canonical_json
 
 if TYPE_CHECKING:
     from agent.apply.diff import Change
+    from agent.apply.inventory import Entry
     from agent.apply.plan import Live
     from agent.apply.prepare import Desired
     from agent.apply.result import ChangeEntry
@@ -23,8 +27,8 @@ class Memories:
         self._fields: dict[ObjectRef, FieldSet] = {}
         self._refused: dict[ObjectRef, tuple[str, str, ChangeEntry]] = {}
         """Immutable fields: (digest, live version, verdict). Until one of both changes, nobody asks again."""
-        self._residue: dict[ObjectRef, tuple[str, tuple[Change, ...]]] = {}
-        """What stayed when its field left the bundle: (uid, fields)."""
+        self._residue: dict[ObjectRef, tuple[str, FieldSet]] = {}
+        """What stayed when its field left the bundle: (uid, fields). Alone of all this, the inventory keeps it, too."""
 
     def get(self, ref: ObjectRef) -> Memory | None:
         return self._memory.get(ref)
@@ -66,15 +70,13 @@ class Memories:
         for known in (self._memory, self._fields, self._refused, self._residue):
             known.pop(ref, None)
 
-    def applied(self, desired: Desired, result: Manifest, residue: tuple[Change, ...]) -> None:
-        """Take in what an apply left."""
+    def applied(self, desired: Desired, result: Manifest, residue: FieldSet | None) -> None:
+        """Take in what an apply left. `residue` is None where it tells nothing new of that."""
         self._refused.pop(desired.ref, None)
         memory = self._memory[desired.ref] = Memory.of(desired.digest, result, self._manager)
         self._fields[desired.ref] = memory.fields or {}
-        if residue:
+        if residue is not None:
             self._residue[desired.ref] = result["metadata"]["uid"], residue
-        else:
-            self._residue.pop(desired.ref, None)
 
     def compared(self, ref: ObjectRef, fields: FieldSet) -> None:
         """What the bundle sets, by a dry run."""
@@ -113,7 +115,21 @@ class Memories:
         return None if asked or found is None or found[:2] != (desired.digest, version) else found[2]
 
     def residue_of(self, ref: ObjectRef, live: Live) -> tuple[Change, ...]:
+        """What is still there of it; what a person took away since is no residue any more."""
         found = self._residue.get(ref)
-        if found is None or not isinstance(live, dict) or live["metadata"]["uid"] != found[0]:
+        if found is None or not isinstance(live, dict):
             return ()
-        return found[1]
+        left = told(ref, found[1], live) if live["metadata"]["uid"] == found[0] else ()
+        if not left:
+            del self._residue[ref]
+        return left
+
+    def recall(self, ref: ObjectRef, entry: Entry | None) -> None:
+        """Take what an earlier process kept of an object's residue."""
+        if entry is not None and entry.residue and ref not in self._residue:
+            self._residue[ref] = entry.uid, json.loads(entry.residue)
+
+    def residue_kept(self, ref: ObjectRef) -> str:
+        """An object's residue as the inventory keeps it: names of fields, and no values."""
+        found = self._residue.get(ref)
+        return canonical_json(found[1]).decode() if found and found[1] else ""

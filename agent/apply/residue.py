@@ -7,17 +7,20 @@ and what any new object would get by default, is no residue.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from agent.apply.diff import NOT_THERE, changes
-from agent.apply.fields import FieldSet, own_fields, project
+from agent.apply.diff import MAX_CHANGES, change
+from agent.apply.fields import ABSENT, FieldSet, differing, own_fields, path_text, project, selects
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.apply.diff import Change
     from agent.contract.manifest import Manifest, ObjectRef
 
 _STATUS = "status"
+_OF_LISTS = frozenset({"k:", "v:"})
 
 
 def removed_fields(before: FieldSet | None, after: Manifest, manager: str) -> FieldSet:
@@ -35,10 +38,44 @@ def stays(removed: FieldSet, after: Manifest) -> bool:
     return bool(removed) and _holds(project(after, removed))
 
 
-def residue(ref: ObjectRef, removed: FieldSet, *, after: Manifest, fresh: Manifest) -> tuple[Change, ...]:
-    """Fields that are there, and otherwise than in a new object: as a difference from none."""
-    found = changes(ref, wanted=fresh, live=after, fields=removed)
-    return tuple(replace(each, wanted=NOT_THERE) for each in found if each.live != NOT_THERE)
+def residue(removed: FieldSet, *, after: Manifest, fresh: Manifest) -> FieldSet:
+    """Of the fields that left, those that are there, and otherwise than in a new object; at most `MAX_CHANGES`."""
+    found = islice(differing(fresh, after, removed), MAX_CHANGES)
+    return _only(removed, {path for path, _, live in found if live is not ABSENT})
+
+
+def told(ref: ObjectRef, fields: FieldSet, live: Manifest) -> tuple[Change, ...]:
+    """What of a residue is there now: as a difference from none."""
+    return tuple(change(ref, path_text(path), ABSENT, value) for path, value in _leaves(live, fields, ()))
+
+
+def _only(fields: FieldSet, paths: set[str], path: tuple[str, ...] = ()) -> FieldSet:
+    """The part of a set that leads to these paths."""
+    found: FieldSet = {}
+    for key, sub in fields.items():
+        if key == ".":
+            continue
+        where = (*path, f"[{key[2:]}]" if key[:2] in _OF_LISTS else key[2:])
+        if path_text(where) in paths:
+            found[key] = {}
+        elif inner := _only(sub, paths, where):
+            found[key] = inner
+    return found
+
+
+def _leaves(value: Any, fields: FieldSet, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    children = {key: sub for key, sub in fields.items() if key != "."}
+    if not children:
+        yield path, value
+    elif isinstance(value, dict):
+        for key, sub in children.items():
+            if key.startswith("f:") and key[2:] in value:
+                yield from _leaves(value[key[2:]], sub, (*path, key[2:]))
+    elif isinstance(value, list):
+        for key, sub in children.items():
+            for item in value:
+                if selects(key, item, strict=True):
+                    yield from _leaves(item, sub, (*path, f"[{key[2:]}]"))
 
 
 def _holds(value: Any) -> bool:

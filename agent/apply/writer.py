@@ -26,7 +26,7 @@ from agent.contract.errors import ApiError, AxletreeError, TransientError
 from agent.kube.discovery import NoMatch
 
 if TYPE_CHECKING:
-    from agent.apply.diff import Change
+    from agent.apply.fields import FieldSet
     from agent.apply.inventory import Entry
     from agent.apply.plan import Live
     from agent.apply.prepare import Desired
@@ -82,6 +82,7 @@ class Writer:
         self, desired: Desired, *, live: Live, entry: Entry | None, impersonate: str | None
     ) -> Drift | None:
         """Whether live differs on fields of the bundle; a dry run only where values alone cannot say."""
+        self.memories.recall(desired.ref, entry)
         step, live, desired = await self._decide(desired, live=live, entry=entry)
         if live is Unseen.UNKNOWN:
             step, live, desired = await self._decide(
@@ -89,7 +90,7 @@ class Writer:
             )
         if step in {Step.KEEP, Step.DONE}:
             self.memories.keep(desired, live)
-            return None
+            return self._stayed(desired.ref, live)
         if not isinstance(live, dict) or step is Step.WAIT:
             return Drift(desired.ref, missing=True)
         try:
@@ -109,11 +110,17 @@ class Writer:
             manager, at = last_write(live, self._manager)
             return Drift(desired.ref, paths, manager=manager, at=at, changes=told)
         self.memories.keep(desired, live, fields)
-        return None
+        return self._stayed(desired.ref, live)
+
+    def _stayed(self, ref: ObjectRef, live: Live) -> Drift | None:
+        """What is there of fields that left the bundle: nobody changed it, and it differs all the same."""
+        stayed = self.memories.residue_of(ref, live)
+        return Drift(ref, tuple(each.path for each in stayed), changes=stayed) if stayed else None
 
     async def _settle(
         self, desired: Desired, *, live: Live, entry: Entry | None, impersonate: str | None
     ) -> ChangeEntry:
+        self.memories.recall(desired.ref, entry)
         step, live, desired = await self._decide(desired, live=live, entry=entry)
         match step:
             case Step.KEEP:
@@ -181,13 +188,14 @@ class Writer:
             result = await self._remote.take_over(desired, result, impersonate=impersonate)
         residue = await self._residue(desired, live, result, impersonate=impersonate)
         self.memories.applied(desired, result, residue)
+        stayed = self.memories.residue_of(desired.ref, result)
         known = {version} if version else set()
         if before is not None and before.uid == result["metadata"]["uid"]:
             known.add(before.resource_version)
         if known:
             same = result["metadata"]["resourceVersion"] in known
             done = _entry(desired.ref, Action.UNCHANGED if same else Action.CONFIGURED, result)
-            return replace(done, residue=residue)
+            return replace(done, residue=stayed)
         return _entry(desired.ref, Action.CREATED if created else Action.CONFIGURED, result)
 
     async def _recreate(self, desired: Desired, error: ApiError, *, impersonate: str | None) -> ChangeEntry:
@@ -211,8 +219,11 @@ class Writer:
 
     async def _residue(
         self, desired: Desired, live: Live, result: Manifest, *, impersonate: str | None
-    ) -> tuple[Change, ...]:
-        """What the API server kept of fields that left the bundle. A dry run tells, only where something may."""
+    ) -> FieldSet | None:
+        """What the API server kept of fields that left the bundle; None where this apply tells nothing of that.
+
+        A dry run tells, only where something may.
+        """
         memory, uid = self.memories.get(desired.ref), result["metadata"]["uid"]
         if isinstance(live, dict):
             before = own_fields(live, self._manager) if live["metadata"]["uid"] == uid else None
@@ -220,12 +231,12 @@ class Writer:
             before = memory.fields if memory is not None and memory.uid == uid else None
         removed = removed_fields(before, result, self._manager)
         if not stays(removed, result):
-            return self.memories.residue_of(desired.ref, result)
+            return None
         try:
             fresh = await self._remote.as_new(desired, impersonate=impersonate)
         except AxletreeError:
-            return ()  # nobody can say: no reason to fail what was applied
-        return residue(desired.ref, removed, after=result, fresh=fresh)
+            return None  # nobody can say: no reason to fail what was applied
+        return residue(removed, after=result, fresh=fresh)
 
     def _failed(self, desired: Desired, error: AxletreeError, live: Live) -> ChangeEntry:
         failure = explain(error, desired.ref)

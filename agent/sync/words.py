@@ -14,9 +14,10 @@ _MAX_NAMED = 3
 
 
 def covered(inventory: Inventory, kept: Inventory) -> bool:
-    """Whether `kept` names every object, and every Job that ran: then nothing is lost with the rest."""
+    """Whether `kept` names every object, every Job that ran, and what stayed: then nothing is lost with the rest."""
     return all(
-        (held := kept.entries.get(ref)) is not None and held.done == entry.done
+        (held := kept.entries.get(ref)) is not None
+        and (held.done, held.residue) == (entry.done, entry.residue)
         for ref, entry in inventory.entries.items()
     )
 

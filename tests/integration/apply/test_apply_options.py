@@ -350,4 +350,5 @@ async def test_a17_an_immutable_field_that_leaves_the_bundle_and_stays_is_residu
     (again,) = (await app.run([service()])).entries
     assert (again.action, again.residue) == (Action.UNCHANGED, entry.residue)
     app.restart()
-    assert (await app.run([service()])).ok
+    (again,) = (await app.run([service()])).entries
+    assert again.residue == entry.residue, "a restart does not forget it"
