@@ -76,7 +76,7 @@ def _established(crd: dict[str, Any]) -> bool:
 class Blobs:
     held: dict[str, bytes] = field(default_factory=dict)
 
-    def get(self, blob: str) -> bytes | None:
+    async def fetch(self, blob: str) -> bytes | None:
         return self.held.get(blob)
 
 

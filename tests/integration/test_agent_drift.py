@@ -161,3 +161,8 @@ async def test_a17_what_the_api_server_keeps_is_told_as_residual_drift(rig: Agen
     assert said.message.startswith("ResidualDrift: ")
     (entry,) = said.drift
     assert (entry.paths, entry.corrected) == ([".spec.clusterIP"], False)
+    await rig.stop()
+    await rig.start()
+    said = await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+    assert said.message.startswith("ResidualDrift: ")
+    assert said.drift[0].changes[0].live == '"10.96.201.99"'
