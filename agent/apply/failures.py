@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from agent.contract.manifest import ObjectRef
 
 MAX_MESSAGE = 1024
+_MAX_TEXT = 640
+"""Of what the API server says: the hint has to fit behind it."""
+_MAX_VALUE = 80
 IMMUTABLE = "ImmutableField"
 NAMESPACE_MISSING = "NamespaceMissing"
 _BAD_REQUEST, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_LARGE, _INVALID = 400, 403, 404, 409, 413, 422
@@ -118,7 +121,16 @@ def _causes(error: ApiError) -> list[dict[str, Any]]:
 
 
 def _plain(error: ApiError) -> str:
-    return str(error).removeprefix(f"{error.ref}: ")
+    """What the API server says. The values that it refuses may fill pages; what is wrong with them comes last."""
+    text = str(error).removeprefix(f"{error.ref}: ")
+    for cause in _causes(error):
+        said = str(cause.get("message", ""))
+        value, colon, problem = said.rpartition(": ")
+        if colon and len(value) > _MAX_VALUE:
+            text = text.replace(said, f"{value[:_MAX_VALUE]}...: {problem}")
+    if len(text) > _MAX_TEXT:
+        text = f"{text[: _MAX_TEXT // 2]} ... {text[-_MAX_TEXT // 2 :]}"
+    return text
 
 
 def _masked(error: ApiError) -> str:

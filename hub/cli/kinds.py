@@ -6,10 +6,11 @@ Not `hub.api.registry`, which loads every model: a command that only prints star
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.names import API_VERSION, LABEL_SET
+from agent.contract.names import ANNOTATION_PAUSED, API_VERSION, LABEL_SET
 from hub.cli.output import age
 
 if TYPE_CHECKING:
@@ -104,12 +105,17 @@ def _created(obj: Manifest) -> str:
     return age(obj["metadata"].get("creationTimestamp"))
 
 
+def _connection(obj: Manifest) -> str:
+    paused = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true"
+    return ", ".join(filter(None, (str(field(obj, "status", "connected")), "paused" if paused else "")))
+
+
 def _cluster_row(obj: Manifest) -> Sequence[str]:
     accepted = "yes" if field(obj, "spec", "accepted") else "no"
     return (
         obj["metadata"]["name"],
         accepted,
-        str(field(obj, "status", "connected")),
+        _connection(obj),
         age(field(obj, "status", "lastSeen")),
         str(field(obj, "status", "apps")),
         health(obj)
@@ -225,7 +231,8 @@ def resource_of(word: str) -> Resource | None:
     return next((each for each in RESOURCES if wanted in each.words), None)
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """`; did you mean "shop", "stop"?`, or nothing."""
-    close = difflib.get_close_matches(word, known, n=3)
-    return f"; did you mean {', '.join(close)}?" if close else ""
+def nearest(word: str, known: Sequence[str] | Mapping[str, str]) -> str:
+    """`; did you mean "shop", "stop"?`, or nothing. A map has other spellings of what it gives."""
+    close = difflib.get_close_matches(word, list(known), n=3)
+    meant = dict.fromkeys(known[each] for each in close) if isinstance(known, Mapping) else close
+    return f"; did you mean {', '.join(meant)}?" if close else ""

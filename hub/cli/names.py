@@ -125,5 +125,5 @@ async def missing(client: RestClient, reference: Reference) -> NoSuchObject:
             known.setdefault(obj["metadata"]["name"], key_of(obj))
             known[key_of(obj)] = key_of(obj)
     what = " or ".join(kind.title for kind in reference.kinds)
-    hint = nearest(str(reference), list(known)) or nearest(reference.name, list(known))
+    hint = nearest(str(reference), known) or nearest(reference.name, known)
     return NoSuchObject(f"there is no {what} {reference}{hint}")

@@ -143,7 +143,7 @@ def test_get_selects_by_label_and_says_no_where_nothing_is_of_that_name(world: W
     assert chosen.stdout == f"application.axletree.dev/{world.namespace}/db\n"
     missing = world.axle("get", "app", "wep")
     assert missing.exit_code == 1
-    assert "did you mean web" in missing.stderr
+    assert f"did you mean {world.namespace}/web" in missing.stderr
     empty = world.axle("get", "apps", "-n", "no-such-namespace")
     assert (empty.exit_code, empty.stdout) == (0, "")
     unknown = world.axle("get", "pods")

@@ -198,6 +198,23 @@ def test_an_immutable_field_is_named_with_a_hint() -> None:
     assert "spec.selector cannot be changed in place" in message
 
 
+def test_a23_a_value_that_fills_pages_hides_neither_the_problem_nor_the_hint() -> None:
+    said = f'Invalid value: {{"labels":{{"a":"{"x" * 3000}"}}}}: field is immutable'
+    cause = {"reason": "FieldValueInvalid", "field": "spec.template", "message": said}
+    text = f'Job.batch "migrate" is invalid: spec.template: {said}'
+    message = explain(refused(422, text, reason="Invalid", causes=[cause]), WEB).message
+    assert message.startswith('Job.batch "migrate" is invalid: spec.template: Invalid value: {"labels"')
+    assert "...: field is immutable. spec.template cannot be changed in place" in message
+    assert len(message) < 400
+
+
+def test_what_the_api_server_says_at_length_keeps_its_beginning_and_its_end() -> None:
+    message = explain(refused(400, f"first {'x' * 5000} last", reason="BadRequest"), WEB).message
+    assert message.startswith("first x")
+    assert message.endswith("x last")
+    assert len(message) < 700
+
+
 def test_a28_messages_about_secrets_name_fields_only() -> None:
     cause = {"field": "data.password", "message": 'Invalid value: "hunter2"'}
     failure = explain(refused(422, 'Invalid value: "hunter2"', reason="Invalid", causes=[cause]), SECRET)

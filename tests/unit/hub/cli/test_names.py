@@ -71,3 +71,5 @@ def test_kinds_go_by_many_words() -> None:
 def test_the_nearest_names_are_offered() -> None:
     assert nearest("fronted", ["frontend", "backend"]) == "; did you mean frontend?"
     assert nearest("zzz", ["frontend"]) == ""
+    both = {"frontend": "shop/frontend", "shop/frontend": "shop/frontend"}
+    assert nearest("shop/fronted", both) == "; did you mean shop/frontend?"
