@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from hub.history.database import DatabaseAway, add_new, upsert
 from hub.history.rows import APPLICATION, Rows, events_of, key_of, rows_of
@@ -37,6 +37,9 @@ GATHER = 0.05
 """Seconds in which further changes join a batch."""
 BATCH = 500
 MAX_EVENTS = 20_000
+"""That wait for a database which is away."""
+MAX_KEPT = 5_000_000
+"""Events in the database."""
 RETRY_SECONDS = 2.0
 TRIM_SECONDS = 3600.0
 
@@ -159,8 +162,13 @@ class Recorder:
                 log.warning("history: %s", error)
 
 
-def trim(connection: Connection, *, moment: str) -> None:
-    """Forget events, audit, answers and the deployments and outputs of apps that are gone, from before a moment."""
+def trim(connection: Connection, *, moment: str, most: int = MAX_KEPT) -> None:
+    """Forget events, audit, answers and the deployments and outputs of apps that are gone, from before a moment.
+
+    Of events, no more than `most` stay: a fleet that flaps must not fill a disk. What people did is not counted.
+    """
+    newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
+    connection.execute(delete(events).where(events.c.id <= newest - most))
     for table in (events, audit, answers):
         connection.execute(delete(table).where(table.c.at < moment))
     there = select(apps.c.key)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agent.contract.bundle import BundleCorrupt
 from agent.contract.canonical import sha256_hex
-from hub.store.port import is_blob
+from hub.store.port import StoreAway, is_blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +59,7 @@ class SharedStore:
         self._memory: OrderedDict[str, bytes] = OrderedDict()
         self._memory_bytes = memory_bytes
         self._held = 0
+        self._away = False
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bundles")
         self._fetching: dict[str, asyncio.Future[bytes | None]] = {}
 
@@ -136,4 +137,14 @@ class SharedStore:
             self._held -= len(gone)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except StoreAway as error:
+            if not self._away:  # once: hundreds may ask at the same time
+                log.warning("the shared store does not answer; what changes waits for it: %s", error)
+            self._away = True
+            raise
+        if self._away:
+            log.warning("the shared store answers again")
+        self._away = False
+        return found

@@ -260,6 +260,9 @@ async def test_old_events_and_deployments_of_what_is_gone_are_trimmed(database: 
     await database.run(
         lambda connection: connection.execute(insert(audit), [row | {"detail": {}, "outcome": "Done"}])
     )
+    await database.run(partial(trim, moment="2025-01-01", most=2))
+    few = await database.run(partial(queries.list_events, wanted=EventFilter(), limit=9))
+    assert len(few.items) == 2
     await database.run(partial(trim, moment="2026-01-03"))
     assert (await database.run(partial(queries.list_events, wanted=EventFilter(), limit=9))).items == []
     assert (await database.run(partial(queries.list_audit, before=0, limit=9))).items == []

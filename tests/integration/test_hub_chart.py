@@ -132,7 +132,10 @@ def test_what_is_shared_elsewhere_needs_no_volume_and_no_common_node(helm: Path,
         assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
     serving = {name for name, pod in pods.items() if "--api-port=8444" in pod["containers"][0]["args"]}
     assert serving == {"axletree-api"}
-    for wrong in ("bundles.url=postgresql://a:b@c/d", "api.replicas=1"):
+    elsewhere = ("bundles.url=s3://b/p", "history.databaseSecret=database", "data.enabled=false")
+    pods = rendered(*elsewhere, "controller.replicas=2")
+    assert {name: data(pod) for name, pod in pods.items()} == {name: {"emptyDir"} for name in pods}
+    for wrong in ("bundles.url=postgresql://a:b@c/d", "api.replicas=1", "data.enabled=false"):
         refused = subprocess.run(
             [str(helm), "template", "hub", str(CHART), "--set", wrong],
             capture_output=True,

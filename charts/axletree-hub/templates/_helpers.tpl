@@ -40,8 +40,13 @@ volumes:
 
 {{- define "axletree.volume" -}}
 - name: data
+  {{- if .Values.data.enabled }}
   persistentVolumeClaim:
     claimName: {{ .Values.data.existingClaim | default "axletree-hub" | quote }}
+  {{- else }}
+  emptyDir:
+    sizeLimit: {{ .Values.data.size }}
+  {{- end }}
 {{- end }}
 
 {{- /* Of a container, but for its arguments and resources. */}}
