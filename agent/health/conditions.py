@@ -63,3 +63,16 @@ def by_rollup(obj: Manifest) -> HealthResult:
         return HealthResult(HealthState(str(health["state"])), message)
     except ValueError:
         return HealthResult(HealthState.UNKNOWN, f"health {str(health['state'])[:64]!r} is not known here")
+
+
+_AWAY = frozenset({"Stale", "Cloned", "HubBehind"})
+
+
+def by_standing(obj: Manifest) -> HealthResult:
+    """A Cluster of a hub: one that is away or not to be trusted needs a person, who should see it further up, too."""
+    ready = conditions_of(obj).get("Ready")
+    if ready is None:
+        return progressing("not observed by the hub yet")
+    if not is_true(ready) and ready.get("reason") in _AWAY:
+        return degraded(why(ready))
+    return by_conditions(obj)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from agent.contract.manifest import GroupKind, group_of
 from agent.contract.names import GROUP
 from agent.health import batch, cluster, workloads
-from agent.health.conditions import by_conditions, by_rollup
+from agent.health.conditions import by_conditions, by_rollup, by_standing
 from agent.health.pods import pod
 from agent.health.result import HealthResult, progressing
 
@@ -38,6 +38,7 @@ RULES: dict[GroupKind, Rule] = {
     GroupKind("policy", "PodDisruptionBudget"): cluster.pod_disruption_budget,
     GroupKind(GROUP, "Application"): by_rollup,
     GroupKind(GROUP, "ApplicationSet"): by_rollup,
+    GroupKind(GROUP, "Cluster"): by_standing,
 }
 _POD = GroupKind("", "Pod")
 

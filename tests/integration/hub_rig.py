@@ -122,8 +122,10 @@ class Fleet:
 
         return holds
 
-    async def join(self, port: int, *, heartbeat_seconds: float = 1.0) -> None:
-        """An agent, in this process."""
+    async def join(
+        self, port: int, *, heartbeat_seconds: float = 1.0, spoke: ControlPlane | None = None
+    ) -> None:
+        """An agent, in this process; on the hub's own API server, where no other spoke is named."""
         identity = await HubIdentity.load_or_create(self.client, now=datetime.now(UTC))
         token = await tokens.create_token(
             self.client,
@@ -137,7 +139,7 @@ class Fleet:
             cluster=self.cluster,
             hub_url=f"https://127.0.0.1:{port}",
             token=SecretStr(token),
-            kubeconfig=self.server.kubeconfig_path,
+            kubeconfig=(spoke or self.server).kubeconfig_path,
             heartbeat_seconds=heartbeat_seconds,
         )
         self.agent = Agent(config)
