@@ -18,9 +18,10 @@ from hub.cli.failure import plainly
 from hub.cli.output import err, out
 from hub.cli.progress import Steps
 from hub.cli.verdict import seconds_of
+from hub.install.seed import AGENT, CHARTS, HUB, ROOT, root_application, seed_of, starter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.contract.manifest import Manifest
     from hub.install.seed import Seed
@@ -67,6 +68,7 @@ def bootstrap(
         list[str] | None, typer.Option(help="For --write: how agents reach the hub; repeat.")
     ] = None,
     image: Annotated[str, typer.Option(help="For --write: the repository of the hub's image.")] = "",
+    agent_image: Annotated[str, typer.Option(help="For --write: that of the agent's.")] = "",
     timeout: Annotated[str, typer.Option(help="How long to wait until the hub keeps itself.")] = "10m",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for that.")] = False,
     kubeconfig: Annotated[
@@ -84,7 +86,15 @@ def bootstrap(
     """
     if write is not None:
         with plainly():
-            _write(write, repo=repo, revision=revision, path=path, hosts=host or (), image=image)
+            files = starter(
+                repo=repo,
+                revision=revision,
+                path=path,
+                hosts=host or (),
+                image=image,
+                agent_image=agent_image,
+            )
+            _write(write, files, address=(repo, revision, path))
         return
     with plainly():
         seconds = 0.0 if no_wait else seconds_of(timeout)
@@ -162,7 +172,6 @@ async def _read(repo: str, revision: str, path: str, *, secrets: Sequence[Manife
     """Render the root, and of what it holds, the two Applications that are the hub."""
     from hub.cli.files import fleet_of  # noqa: PLC0415
     from hub.cli.sides import Kitchen  # noqa: PLC0415
-    from hub.install.seed import AGENT, HUB, ROOT, root_application, seed_of  # noqa: PLC0415
     from hub.sources.charts import ChartRepositories  # noqa: PLC0415
     from hub.sources.credentials import GitCredentials  # noqa: PLC0415
     from hub.sources.dispatch import Sources  # noqa: PLC0415
@@ -223,14 +232,12 @@ def _secrets(path: Path | None) -> list[Manifest]:
     return found
 
 
-def _write(folder: Path, *, repo: str, revision: str, path: str, hosts: Sequence[str], image: str) -> None:
+def _write(folder: Path, files: Mapping[str, list[Manifest]], *, address: tuple[str, str, str]) -> None:
     """Files to begin with, and the charts beside them. What is there already is not touched."""
     from agent.kube.yaml import dump_all  # noqa: PLC0415
-    from hub.install.seed import CHARTS, starter  # noqa: PLC0415
 
     if not _CHARTS.is_dir():
         raise BootstrapInvalid(f"the charts are not there ({_CHARTS}): run this from a checkout of Axletree")
-    files = starter(repo=repo, revision=revision, path=path, hosts=hosts, image=image)
     folder.mkdir(parents=True, exist_ok=True)
     for name, objects in files.items():
         if (folder / name).exists():
@@ -241,5 +248,6 @@ def _write(folder: Path, *, repo: str, revision: str, path: str, hosts: Sequence
         target = folder / "charts" / chart
         if not target.exists():
             shutil.copytree(_CHARTS / chart, target)
+    repo, revision, path = address
     out.print(f"Look through {folder}, commit and push it as {path} of {repo}. Then:")
     out.print(f"  axle bootstrap --repo {repo} --revision {revision} --path {path} --kubeconfig FILE")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from agent.contract.manifest import GroupKind, group_of
 from agent.contract.names import (
     AGENT_NAMESPACE,
     ANNOTATION_APP,
+    API_VERSION,
     APPLYSET_PART_OF,
     GROUP,
     HUB_CLUSTER,
@@ -84,16 +86,31 @@ async def settle_identity(client: RestClient) -> Installed:
     if held is None:
         return Installed(await HubIdentity.load_or_create(client, now=datetime.now(UTC)), recovered=False)
     identity = HubIdentity.from_secret(held)
-    known = (held["metadata"].get("annotations") or {}).get(ANNOTATION_HOME)
-    # Who ran here before there was such a note has left a Lease.
-    at_home = known == await _home(client) if known else await _found(client, paths.lease(LEASE)) is not None
-    if at_home:
+    if await _is_at_home(client, held):
         return Installed(identity, recovered=False)
     now = datetime.now(UTC)
     backup = identity.recovery.backup if identity.recovery else now - _UNKNOWN_BACKUP
     identity = identity.recovered(Recovery(at=now, backup=backup))
     await client.replace(paths.secret(SECRET_NAME), identity.to_secret() | {"metadata": held["metadata"]})
     return Installed(identity, recovered=True)
+
+
+async def _is_at_home(client: RestClient, secret: Manifest) -> bool:
+    """Whether this identity has been this cluster's all along: a hub has led here, or none ever released anything."""
+    known = (secret["metadata"].get("annotations") or {}).get(ANNOTATION_HOME)
+    if known and known != await _home(client):
+        return False
+    if await _found(client, paths.lease(LEASE)) is not None:
+        return True
+    # Restored after its namespace was deleted, with Lease and Assignments; or a first try that got no further.
+    return bool(known) and not await _released(client)
+
+
+async def _released(client: RestClient) -> bool:
+    """Whether any Application here was ever let go."""
+    found = await _found(client, f"/apis/{API_VERSION}/applications") or {}
+    statuses = (app.get("status") or {} for app in found.get("items") or ())
+    return any((status.get("sync") or {}).get("released") for status in statuses)
 
 
 async def at_home(client: RestClient, installed: Installed) -> None:
@@ -133,11 +150,11 @@ async def hand_over(client: RestClient, seed: Seed, root: Manifest, *, hub_id: s
 
 
 async def let_join(client: RestClient, identity: HubIdentity) -> bool:
-    """Give the hub's own agent a token, unless it has an identity here; whether it got one."""
+    """Give the hub's own agent a token, unless it has joined this hub from here; whether it got one."""
     await apply_all(client, [namespace_object(AGENT_NAMESPACE)])
     selector = f"{LABEL_AGENT_CLUSTER}={short_hash(HUB_CLUSTER)},{LABEL_STATE}=identity"
     found = await client.list(f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets", label_selector=selector)
-    if found.items:
+    if any(_joined(secret, identity.hub_id) for secret in found.items):
         return False
     token = await create_token(
         client,
@@ -224,6 +241,15 @@ async def _deployment(client: RestClient, namespace: str, name: str) -> str:
         return f"there is no Deployment {namespace}/{name}"
     wanted, ready = found["spec"].get("replicas", 1), (found.get("status") or {}).get("readyReplicas", 0)
     return f"Deployment {namespace}/{name} has {ready} of {wanted} Pods ready"
+
+
+def _joined(secret: Manifest, hub_id: str) -> bool:
+    """Whether an agent's identity is of this hub: one of another hub's joins anew, with a token."""
+    try:
+        held = json.loads(base64.b64decode(secret["data"]["identity.json"]))
+        return bool(held["certificate"]) and held["hub_id"] == hub_id
+    except (KeyError, ValueError, TypeError):
+        return False
 
 
 async def _found(client: RestClient, path: str) -> Manifest | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MANAGER = "axle"
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 ESTABLISHED_SECONDS = 30.0
+_NOT_YET = (404, 429, 503)
 
 
 class NotEstablished(TransientError):
@@ -66,11 +67,27 @@ async def _established(client: RestClient, name: str) -> None:
         conditions = {
             each["type"]: each["status"] for each in (crd.get("status") or {}).get("conditions") or ()
         }
-        if conditions.get("Established") == "True":
+        if conditions.get("Established") == "True" and await _listed(client, crd):
             return
         if loop.time() > deadline:
             raise NotEstablished(f"CRD {name} is not Established after {ESTABLISHED_SECONDS:.0f} s")
         await asyncio.sleep(0.05)
+
+
+async def _listed(client: RestClient, crd: Manifest) -> bool:
+    """Whether its objects can be read: for a moment after it is Established, the API server still begins with them."""
+    spec = crd["spec"]
+    version = next(each["name"] for each in spec["versions"] if each.get("served"))
+    try:
+        await client.get(
+            f"/apis/{spec['group']}/{version}/{spec['names']['plural']}",
+            params={"limit": "1", "resourceVersion": "0"},
+        )
+    except ApiError as error:
+        if error.status not in _NOT_YET:
+            raise
+        return False
+    return True
 
 
 async def install_hub(client: RestClient) -> None:

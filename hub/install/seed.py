@@ -95,12 +95,15 @@ def first(objects: Iterable[Manifest], *kinds: str) -> list[Manifest]:
 
 
 def starter(
-    *, repo: str, revision: str, path: str, hosts: Sequence[str], image: str
+    *, repo: str, revision: str, path: str, hosts: Sequence[str], image: str, agent_image: str = ""
 ) -> dict[str, list[Manifest]]:
     """Files to begin with, by name; the charts go beside them, into `charts/`."""
     folder = path.strip("/")
-    images = {"image": {"repository": image}} if image else {}
-    hub_values: dict[str, Any] = {"hosts": list(hosts), **images}
+
+    def of(image: str) -> dict[str, Any]:
+        return {"image": {"repository": image}} if image else {}
+
+    hub_values: dict[str, Any] = {"hosts": list(hosts), **of(image)}
     agent_values: dict[str, Any] = {
         "cluster": HUB_CLUSTER,
         "hubUrl": f"https://axletree-gateway.{HUB_NAMESPACE}.svc:8443",
@@ -108,6 +111,7 @@ def starter(
         "namespaces": {"agent": True},
         "projects": [{"serviceAccount": DEPLOYER, "role": "cluster-admin"}],
         "reads": [{"group": GROUP, "resources": ["*"]}],
+        **of(agent_image),
     }
 
     def app(name: str, namespace: str, values: dict[str, Any]) -> Manifest:

@@ -20,7 +20,7 @@ from agent.contract.errors import ApiError
 from agent.contract.names import API_VERSION, HUB_NAMESPACE, agent_manager
 from agent.kube.yaml import dump_all, load_all
 from hub.api.registry import APPLICATION, APPLICATION_SET
-from hub.fleet import install
+from hub.fleet import bootstrap, install
 from hub.fleet.controlplane import ControlPlane
 from hub.fleet.githttp import GitServer
 from hub.gateway import paths, tokens
@@ -257,6 +257,34 @@ async def _installed(site: Site, node: Kubelet) -> None:
 
     await until("the hub changed itself", upgraded, node)
     await site.runs(node, a="1", b="1")
+
+
+async def test_f3_a_restored_identity_is_told_from_one_that_is_at_home(own_server: ControlPlane) -> None:
+    async with client_of(own_server) as client:
+        await install.install_hub(client)
+
+        async def settled() -> tuple[bool, int]:
+            installed = await bootstrap.settle_identity(client)
+            await bootstrap.at_home(client, installed)
+            return installed.recovered, installed.identity.epoch
+
+        assert await settled() == (False, 1)
+        assert await settled() == (False, 1), "a first try that was cut off"
+        spec = {"cluster": "hub", "namespace": "a", "sources": [{"repoURL": "https://a.example.com/b"}]}
+        app = APPLICATION.manifest("web", namespace=HUB_NAMESPACE) | {"spec": spec}
+        path = APPLICATION.path(HUB_NAMESPACE, "web")
+        await client.apply(path, app, field_manager="tests")
+        released = {"status": {"sync": {"state": "Synced", "released": "d" * 64}}}
+        await client.merge_patch(path, released, subresource="status")
+        assert await settled() == (True, 2), "its Assignments are gone with its namespace"
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+        await client.create(paths.LEASES, lease | {"metadata": {"name": bootstrap.LEASE}})
+        assert await settled() == (False, 2)
+        elsewhere = {"metadata": {"annotations": {bootstrap.ANNOTATION_HOME: "of another cluster"}}}
+        await client.merge_patch(paths.secret(SECRET_NAME), elsewhere)
+        assert await settled() == (True, 3)
+        for each in (path, paths.lease(bootstrap.LEASE), paths.secret(SECRET_NAME)):
+            await client.delete(each)
 
 
 async def test_f1_f2_f3_a_hub_that_git_describes_keeps_itself_and_comes_back_elsewhere_with_nothing_deleted(

@@ -26,6 +26,7 @@ from tests.integration.postgres_rig import postgres
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from agent.kube.client import RestClient
     from hub.fleet.controlplane import ControlPlane
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -163,6 +164,21 @@ def test_containers_have_no_more_than_they_need(helm: Path, tmp_path: Path) -> N
             assert container["resources"]["limits"]["memory"]
 
 
+async def _admitted_where_pods_are_restricted(client: RestClient) -> None:
+    """The API server's own judgement, in a namespace that takes nothing less."""
+    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    await client.merge_patch(f"/api/v1/namespaces/{HUB_NAMESPACE}", label)
+    deployments = (await client.list(f"/apis/apps/v1/namespaces/{HUB_NAMESPACE}/deployments")).items
+    assert {obj["metadata"]["name"] for obj in deployments} == {
+        *("axletree-hub", "axletree-gateway", "axletree-api")
+    }
+    for obj in deployments:
+        pod = obj["spec"]["template"] | {"apiVersion": "v1", "kind": "Pod"}
+        pod["metadata"] = {**pod["metadata"], "name": obj["metadata"]["name"]}
+        where = f"/api/v1/namespaces/{HUB_NAMESPACE}/pods"
+        await client.request("POST", where, params={"dryRun": "All"}, body=pod)
+
+
 async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
     database: str, shop: Fleet, helm: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +193,7 @@ async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
         *(helm, tmp_path, "upgrade", "--install", "hub", str(CHART), *options),
         kubeconfig=shop.server.kubeconfig_path,
     )
+    await _admitted_where_pods_are_restricted(shop.client)
     ports = [free_port() for _ in range(4)]
     stores = {"database": database, "bundles": database}
     as_hub, as_gateway, as_api = [
