@@ -163,7 +163,7 @@ async def _bootstrap(
             count = await steps.install_app(client, objects, hub_id=hub_id, namespace=namespace)
             note(f"the {name}: {count} objects")
         if seconds:
-            await steps.taken_over(client, seconds=seconds, note=note)
+            await steps.taken_over(client, seconds=seconds, recovered=installed.recovered, note=note)
             note("the hub keeps itself")
     return installed.recovered
 

@@ -52,6 +52,8 @@ ANNOTATION_HOME = f"{GROUP}/installed-on"
 TOKEN_LIFE = timedelta(hours=24)
 _NOT_FOUND = 404
 _POLL = 0.5
+_SKEW = timedelta(minutes=1)
+"""By which clocks may differ."""
 _UNKNOWN_BACKUP = timedelta(days=1)
 _KINDS = "CustomResourceDefinition"
 
@@ -176,12 +178,18 @@ async def let_join(client: RestClient, identity: HubIdentity) -> bool:
     return True
 
 
-async def taken_over(client: RestClient, *, seconds: float, note: Callable[[str], None]) -> None:
-    """Wait until a hub leads, its agent is connected and the root is in place. Raises `NotTakenOver`."""
+async def taken_over(
+    client: RestClient, *, seconds: float, recovered: bool, note: Callable[[str], None]
+) -> None:
+    """Wait until a hub leads, its agent is connected and the root is in place. Raises `NotTakenOver`.
+
+    What a backup brought along says that all of this was so elsewhere: then the agent must have been heard since.
+    """
     left = ""
+    since = datetime.now(UTC) - _SKEW if recovered else None
     try:
         async with asyncio.timeout(seconds):
-            while left := await _left(client):
+            while left := await _left(client, since):
                 note(left)
                 await asyncio.sleep(_POLL * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
     except TimeoutError as error:
@@ -211,7 +219,7 @@ async def _marked(client: RestClient, objects: Sequence[Manifest], *, namespace:
     return marked
 
 
-async def _left(client: RestClient) -> str:
+async def _left(client: RestClient, since: datetime | None) -> str:
     """What is still waited for; empty when nothing is."""
     now = datetime.now(UTC)
     lease = ((await _found(client, paths.lease(LEASE))) or {}).get("spec") or {}
@@ -221,7 +229,10 @@ async def _left(client: RestClient) -> str:
     if datetime.fromisoformat(renewed) + timedelta(seconds=int(lease["leaseDurationSeconds"])) < now:
         return f"waiting for a hub that leads: {await _deployment(client, HUB_NAMESPACE, HUB)}"
     cluster = (await _found(client, paths.cluster(HUB_CLUSTER))) or {}
-    if not (cluster.get("status") or {}).get("fingerprint"):
+    known = cluster.get("status") or {}
+    seen = str(known.get("lastSeen") or "")
+    heard = since is None or (bool(seen) and datetime.fromisoformat(seen) > since)
+    if not known.get("fingerprint") or not heard:
         return f"waiting for the hub's own agent: {await _deployment(client, AGENT_NAMESPACE, AGENT)}"
     for name in (ROOT, HUB, AGENT):
         app = (await _found(client, paths.application(f"{HUB_NAMESPACE}/{name}"))) or {}
