@@ -40,6 +40,7 @@ from hub.sources.dispatch import Sources
 from hub.sources.git import GitSource
 from hub.store.choose import open_store
 from hub.store.index import RenderIndex
+from hub.telemetry.kubevents import Announcer
 from hub.telemetry.meters import Meters
 from hub.telemetry.server import MetricsServer
 from hub.telemetry.sources import ControllerSource, GatewaySource
@@ -213,6 +214,9 @@ class Hub:
                 tasks.create_task(asker.watch(controller.plans.ask_set), name="asker")
                 collector = Collector(caches, context.state, store, index)
                 tasks.create_task(collector.run(), name="collector")
+                if self._settings.kube_events:
+                    announcer = self._announcer(client)
+                    tasks.create_task(announcer.run(caches), name="events")
                 if self.history is not None:
                     notifier = self.notifier = self._notifier(context, self.history)
                     tasks.create_task(notifier.run(), name="notifications")
@@ -228,6 +232,10 @@ class Hub:
             await pool.close()
             await source.close()
             index.close()
+
+    def _announcer(self, client: RestClient) -> Announcer:
+        clock = asyncio.get_running_loop().time
+        return Announcer(client, meters=self.meters, instance=self._settings.identity, clock=clock, now=_now)
 
     def _notifier(self, context: HubContext, history: History) -> Notifier:
         return Notifier(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import socket
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
@@ -20,23 +18,9 @@ from agent.contract.errors import AxletreeError
 from agent.kube.config import in_cluster, load_kubeconfig
 from hub.hub import Hub
 from hub.operator.settings import HubSettings, Role
+from hub.telemetry.logs import FORMATS, setup
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line, for collectors."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["error"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -81,6 +65,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--lease-seconds", type=float, default=15.0, help="until another process leads after one that crashed"
     )
+    parser.add_argument(
+        "--no-events",
+        action="store_true",
+        help="write no Kubernetes Events on applications, sets and clusters",
+    )
+    parser.add_argument("--log-format", default="json", choices=FORMATS)
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser.parse_args(argv)
 
@@ -97,6 +87,7 @@ def settings_of(args: argparse.Namespace) -> HubSettings:
         database=args.database,
         api_port=args.api_port,
         metrics_port=args.metrics_port,
+        kube_events=not args.no_events,
         bundles=args.bundles,
         poll_interval=args.poll_interval,
         stale_after=args.stale_after,
@@ -128,9 +119,7 @@ async def serve(args: argparse.Namespace) -> None:
 def main() -> int:
     """Exit code 0 after a signal, 1 where the hub could not go on (its supervisor starts it anew)."""
     args = arguments()
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=args.log_level.upper(), handlers=[handler])
+    setup(level=args.log_level, form=args.log_format)
     try:
         uvloop.run(serve(args))
     except AxletreeError as error:

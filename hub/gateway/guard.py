@@ -25,6 +25,7 @@ from hub.gateway.errors import (
 )
 from hub.gateway.peers import Peer, peer_of
 from hub.gateway.routes import Access, Route
+from hub.telemetry.logs import about
 
 if TYPE_CHECKING:
     import ssl
@@ -73,7 +74,9 @@ class Guard:
             self._running[route.name] = running + 1
             try:
                 async with asyncio.timeout(route.timeout):
-                    return await handler(await self._check(route, request))
+                    call = await self._check(route, request)
+                    with about(cluster=call.peer.cluster if call.peer is not None else ""):
+                        return await handler(call)
             except Exception as error:  # noqa: BLE001 - the boundary of a request
                 return problem(_as_answer(route, error))
             finally:

@@ -91,7 +91,7 @@ class Binder:
             return
         self._timer(node.key, (until - now).total_seconds(), self._wake)
         self._hub.state.flapping[node.key] = flapping(until)
-        log.warning("%s: %s", node.key, flapping(until))
+        log.warning("%s: %s", node.key, flapping(until), extra={"application": node.key})
         self._wake(node.key)
 
     async def _bind(self, node: AppNode, values: Bound, fleet: Fleet) -> bool:

@@ -23,6 +23,7 @@ from hub.gateway.liveness import lease_name
 from hub.operator import paths, views
 from hub.operator.finalizers import Finalizers
 from hub.operator.objects import key_of
+from hub.telemetry.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from hub.operator.decisions import Decisions
 
 log = logging.getLogger(__name__)
+_NAMES = {"set": "applicationset", "app": "application", "cluster": "cluster"}
+"""What a line of the log calls each."""
 BREAKER_PERIOD = timedelta(hours=1)
 
 
@@ -83,11 +86,12 @@ class Deletions:
                 raise failed
 
     async def _serve(self, step: Callable[[str], Any], kind: str, key: str) -> None:
-        try:
-            await step(key)
-        except ApiError as error:
-            log.warning("deletion of %s %s is tried again: %s", kind, key, error)
-            asyncio.get_running_loop().call_later(1.0, self._add, kind, key)
+        with about(**{_NAMES[kind]: key}):
+            try:
+                await step(key)
+            except ApiError as error:
+                log.warning("deletion of %s %s is tried again: %s", kind, key, error)
+                asyncio.get_running_loop().call_later(1.0, self._add, kind, key)
 
     # -- sets
 

@@ -27,6 +27,7 @@ from hub.operator.targets import Targets, TargetSet
 from hub.render.expansion import expand_set
 from hub.render.pool import RenderTimeout
 from hub.render.signed import check_children_signed
+from hub.telemetry.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -163,9 +164,13 @@ class Planner:
         obj = self._hub.caches.sets.get(key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             return None
-        state = self._hub.state.set(key)
-        if self._rests(state, obj):
+        if self._rests(self._hub.state.set(key), obj):
             return None
+        with about(applicationset=key):
+            return await self._expanded(key, obj, fleet, commits)
+
+    async def _expanded(self, key: str, obj: Manifest, fleet: Fleet, commits: Commits) -> Expanded | None:
+        state = self._hub.state.set(key)
         namespace, _, name = key.partition("/")
         try:
             if namespace not in fleet.projects:

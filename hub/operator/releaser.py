@@ -204,6 +204,8 @@ class Releaser:
                 if before.forced:
                     self._audit(before, fleet)
                 node = self.nodes.release(before, release)
+                who = {"application": node.key, "applicationset": node.owner or "", "cluster": node.cluster}
+                log.info("release %d goes out: %s", node.release, node.released[:12], extra=who)
                 self._moved(before, node)
                 pending |= self.graph.upsert(node)
                 released[node.key] = node
@@ -215,7 +217,10 @@ class Releaser:
         """A release by force is told with what it passes; that it was one stays in the app's history."""
         gates = passed(node, self.graph, fleet, gates=self._gates)
         past = "; ".join(f"{each.edge}: {each.message}" for each in gates) or "nothing"
-        log.warning("%s lets %s go to %s by force, past %s", node.forced, node.key, node.target[:12], past)
+        who = {"application": node.key, "applicationset": node.owner or "", "cluster": node.cluster}
+        log.warning(
+            "%s lets %s go to %s by force, past %s", node.forced, node.key, node.target[:12], past, extra=who
+        )
 
     async def _assign(self, clusters: set[str], fleet: Fleet) -> None:
         """One write a cluster, and only where the content differs."""

@@ -33,6 +33,8 @@ class HubSettings:
     """Where programs ask, beside `port`; None: nowhere. 0 takes a free one."""
     metrics_port: int | None = None
     """Where Prometheus asks for `/metrics`, over plain HTTP; None: nowhere. 0 takes a free one."""
+    kube_events: bool = True
+    """Whether the leader writes Kubernetes Events on our objects."""
     database: str = ""
     """URL of the history's database: `postgresql://...`; empty for SQLite in `data_dir`."""
     bundles: str = ""

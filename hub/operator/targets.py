@@ -22,6 +22,7 @@ from hub.operator.state import Target
 from hub.render.checks import project_violations
 from hub.render.rules import ProjectViolation
 from hub.render.signed import check_signed
+from hub.telemetry.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +119,13 @@ class Targets:
         obj = self._hub.caches.applications.get(key)
         if obj is None:
             return key, None, {}
+        owner, cluster = views.owner_of(obj) or "", str(obj["spec"].get("cluster", ""))
+        with about(application=key, applicationset=owner, cluster=cluster):
+            return await self._target(key, obj, fleet, commits, plan)
+
+    async def _target(
+        self, key: str, obj: Manifest, fleet: Fleet, commits: Commits, plan: int
+    ) -> tuple[str, Target | None, dict[str, str]]:
         revisions: dict[str, str] = {}
         current = self._hub.state.targets.get(key)
         bound = self._bound(key, obj)

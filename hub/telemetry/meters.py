@@ -90,6 +90,12 @@ class Meters:
             buckets=_SEND,
             registry=registry,
         )
+        self.kube_events = Counter(
+            "axletree_kubernetes_events_total",
+            "Kubernetes Events by outcome: written, repeated, dropped.",
+            ["outcome"],
+            registry=registry,
+        )
         self.sources: list[Source] = []
 
     @contextmanager

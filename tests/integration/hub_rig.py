@@ -26,7 +26,7 @@ from hub.gateway import tokens
 from hub.gateway.identity import HubIdentity
 from hub.operator import paths
 from tests.integration.gateway_rig import client_of, new_name
-from tests.integration.test_git_http import Author, new_author
+from tests.integration.git_rig import Author, new_author
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -243,6 +243,12 @@ async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
         done = await api.refresh_application(shop.namespace, "extra")
         assert done.act == "refresh"
 
+    events = await shop.client.list(f"/apis/events.k8s.io/v1/namespaces/{shop.namespace}/events")
+    about = {(each["regarding"]["kind"], each["regarding"]["name"], each["reason"]) for each in events.items}
+    assert {("Application", name, "Released") for name in (*SHOP, "extra")} <= about
+    assert {("Application", "db", "Healthy"), ("ApplicationSet", "shop", "Planned")} <= about
+    assert {each["reportingController"] for each in events.items} == {"axletree.dev/hub"}
+
     webhook = await shop.client.get(f"{WEBHOOKS}/axletree-applications")
     assert webhook["webhooks"][0]["clientConfig"]["url"].startswith(f"https://127.0.0.1:{ports[0]}/")
     for hub in shop.hubs:

@@ -119,6 +119,7 @@ def busy() -> Meters:
     meters.called("expand", 20.0, "RenderTimeout")
     meters.notifications.labels("chat", "sent").inc()
     meters.sending.labels("chat").observe(0.1)
+    meters.kube_events.labels("written").inc()
     return meters_of(tally, meters)
 
 
