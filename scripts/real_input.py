@@ -47,6 +47,8 @@ NAMED = (
     "prometheus-community/helm-charts",
     "kubernetes/ingress-nginx",
     "fluxcd/flux2-kustomize-helm-example",
+    "grafana/helm-charts",
+    "kubernetes-sigs/kustomize",
 )
 NAMESPACE, RELEASE = "real", "real"
 _SECONDS = 300

@@ -24,6 +24,7 @@ from hub.render.opening import opened, params_of, told, tool_of
 from hub.render.plain import ManifestError, PlainSource, objects_of
 from hub.render.plugin import PluginTree, printed
 from hub.render.programs import Programs
+from hub.render.schemas import check_schemas
 from hub.render.seal import Remembered, SealedResult, Sealing, sealed
 from hub.render.sops import DecryptionKeys, Opener
 
@@ -150,6 +151,7 @@ def _rendered(request: RenderRequest, tools: Tools, secret: Confidential) -> Ren
         if request.stages:
             stages.append(Stage(name, tuple(objects)))
     secret.check(objects, where=where)
+    check_schemas(objects, where=where)
     return RenderResult(tuple(objects), tuple(stages))
 
 
