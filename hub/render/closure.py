@@ -45,6 +45,8 @@ class Reference:
 
     path: str
     alone: bool
+    file: str = ""
+    """The kustomization that names it."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ def references(folder: str, files: Mapping[str, bytes], *, where: str) -> list[R
             if isinstance(entry, str) and "\n" not in entry:
                 path = _inside(folder, entry, files, shown=shown, where=where)
                 if path is not None:
-                    found.append(Reference(path, alone=key in _ALONE))
+                    found.append(Reference(path, alone=key in _ALONE, file=shown))
     return found
 
 
@@ -88,18 +90,18 @@ async def closure(
     found = Closure()
     open_folders: list[str] = []
 
-    async def visit(folder: str, *, alone: bool) -> None:
+    async def visit(folder: str, *, alone: bool, named_by: str = "") -> None:
         if folder in open_folders:
             raise ManifestError(f"{folder or '.'}: it builds on itself", where=where)
         if folder in found.folders:
             return
         if len(found.folders) >= MAX_FOLDERS:
             raise ManifestError(f"it builds on more than {MAX_FOLDERS} folders", where=where)
-        files = await read(folder)
+        files = await _read(read, folder, where=where, named_by=named_by)
         found.folders[folder] = files
         open_folders.append(folder)
         for reference in references(folder, files, where=where):
-            await visit(reference.path, alone=alone and reference.alone)
+            await visit(reference.path, alone=alone and reference.alone, named_by=reference.file)
         open_folders.pop()
         if alone:
             found.steps.append(folder)
@@ -108,8 +110,26 @@ async def closure(
     for one in extra:
         component = _inside(path, one, {}, shown="kustomize.components", where=where)
         if component is not None:
-            await visit(component, alone=False)
+            await visit(component, alone=False, named_by="kustomize.components")
     return found
+
+
+async def _read(
+    read: Callable[[str], Awaitable[Mapping[str, bytes]]], folder: str, *, where: str, named_by: str
+) -> Mapping[str, bytes]:
+    """The folder's files. What is not there is told with the file that names it."""
+    try:
+        return await read(folder)
+    except ManifestError as error:
+        if error.reason != "PathNotFound" or not named_by:
+            raise
+        raise ManifestError(
+            f"it names {folder or '.'}, which is not there",
+            where=where,
+            file=named_by,
+            layer="kustomize",
+            reason=error.reason,
+        ) from error
 
 
 def _content(data: bytes, shown: str, where: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.manifest import ref_of
+from hub.core.params import params_text
 from hub.core.templating import TemplateEngine
 from hub.render.chart import ChartSource, check_stable, render_chart
 from hub.render.common import with_common
@@ -29,7 +30,7 @@ from hub.render.seal import Remembered, SealedResult, Sealing, sealed
 from hub.render.sops import DecryptionKeys, Opener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.contract.manifest import Manifest
     from hub.render.chart import HelmBackend
@@ -199,11 +200,15 @@ def _layers(
     for owner, patches in (("Application", request.patches), ("ApplicationSet", request.set_patches)):
         if patches:
             name = f"patches of the {owner}"
-            with told(name):
+            with told(name, partial(_said, patches)):
                 objects = patched(objects, patches, tools.programs, where=where)
             yield name, objects
     if any(request.common.values()):
         yield "common", with_common(objects, request.common)
+
+
+def _said(patches: Sequence[Mapping[str, Any]]) -> str:
+    return params_text({"patches": [one["patch"] for one in patches]})
 
 
 def _stages_of(

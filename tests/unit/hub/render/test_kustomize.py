@@ -228,3 +228,20 @@ async def test_without_a_program_it_says_what_to_do(repo: Repo) -> None:
     repo.programs = type(repo.programs)()
     with pytest.raises(ManifestError, match="there is no kustomize here"):
         await repo.render({"path": "base"})
+
+
+async def test_errors_name_the_file_the_layer_and_what_it_was_given(repo: Repo) -> None:
+    repo.write("over/kustomization.yaml", "resources: [../base, ../nope]\n")
+    with pytest.raises(ManifestError) as caught:
+        await repo.render({"path": "over"})
+    assert (caught.value.reason, caught.value.file, caught.value.layer) == (
+        "PathNotFound",
+        "over/kustomization.yaml",
+        "kustomize",
+    )
+    assert "it names nope" in str(caught.value)
+    patch = {"target": {"kind": "Deployment"}, "patch": '[{"op": "replace", "path": "/data/x", "value": 1}]'}
+    with pytest.raises(ManifestError) as caught:
+        await repo.render({"path": "base"}, setPatches=[patch])
+    assert caught.value.layer == "patches of the ApplicationSet"
+    assert "/data/x" in caught.value.params
