@@ -67,6 +67,13 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the suite, a file's tests stay together: its fixtures are made once."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the tests need before the first starts: no test's timeout has to allow for that."""
     wanted = any("controlplane_binary" in getattr(item, "fixturenames", ()) for item in session.items)
