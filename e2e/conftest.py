@@ -98,11 +98,8 @@ def spent(deployed: Deployed) -> Iterator[Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever ends the fleet comes last, whatever its file is called; one process has them all."""
+    """Whoever ends the fleet comes last, whatever its file is called."""
     items.sort(key=lambda item: "spent" in getattr(item, "fixturenames", ()))
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
