@@ -45,6 +45,7 @@ from hub.telemetry.meters import Meters
 from hub.telemetry.server import MetricsServer
 from hub.telemetry.sources import ControllerSource, GatewaySource
 from hub.telemetry.tally import Tally
+from hub.telemetry.traces import Tracer, close_export, open_export
 from hub.web.server import ApiServer
 from hub.web.tls import api_tls
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from hub.operator.settings import HubSettings
     from hub.sources.credentials import Credentials
     from hub.store.port import BundleStore
+    from hub.telemetry.traces import Export
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Hub:
         self.history: History | None = None
         self.api: ApiServer | None = None
         self.notifier: Notifier | None = None
+        self.traces: Export | None = None
         self.meters = Meters()
         self.metrics = MetricsServer(self.meters)
 
@@ -96,6 +99,8 @@ class Hub:
             if self._settings.role is not Role.GATEWAY or self._settings.api_port is not None:
                 await history.start()
             api = self.api = ApiServer(client, history, now=_now)
+            if self._settings.otlp_endpoint:
+                self.traces = open_export(self._settings.otlp_endpoint, hub_id=identity.hub_id)
             try:
                 if self._settings.api_port is not None:
                     tls = api_tls(identity, self._settings.public_hosts, now=_now())
@@ -111,6 +116,8 @@ class Hub:
                     await asyncio.Event().wait()
                 await self._lead(client, identity, store)
             finally:
+                if self.traces is not None:
+                    await close_export(self.traces)
                 await self.metrics.stop()
                 await api.stop()
                 await gateway.stop()
@@ -214,6 +221,8 @@ class Hub:
                 tasks.create_task(asker.watch(controller.plans.ask_set), name="asker")
                 collector = Collector(caches, context.state, store, index)
                 tasks.create_task(collector.run(), name="collector")
+                if self.traces is not None:
+                    tasks.create_task(Tracer(caches, self.traces, now=_now).run(), name="traces")
                 if self._settings.kube_events:
                     announcer = self._announcer(client)
                     tasks.create_task(announcer.run(caches), name="events")

@@ -70,6 +70,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="write no Kubernetes Events on applications, sets and clusters",
     )
+    parser.add_argument(
+        "--otlp-endpoint",
+        default=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        help="where traces go, http://collector:4318; needs the extra otel; also as OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
     parser.add_argument("--log-format", default="json", choices=FORMATS)
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser.parse_args(argv)
@@ -88,6 +93,7 @@ def settings_of(args: argparse.Namespace) -> HubSettings:
         api_port=args.api_port,
         metrics_port=args.metrics_port,
         kube_events=not args.no_events,
+        otlp_endpoint=args.otlp_endpoint,
         bundles=args.bundles,
         poll_interval=args.poll_interval,
         stale_after=args.stale_after,

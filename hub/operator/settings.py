@@ -33,6 +33,8 @@ class HubSettings:
     """Where programs ask, beside `port`; None: nowhere. 0 takes a free one."""
     metrics_port: int | None = None
     """Where Prometheus asks for `/metrics`, over plain HTTP; None: nowhere. 0 takes a free one."""
+    otlp_endpoint: str = ""
+    """An OpenTelemetry collector that traces go to, by OTLP over HTTP; empty: nowhere. Needs the extra `otel`."""
     kube_events: bool = True
     """Whether the leader writes Kubernetes Events on our objects."""
     database: str = ""

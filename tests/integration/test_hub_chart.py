@@ -86,6 +86,11 @@ def test_what_prometheus_and_grafana_read_is_made_on_request(helm: Path, tmp_pat
     assert not kinds & {"ServiceMonitor", "PrometheusRule", "ConfigMap"}
     silent = _run(helm, tmp_path, *template, "--set", "metrics.enabled=false")
     assert "9090" not in silent
+    assert "events.k8s.io" in silent
+    silent = _run(helm, tmp_path, *template, "--set", "events.enabled=false,logFormat=text")
+    assert "events.k8s.io" not in silent
+    assert "--no-events" in silent
+    assert "--log-format=text" in silent
 
 
 def test_the_chart_is_clean_and_small_installations_need_no_gateway(helm: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from agent.contract.names import HUB_NAMESPACE, LABEL_CREDENTIALS
 from hub.api.registry import APPLICATION, APPLICATION_SET, PROJECT
-from tests.integration.hub_rig import fleet, free_port
+from tests.integration.hub_rig import SHOP, fleet, free_port
 from tests.unit.hub.notify.servers import receiver
+from tests.unit.hub.telemetry.collector import attribute, collector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
     from tests.unit.hub.notify.servers import Receiver
+    from tests.unit.hub.telemetry.collector import Collector
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 NONSENSE = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Not A Name"}}'
@@ -69,14 +71,23 @@ async def push(shop: Fleet, text: str | None, **values: str) -> None:
         await shop.client.merge_patch(kind.path(shop.namespace, name), moment)
 
 
+def _one_trace(traces: Collector) -> None:
+    """The set's first plan, with a release of each child below it."""
+    rollout = traces.named("rollout")[-1]
+    below = [span for span in traces.named("release") if span.parent_span_id == rollout.span_id]
+    assert {attribute(span, "axletree.application").partition("/")[2] for span in below} == set(SHOP)
+    assert {span.trace_id for span in below} == {rollout.trace_id}
+    assert all(span.end_time_unix_nano <= rollout.end_time_unix_nano + 2_000_000_000 for span in below)
+
+
 async def test_an_app_breaks_drifts_and_recovers_and_each_is_told_once(shop: Fleet) -> None:
-    async with receiver() as ops, receiver(status=201) as host:
+    async with receiver() as ops, receiver(status=201) as host, collector() as traces:
         await sink(shop, "ops", type="cloudevents", url=ops.url)
         git = shop.repo.partition("//")[2].partition("/")[0]
         await sink(shop, "git", type="gitea", url=host.url, token="t", host=git)
         await tell(shop, {"sink": "git", "after": "0s"})
         port = free_port()
-        hub = await shop.hub("first", port)
+        hub = await shop.hub("first", port, otlp_endpoint=traces.url)
         await shop.join(port)
         await shop.shop()
         drift = {"sync": {"createNamespace": True, "drift": {"mode": "Alert", "alertAfter": "1s"}}}
@@ -92,6 +103,7 @@ async def test_an_app_breaks_drifts_and_recovers_and_each_is_told_once(shop: Fle
         await host.until(lambda: states(host, "extra")[-1] == "failure")
 
         await hub.stop()
+        _one_trace(traces)
         await shop.hub("second", port)
         await shop.led_by("second")
         await push(shop, None, extra="2")

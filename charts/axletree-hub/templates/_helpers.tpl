@@ -121,6 +121,10 @@ volumeMounts:
 - --gateway-name=$(POD_NAME)
 - --stale-after={{ .Values.staleAfter }}
 - --log-level={{ .Values.logLevel }}
+- --log-format={{ .Values.logFormat }}
+{{- if not .Values.events.enabled }}
+- --no-events
+{{- end }}
 {{- if .Values.metrics.enabled }}
 - --metrics-port=9090
 {{- end }}
