@@ -22,7 +22,7 @@ class Trigger(StrEnum):
     DRIFTED = "Drifted"
     """Drift mode `Alert`, and it has differed for longer than `alertAfter`."""
     HELD = "Held"
-    """A deletion waits for a person."""
+    """A deletion, or a prune, waits for a person."""
     APPROVAL = "AwaitingApproval"
     """A wave waits for a person."""
     RECOVERED = "Recovered"

@@ -78,7 +78,8 @@ class Notifier:
         self._heap: list[tuple[float, int, Slot]] = []
         self._count = itertools.count()
         self._slots: dict[tuple[str, str], set[Slot]] = {}
-        self._dirty: dict[tuple[str, str], None] = {}
+        self._dirty: dict[tuple[str, str], bool] = {}
+        """What is to be looked at, and whether for a new rule or sink alone: what is well by then is no news."""
         self._outboxes: dict[str, Outbox] = {}
         self._wake = asyncio.Event()
         self._unknown: set[tuple[str, str]] = set()
@@ -112,9 +113,9 @@ class Notifier:
         while True:
             while self._dirty:
                 for kind, key in list(self._dirty)[:BATCH]:
-                    del self._dirty[kind, key]
+                    quiet = self._dirty.pop((kind, key))
                     try:
-                        self._look(kind, key, first=first)
+                        self._look(kind, key, first=first or quiet)
                     except Exception:
                         log.exception("notifications of %s are left out", key)
                 await asyncio.sleep(0)
@@ -143,7 +144,7 @@ class Notifier:
         for objects, kind in ((self._caches.applications, _KINDS[0]), (self._caches.sets, _KINDS[1])):
             for key in objects:
                 if key.startswith(f"{namespace}/"):
-                    self._mark(kind, key)
+                    self._mark(kind, key, quiet=True)
 
     def _sink_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         if any(obj is not None and is_sink(obj) for obj in (old, new)):
@@ -152,12 +153,12 @@ class Notifier:
     def _mark_all(self) -> None:
         for objects, kind in ((self._caches.applications, _KINDS[0]), (self._caches.sets, _KINDS[1])):
             for key in objects:
-                self._mark(kind, key)
+                self._mark(kind, key, quiet=True)
         for kind, key in self._slots:
-            self._mark(kind, key)  # what is gone since is forgotten
+            self._mark(kind, key, quiet=True)  # what is gone since is forgotten
 
-    def _mark(self, kind: str, key: str) -> None:
-        self._dirty[kind, key] = None
+    def _mark(self, kind: str, key: str, *, quiet: bool = False) -> None:
+        self._dirty[kind, key] = quiet and self._dirty.get((kind, key), True)
         self._wake.set()
 
     # -- what is to be told

@@ -57,6 +57,7 @@ def _application(obj: Manifest) -> Standing:
     status = obj.get("status") or {}
     sync, deletion = status.get("sync") or {}, status.get("deletion") or {}
     held = deletion.get("held") or ""
+    prune = str((status.get("observed") or {}).get("held") or "")
     state, message = str(sync.get("state") or ""), str(sync.get("message") or "")
     drift: str | None = "" if state == "Synced" else None
     if state == "OutOfSync" and DRIFT_ALERT in message:
@@ -71,8 +72,12 @@ def _application(obj: Manifest) -> Standing:
         token=str(sync.get("target") or "")[:16],
         commits=((repository, revision),) if _COMMIT.fullmatch(revision) and repository else (),
         drift=drift,
-        held=f"its deletion ({deletion.get('reason')}) is held: {held}" if held else "",
+        held=f"its deletion ({deletion.get('reason')}) is held: {held}" if held else _prune(prune),
     )
+
+
+def _prune(held: str) -> str:
+    return f"its agent holds a prune: {held}" if held else ""
 
 
 def _set(obj: Manifest) -> Standing:

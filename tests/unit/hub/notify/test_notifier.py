@@ -246,6 +246,22 @@ async def test_deployments_are_told_where_asked_and_not_again_after_a_wiped_data
         assert said(sink) == told
 
 
+async def test_what_is_well_when_a_rule_or_a_sink_is_added_is_no_news(hub: Hub) -> None:
+    async with receiver() as sink:
+        hub.app("old", "Healthy")
+        hub.app("ill", "Degraded")
+        async with hub.running():
+            hub.app("older", "Healthy")
+            await asyncio.sleep(0)
+            hub.sink("ops", type="cloudevents", url=sink.url)
+            hub.project(when=["Deployed", "Degraded"])
+            await sink.until(lambda: len(sink.taken) == 1)
+            hub.app("old", "Healthy", target="d2")
+            await sink.until(lambda: ("Deployed", "old") in said(sink))
+        assert said(sink)[0] == ("Degraded", "ill")
+        assert said(sink).count(("Deployed", "old")) == 1
+
+
 async def test_s8_a_template_words_the_message_and_what_a_spoke_says_is_never_rendered(hub: Hub) -> None:
     async with receiver() as sink:
         hub.sink("ops", type="apprise", urls=sink.url.replace("http://", "json://"))

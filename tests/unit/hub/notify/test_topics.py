@@ -101,6 +101,7 @@ def test_an_application_as_its_status_says() -> None:
     assert standing_of(app(**going)).verdict is MOVING, "on its way out by a decision"
     held = standing_of(app(deletion={"reason": "Dropped", "held": "Budget"}))
     assert held.held == "its deletion (Dropped) is held: Budget"
+    assert standing_of(app(observed={"held": "EmptyBundle"})).held == "its agent holds a prune: EmptyBundle"
     older = app(conditions=ready("True"), observedGeneration=2)
     assert standing_of(older).verdict is MOVING, "its status is of an older spec"
 
