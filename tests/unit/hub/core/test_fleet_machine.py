@@ -448,4 +448,4 @@ class Fleets(RuleBasedStateMachine):
 
 
 TestFleets = Fleets.TestCase
-TestFleets.settings = effort(15, steps=20)
+TestFleets.settings = effort(24, steps=25)

@@ -290,4 +290,4 @@ class Rollouts(RuleBasedStateMachine):
 
 
 TestRollouts = Rollouts.TestCase
-TestRollouts.settings = effort(25, steps=30)
+TestRollouts.settings = effort(40, steps=40)
