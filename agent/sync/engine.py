@@ -127,7 +127,9 @@ class Engine:
         """A newer document: its apps, its deletions, and nothing from what it leaves out."""
         self._documents.hold(signed)
         self._follow()
-        self.syncs.follow(signed.document)  # not from a document that is remembered: it may be answered already
+        self.syncs.follow(
+            signed.document
+        )  # not from a document that is remembered: it may be answered already
         self._documents.keep(urgent=any(app.tombstone and not app.deleted for app in self.apps.values()))
 
     def linked(self, fetcher: BundleFetcher | None) -> None:

@@ -69,10 +69,19 @@ def approve(
         lambda: _approve_wave(reference, wave, kubeconfig) if wave else _approve(reference, kubeconfig)
     )
     if not approved:
-        complain(f"nothing of {found} is Held")
+        complain(f"nothing of {found} is Held{'' if wave else _waiting_waves(found)}")
         raise typer.Exit(EXIT_NEGATIVE)
     for line in approved:
         out.print(f"approved: {line}")
+
+
+def _waiting_waves(found: Found) -> str:
+    """Waves are asked for by name: whoever approves deletions has not meant them."""
+    stands = {WaveState.AWAITING_APPROVAL, WaveState.HALTED}
+    waves = [WaveStatus.model_validate(each) for each in field(found.obj, "status", "rollout", "waves") or ()]
+    return "".join(
+        f"; wave {each.name} is {each.state}: --wave {each.name}" for each in waves if each.state in stands
+    )
 
 
 async def _approve(reference: Reference, kubeconfig: Path | None) -> tuple[Found, list[str]]:

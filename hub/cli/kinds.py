@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHORT_ID = 8
 _LONGEST = 100
+_STANDS = frozenset({"Halted", "AwaitingApproval", "Paused"})
+"""States of a rollout that only a person, or a commit, ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,10 @@ def why(obj: Manifest) -> str:
     stalled = next((c for c in field(obj, "status", "conditions") or () if c["type"] == "Stalled"), None)
     if stalled is not None and stalled["status"] == "True":
         return ": ".join(filter(None, (str(stalled.get("reason", "")), str(stalled.get("message", "")))))
+    rollout = field(obj, "status", "rollout", "state")
+    if rollout in _STANDS:
+        message = field(obj, "status", "rollout", "message")
+        return ": ".join(filter(None, (f"rollout {rollout}", str(message))))
     sync_status = field(obj, "status", "sync")
     failed = sync_status.get("message", "") if isinstance(sync_status, dict) else ""
     message = failed if isinstance(failed, str) and failed else field(obj, "status", "health", "message")

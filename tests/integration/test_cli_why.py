@@ -245,6 +245,11 @@ def test_a_wave_is_approved_as_it_is_now(shop: Shop) -> None:
         {"name": "last", "plan": 2, "state": "Done"},
     ]
     shop.rollout(waves)
+    unnamed = shop.axle("approve", f"{shop.namespace}/shop")
+    assert unnamed.exit_code == 1
+    assert "wave canary is Halted: --wave canary; wave fleet is AwaitingApproval" in " ".join(
+        unnamed.stderr.split()
+    )
     for wave in ("fleet", "canary"):
         result = shop.axle("approve", f"{shop.namespace}/shop", "--wave", wave)
         assert result.exit_code == 0, result.output

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hub.cli.kinds import APPS, CLUSTERS, SETS, nearest, resource_of
+from hub.cli.kinds import APPS, CLUSTERS, SETS, nearest, resource_of, why
 from hub.cli.names import AmbiguousName, Found, InvalidReference, one_of, parse
 
 
@@ -73,3 +73,14 @@ def test_the_nearest_names_are_offered() -> None:
     assert nearest("zzz", ["frontend"]) == ""
     both = {"frontend": "shop/frontend", "shop/frontend": "shop/frontend"}
     assert nearest("shop/fronted", both) == "; did you mean shop/frontend?"
+
+
+def test_a_set_whose_rollout_stands_says_so_before_its_health() -> None:
+    health = {"message": "2 of 6 Healthy"}
+    status: dict[str, Any] = {
+        "rollout": {"state": "Halted", "message": "wave canary: 2 failed"},
+        "health": health,
+    }
+    assert why({"status": status}) == "rollout Halted: wave canary: 2 failed"
+    status["rollout"] = {"state": "Progressing", "message": "wave canary soaks"}
+    assert why({"status": status}) == "2 of 6 Healthy"
