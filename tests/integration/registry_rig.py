@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hub.fleet.process import end, spawn
 from hub.fleet.tools import REGISTRY_SOURCE, ensure_tools
 from hub.sources.credentials import Credentials
-from hub.sources.registry import MANIFEST
+from hub.sources.registry import INDEX, MANIFEST
 from tests.integration.hub_rig import free_port
 from tests.unit.hub.sources.certificates import Authority
 
@@ -97,6 +97,13 @@ class RealRegistry:
         ]
         content = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": entries}
         return await self.manifest(repository, tag, content)
+
+    async def refer(self, repository: str, digest: str, kind: str, data: bytes) -> None:
+        """Put something beside a manifest, under the tag that stands for its referrers: this registry has no API."""
+        made = await self.push(repository, f"{digest[7:19]}-more", [(kind, data, {})])
+        entry = {"mediaType": MANIFEST, "digest": made, "size": 1, "artifactType": kind}
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+        await self.manifest(repository, digest.replace(":", "-"), index)
 
     async def manifest(self, repository: str, tag: str, content: dict[str, object]) -> str:
         body = json.dumps(content).encode()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from agent.contract.errors import ApiError
 from hub.api.registry import APPLICATION_SET, PROJECT
 from tests.integration.hub_rig import fleet, free_port
 from tests.integration.registry_rig import RealRegistry
 from tests.unit.hub.sources.chart_server import FLUX, plain_archive
-from tests.unit.hub.sources.cosigned import public, simple_layer, simple_tag
+from tests.unit.hub.sources.cosigned import BUNDLE_TYPE, public, simple_layer, simple_tag
+from tests.unit.hub.sources.sigstore_instance import ISSUER, SigstoreInstance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,7 @@ async def push(registry: RealRegistry, value: str) -> str:
 async def test_s6_an_unsigned_artifact_reaches_no_cluster_and_a_signed_one_does(
     own_server: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
+    sigstore = SigstoreInstance()
     registry, key = RealRegistry(tmp_path / "registry"), ec.generate_private_key(ec.SECP256R1())
     try:
         await registry.start()
@@ -42,7 +45,14 @@ async def test_s6_an_unsigned_artifact_reaches_no_cluster_and_a_signed_one_does(
                 "destinations": [destination],
                 "serviceAccount": "deployer",
             }
-            verify = [{"sources": [f"{registry.oci}/team/*"], "keys": [public(key)]}]
+            sources = [f"{registry.oci}/team/*"]
+            people = {
+                "identities": [{"issuer": ISSUER, "subject": "*@example.com"}],
+                "trustedRoot": sigstore.root(),
+            }
+            with pytest.raises(ApiError, match="at least one of keys and identities"):
+                await shop.put(PROJECT, "project", project | {"verify": [{"sources": sources}]})
+            verify = [{"sources": sources, "keys": [public(key)]}, {"sources": sources, **people}]
             await shop.put(PROJECT, "project", project | {"verify": verify})
             first = await push(registry, "1.0.0")
             await put(shop, registry)
@@ -52,6 +62,9 @@ async def test_s6_an_unsigned_artifact_reaches_no_cluster_and_a_signed_one_does(
             await shop.until("the set says that it is not signed", lambda: says(shop, "SignatureMissing"))
             assert await shop.apps() == {}
             await registry.push("team/apps", simple_tag(first), [simple_layer(first, key)])
+            await registry.refer(
+                "team/apps", first, BUNDLE_TYPE, sigstore.bundle(first, "release@example.com")
+            )
             await refresh(shop, "1")
             await shop.deployed("one", "1.0.0")
             await push(registry, "1.1.0")

@@ -19,7 +19,6 @@ from hub.sources.errors import (
     SignatureMissing,
     SignatureUntrusted,
 )
-from hub.sources.registry import INDEX
 from hub.sources.signing import Identity
 from tests.integration.registry_rig import PASSWORD, USER, RealRegistry
 from tests.unit.hub.sources.chart_server import FLUX, chart_archive, plain_archive
@@ -144,10 +143,7 @@ async def test_cosigns_signatures_live_in_the_registry(
         else:
             keyless = instance.bundle(digest, somebody.subject)
             bundle = keyless if form == "keyless" else bundle_of(digest, key)
-            made = await registry.push("team/apps", "b", [(BUNDLE_TYPE, bundle, {})])
-            entry = {"mediaType": INDEX, "digest": made, "size": 1, "artifactType": BUNDLE_TYPE}
-            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
-            await registry.manifest("team/apps", digest.replace(":", "-"), index)
+            await registry.refer("team/apps", digest, BUNDLE_TYPE, bundle)
         await reader.verify(address, commit, [somebody] if form == "keyless" else [public(key)])
         with pytest.raises(SignatureUntrusted):
             await reader.verify(address, commit, [public(other)])
