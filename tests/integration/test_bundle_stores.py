@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from tests.integration.hub_rig import Fleet
 
 HOUR = 3600.0
+SECRET = """
+apiVersion: v1
+kind: Secret
+metadata: {name: login}
+stringData: {password: hush}
+"""
 
 
 def bundle(content: bytes) -> StoredBundle:
@@ -101,6 +107,15 @@ def database() -> Iterator[str]:
         yield url
 
 
+async def applied(shop: Fleet) -> tuple[dict[str, tuple[str, str]], list[tuple[str, str, int]]]:
+    """Every object on the spoke, and what is released to it, once all is quiet."""
+    there = {
+        key: version for key, version in (await shop.settled()).items() if f"{shop.namespace}-apps/" in key
+    }
+    apps = (await shop.assignment())["apps"]
+    return there, [(each["app"], each["digest"], each["release"]) for each in apps]
+
+
 @pytest.mark.cluster
 async def test_gateways_share_bundles_and_no_folder(database: str, shop: Fleet) -> None:
     """The controller renders on one disk; the agent fetches from a gateway with another one."""
@@ -113,4 +128,15 @@ async def test_gateways_share_bundles_and_no_folder(database: str, shop: Fleet) 
     await shop.shop()
     await shop.join(ports[1])
     await shop.settled()
+    await shop.author.commit({"apps/db/secret.yaml": SECRET})
     await shop.release(**dict.fromkeys(SHOP, "2"))
+    before = await applied(shop)
+    assert await shop.client.get(f"/api/v1/namespaces/{shop.namespace}-apps/secrets/login")
+
+    # Another controller takes over, with an empty folder: it renders anew, seals anew, and releases nothing again.
+    third = str(shop.folder / "third")
+    await shop.hub("follows", free_port(), gateway="three", data_dir=third, **more)
+    await shop.hubs[0].kill()
+    await shop.led_by("follows")
+    assert await applied(shop) == before, shop.moved()
+    await shop.release(**dict.fromkeys(SHOP, "3"))
