@@ -144,6 +144,10 @@ class Site:
             kubeconfig=self.spoke.kubeconfig_path,
             heartbeat_seconds=1.0,
         )
+        self.start(config)
+
+    def start(self, config: AgentConfig) -> None:
+        self.config = config
         self.agent = Agent(config)
         self._running = asyncio.create_task(self.agent.run())
 
@@ -267,6 +271,7 @@ async def test_f1_f2_f3_a_hub_that_git_describes_keeps_itself_and_comes_back_els
             await _installed(site, node)
         secret = await client.get(paths.secret(SECRET_NAME))
     uids = {name: await site.uid(name) for name in "ab"}
+    await site.leave()
     # Its cluster is gone, and Git moves on: an app is changed, one is dropped, one is new.
     await site.author.commit(
         {
@@ -282,6 +287,7 @@ async def test_f1_f2_f3_a_hub_that_git_describes_keeps_itself_and_comes_back_els
         async with kubelet(server, client, tmp_path / "second", port=site.port) as node:
             said = await site.bootstrap(server)
             assert "The hub is back" in said, said
+            site.start(site.config)  # nobody told it anything; only that it need not wait for its next try
 
             async def asks() -> bool:
                 return await found(client, paths.cluster(site.cluster)) is not None
