@@ -87,7 +87,11 @@ class ObjectSyncs:
             taken=self._claims.taken(app),
             only=ref,
         )
+        others = {at: entry for at, entry in app.drift.items() if at != ref}
         app.take(result, now=asyncio.get_running_loop().time())
+        app.drift |= others  # of which nothing was asked
+        if not app.corrects:
+            self._wake(app.key)  # this may have come after the round's own comparison
         # Its namespace may have an entry as well; what keeps it from being applied comes before that.
         entries = [
             *result.failed,
