@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
-FULL_PASS = 1.0
+FULL_PASS = 0.5
 OURS = (APPLICATION, APPLICATION_SET, ASSIGNMENT, CLUSTER, CLUSTER_SET, PROJECT)
 WATCHED = (*(kind.path() for kind in OURS), "/api/v1/namespaces", "/api/v1/configmaps", "/api/v1/secrets")
 """Everything that a hub writes, or makes an agent write, but Leases."""
@@ -265,7 +265,9 @@ class Fleet:
 
         async def ready() -> bool:
             objects = [*(await self.apps()).values(), await self.set()]
-            return len(objects) == len(SHOP) + 2 and all(_ready(obj) for obj in objects)
+            cluster = await self.client.get(f"{paths.CLUSTERS}/{self.cluster}")  # whose health comes last
+            whole = (cluster.get("status") or {}).get("health") == "Healthy"
+            return whole and len(objects) == len(SHOP) + 2 and all(_ready(obj) for obj in objects)
 
         await self.until("everything is Ready", ready)
         async with asyncio.timeout(SECONDS):

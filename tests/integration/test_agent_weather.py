@@ -97,6 +97,34 @@ async def test_f35_too_many_requests_are_waited_for_as_long_as_the_server_says(a
     await agent.becomes("2", count=COUNT - 2)
 
 
+async def test_f23_with_its_store_full_an_agent_makes_nothing_that_it_could_not_find_again(
+    agent: Behind,
+) -> None:
+    """No object comes that no kept inventory names, and nothing goes; with room in the store it goes on."""
+    await agent.deploy("1")
+    await agent.becomes("1")
+
+    async def full(request: web.Request) -> web.StreamResponse | None:
+        if request.method not in {"POST", "PUT"} or "/namespaces/axletree-agent/secrets" not in request.path:
+            return None
+        message = "exceeded quota: state"
+        status = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": message}
+        return web.json_response(status, status=403)
+
+    agent.proxy.fault = full
+    more = [config_map(f"cm-{number}", v="2") for number in range(2, COUNT + 2)]
+    await agent.rig.deploy("web", *more)
+    said = await agent.rig.when("web", sync=SyncState.FAILED)
+    assert "exceeded quota" in said.message
+    assert await agent.found() == {f"cm-{number}": "1" for number in range(COUNT)}
+    await agent.rig.client.delete(agent.rig.path("configmaps", "cm-5"))
+    agent.proxy.fault = None
+    wanted = {f"cm-{number}": "2" for number in range(2, COUNT + 2)}
+    async with asyncio.timeout(45):
+        while await agent.found() != wanted:  # noqa: ASYNC110 - the agent writes
+            await asyncio.sleep(0.05)
+
+
 async def test_f35_f36_a_broken_server_makes_no_harm_and_no_storm(agent: Behind) -> None:
     """429, 410, 500, HTML, cut and short bodies, a third of everything: releases come through, nothing is lost."""
     await agent.deploy("0")

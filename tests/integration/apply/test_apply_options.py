@@ -324,6 +324,63 @@ async def test_a30_a_delete_that_admission_denies_is_tried_again(app: App) -> No
     await app.until(pruned)
 
 
+async def test_a11_what_admission_adds_and_changes_is_no_fight(app: App) -> None:
+    """It adds a field, or makes another value of ours: applied once; no write follows, restarts included."""
+    name = f"mutate-{app.namespace}"
+    api = "/apis/admissionregistration.k8s.io/v1"
+    operations = ["CREATE", "UPDATE"]
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": operations, "resources": ["configmaps"]}
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": app.namespace}}
+    expression = """[
+        JSONPatch{op: "add", path: "/data/extra", value: "added"},
+        JSONPatch{op: "replace", path: "/data/a", value: object.data.a == "1" ? "1" : "theirs"}
+    ]"""
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "matchConstraints": {"namespaceSelector": selector, "resourceRules": [rule]},
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name},
+    }
+    await app.run([{**config_map(a="1"), "metadata": {"name": "canary"}}])
+    await app.client.create(f"{api}/mutatingadmissionpolicies", policy)
+    await app.client.create(f"{api}/mutatingadmissionpolicybindings", binding)
+    canary = {**config_map(a="1"), "metadata": {"name": "probe"}}
+    probe = app.path("configmaps", "probe")
+
+    async def mutates() -> bool:
+        made = await app.client.apply(probe, canary, field_manager="tests", dry_run=True)
+        return "extra" in made["data"]
+
+    try:
+        await app.until(mutates)
+        for value, live in (("1", "1"), ("2", "theirs")):
+            wanted = [config_map(a=value), {**config_map(a="1"), "metadata": {"name": "canary"}}]
+            assert (await app.run(wanted)).ok
+            before = await app.config_map("settings")
+            assert before["data"] == {"a": live, "extra": "added"}
+            for restart in (False, True):
+                if restart:
+                    app.restart()
+                result = await app.run(wanted)
+                assert {entry.action for entry in result.entries} == {Action.UNCHANGED}
+                after = await app.config_map("settings")
+                assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    finally:
+        await app.client.delete(f"{api}/mutatingadmissionpolicybindings/{name}")
+        await app.client.delete(f"{api}/mutatingadmissionpolicies/{name}")
+
+
 async def test_a13_a_field_that_another_manager_took_is_a_failure_where_that_is_asked(app: App) -> None:
     options = [SyncOption.FAIL_ON_CONFLICT]
     assert (await app.run([config_map(a="1")], options=options)).ok

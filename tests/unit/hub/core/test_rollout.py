@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from agent.contract.health import HealthState, SyncState
+from agent.contract.names import ANNOTATION_PAUSED
 from hub.api.application import At, Dependency, OnStale, Ready, Scope, SyncMode
 from hub.api.project import ProjectSpec
 from hub.core.graph import AppGraph
@@ -428,3 +429,16 @@ class Releases(RuleBasedStateMachine):
 
 TestI6NoEdgeIsEverViolated = Releases.TestCase
 TestI6NoEdgeIsEverViolated.settings = effort(100, steps=40)
+
+
+def test_a45_a_paused_app_keeps_its_release_so_that_its_agent_has_nothing_to_prune() -> None:
+    """An agent prunes by the release it has: what a commit dropped goes only with the release that drops it."""
+    running = seen(app("web", "eu1"))
+    newer = replace(running, target="without an object", paused=True)
+    graph = graph_of(newer)
+    assert not decide([newer.key], graph, fleet())
+    assert held(graph, newer.key) == [("Paused", "it is paused")]
+    own = graph_of(replace(newer, paused=False))
+    paused = ClusterView("eu1", annotations={ANNOTATION_PAUSED: "true"})
+    assert not decide([newer.key], own, fleet(paused)), "a paused cluster holds all of its apps"
+    assert [each.digest for each in decide([newer.key], own, fleet())] == ["without an object"]
