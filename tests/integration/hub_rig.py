@@ -265,8 +265,8 @@ class Fleet:
 
         async def ready() -> bool:
             objects = [*(await self.apps()).values(), await self.set()]
-            cluster = await self.client.get(f"{paths.CLUSTERS}/{self.cluster}")  # whose health comes last
-            whole = (cluster.get("status") or {}).get("health") == "Healthy"
+            cluster = await self._get(f"{paths.CLUSTERS}/{self.cluster}")  # whose health comes last
+            whole = ((cluster or {}).get("status") or {}).get("health") == "Healthy"
             return whole and len(objects) == len(SHOP) + 2 and all(_ready(obj) for obj in objects)
 
         await self.until("everything is Ready", ready)
