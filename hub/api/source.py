@@ -49,9 +49,10 @@ class DirectorySource(ApiModel):
 
 
 class JinjaSource(ApiModel):
-    """Files are Jinja2 templates (sandboxed, strict) over `cluster`, `app` and `values`."""
+    """Jinja2 templates (sandboxed, strict) over `cluster`, `app` and `values`: files named `*.yaml.j2`, or all."""
 
     enabled: bool = False
+    """Every file is a template, whatever its name."""
     values: Values = Field(default_factory=dict)
 
 

@@ -19,7 +19,7 @@ from hub.render.helminputs import HelmInputs
 from hub.render.hubvalues import versions_of
 from hub.render.jsonnet import SUFFIX, JsonnetTree
 from hub.render.kustomize import NAMES, KustomizeTree
-from hub.render.plain import SUFFIXES, ManifestError, PlainSource, selected
+from hub.render.plain import SUFFIXES, TEMPLATE, ManifestError, PlainSource, selected
 from hub.render.plugin import PluginTree
 from hub.render.sops import DecryptionKeys
 from hub.render.valuefiles import Place, beside, is_values_only
@@ -120,7 +120,10 @@ class Inputs:
             return await self._kustomize(place, source.kustomize.to_json() if source.kustomize else {})
         if tool == "jsonnet":
             return await self._jsonnet(source, place, tree)
-        return self._plugin(source, place, tree) if tool == "plugin" else self._plain(source, place, tree)
+        if tool == "plugin":
+            return self._plugin(source, place, tree)
+        templated = source.jinja.enabled or await self._has_templates(place, tree)
+        return self._plain(source, place, tree, templated=templated)
 
     async def _tool(self, source: SourceSpec, place: Place, tree: str) -> str:
         if source.helm is not None or source.chart:
@@ -137,12 +140,23 @@ class Inputs:
                 return "helm"
             if any(name in files for name in NAMES):
                 return "kustomize"
-            suffixes = {posixpath.splitext(path)[1] for path in files if "/" not in path}
+            suffixes = {
+                posixpath.splitext(path.removesuffix(TEMPLATE))[1] for path in files if "/" not in path
+            }
             return "jsonnet" if SUFFIX in suffixes and not suffixes & {*SUFFIXES} else "plain"
 
         return await self._tools.run(f"{place.url} {tree}", look)
 
-    def _plain(self, source: SourceSpec, place: Place, tree: str) -> Input:
+    async def _has_templates(self, place: Place, tree: str) -> bool:
+        """Whether a file says by its name that it is one: then the cluster's values count as inputs."""
+
+        async def look() -> str:
+            files = await self._read(place, tree)
+            return TEMPLATE if any(path.endswith(TEMPLATE) for path in files) else ""
+
+        return bool(await self._tools.run(f"{place.url} {tree} {TEMPLATE}", look))
+
+    def _plain(self, source: SourceSpec, place: Place, tree: str, *, templated: bool) -> Input:
         options = source.directory
 
         async def read() -> AnySource:
@@ -156,9 +170,9 @@ class Inputs:
             )
             return PlainSource(place.where, chosen, jinja=source.jinja.enabled, values=source.jinja.values)
 
-        jinja = source.jinja.values if source.jinja.enabled else None
+        jinja = source.jinja.values if templated else None
         identity = ["plain", tree, source.path, options.to_json(), jinja]
-        return Input(identity, read, templated=source.jinja.enabled)
+        return Input(identity, read, templated=templated)
 
     async def _jsonnet(self, source: SourceSpec, place: Place, tree: str) -> Input:
         options = source.jsonnet.to_json() if source.jsonnet else {}

@@ -38,7 +38,7 @@ def told(layer: str, params: Callable[[], str] = str) -> Iterator[None]:
 def tool_of(source: AnySource) -> str:
     match source:
         case PlainSource():
-            return "jinja2" if source.jinja else "files"
+            return "jinja2" if source.templated else "files"
         case ChartSource():
             return "helm"
         case KustomizeTree():
@@ -74,9 +74,11 @@ def opened(source: AnySource, keys: DecryptionKeys, opener: Opener, secret: Conf
     if all(files[path] is source.files[path] for path in files):
         return source
     match source:
-        case PlainSource(jinja=True):
+        case PlainSource() if any(
+            source.is_template(path) and files[path] is not source.files[path] for path in files
+        ):
             raise ManifestError(
-                "a source of templates holds a file that is encrypted: put it into a source of its own",
+                "a template is encrypted: put what is secret into a file that is none, or into a source of its own",
                 where=source.where,
                 reason="DecryptionFailed",
             )

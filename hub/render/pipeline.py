@@ -221,7 +221,7 @@ def _stages_of(
                 for path in sorted(source.files)
                 for one in objects_of(_only(source, path), variables, tools.engine)
             ]
-            yield _stage(f"{prefix}{'jinja2' if source.jinja else 'files'}", pairs, before)
+            yield _stage(f"{prefix}{'jinja2' if source.templated else 'files'}", pairs, before)
         case ChartSource():
             yield _step(f"{prefix}chart defaults", before, partial(render_chart, source, tools.helm, upto=0))
             for upto, layer in enumerate(source.layers, 1):

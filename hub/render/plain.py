@@ -2,7 +2,8 @@
 
 Files ending in `.yaml`, `.yml` and `.json` are read, in the order of their paths; those of folders below only
 where `recurse` says so. `include` and `exclude` are globs over the path relative to the source's
-(`hub.core.globs`); with `jinja` on each file is a template over `cluster`, `app` and `values` first.
+(`hub.core.globs`). Files that end in `.j2` behind that, and with `jinja` on all of them, are templates over `cluster`,
+`app` and `values` first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 SUFFIXES = (".yaml", ".yml", ".json")
+TEMPLATE = ".j2"
 
 
 class ManifestError(TerminalError):
@@ -96,7 +98,15 @@ class PlainSource:
     """Repository, revision and path, for errors."""
     files: Mapping[str, str]
     jinja: bool = False
+    """All files are templates; without, only those that say so by their names."""
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_template(self, path: str) -> bool:
+        return self.jinja or path.endswith(TEMPLATE)
+
+    @property
+    def templated(self) -> bool:
+        return self.jinja or any(map(self.is_template, self.files))
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON; each kind of source says in `tool` which it is."""
@@ -121,7 +131,7 @@ def selected(
     """The manifest files among a folder's, as text. Raises `ManifestError` for one that is no UTF-8."""
     found: dict[str, str] = {}
     for path in sorted(files):
-        if not path.endswith(SUFFIXES) or ("/" in path and not recurse):
+        if not path.removesuffix(TEMPLATE).endswith(SUFFIXES) or ("/" in path and not recurse):
             continue
         try:
             if (include and not glob_matches(include, path)) or (exclude and glob_matches(exclude, path)):
@@ -138,7 +148,8 @@ def _file(
     source: PlainSource, path: str, variables: Mapping[str, Any], engine: TemplateEngine
 ) -> list[Manifest]:
     text = source.files[path]
-    if source.jinja:
+    template = source.is_template(path)
+    if template:
         try:
             text = engine.text(text, variables)
         except TemplateFailure as error:
@@ -150,7 +161,7 @@ def _file(
                 params=params_text(variables),
                 reason=TemplateFailure.reason,
             ) from error
-    return parsed(text, where=source.where, file=path, rendered=source.jinja)
+    return parsed(text, where=source.where, file=path, rendered=template)
 
 
 def parsed(

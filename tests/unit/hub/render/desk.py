@@ -13,6 +13,7 @@ from hub.sources.directory import LOCAL, DirectorySource
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hub.render.appinputs import AppInputs
     from hub.render.pipeline import RenderRequest, RenderResult
     from hub.render.runner import Runner
 
@@ -30,20 +31,24 @@ class Desk:
         (self.top / name).parent.mkdir(parents=True, exist_ok=True)
         (self.top / name).write_text(text)
 
-    async def request(
-        self, *sources: dict[str, Any], stages: bool = False, cluster: ClusterView | None = None, **spec: Any
-    ) -> RenderRequest:
+    async def inputs(
+        self, *sources: dict[str, Any], cluster: ClusterView | None = None, **spec: Any
+    ) -> AppInputs:
         model = ApplicationSpec.model_validate(
             {"cluster": "eu1", "sources": [{"repoURL": REPO, **one} for one in sources], **spec}
         )
         inputs = Inputs(DirectorySource({REPO: self.top}), GivenObjects(self.objects))
-        found = await inputs.of(
+        return await inputs.of(
             "shop/web",
             model,
             cluster=cluster or ClusterView("eu1", values={"n": 1}),
             commits=dict.fromkeys(model.origins(), LOCAL),
         )
-        return await found.request(stages=stages)
+
+    async def request(
+        self, *sources: dict[str, Any], stages: bool = False, cluster: ClusterView | None = None, **spec: Any
+    ) -> RenderRequest:
+        return await (await self.inputs(*sources, cluster=cluster, **spec)).request(stages=stages)
 
     async def render(self, *sources: dict[str, Any], **more: Any) -> RenderResult:
         return await self.runner.render(await self.request(*sources, **more))
