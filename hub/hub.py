@@ -103,13 +103,7 @@ class Hub:
                 self.traces = open_export(self._settings.otlp_endpoint, hub_id=identity.hub_id)
             try:
                 if self._settings.api_port is not None:
-                    tls = api_tls(identity, self._settings.public_hosts, now=_now())
-                    await api.start(
-                        self._settings.host,
-                        self._settings.api_port,
-                        tls=tls,
-                        renew=lambda: serve_as(tls, identity, self._settings.public_hosts, now=_now()),
-                    )
+                    await self._serve(api, gateway, self._settings.api_port)
                 if self._settings.metrics_port is not None:
                     await self.metrics.start(self._settings.host, self._settings.metrics_port)
                 if self._settings.role is Role.GATEWAY:
@@ -125,6 +119,18 @@ class Hub:
                 store.close()
         finally:
             await client.close()
+
+    async def _serve(self, api: ApiServer, gateway: Gateway, port: int) -> None:
+        """The API, with a certificate of the CA that is in use."""
+        hosts = self._settings.public_hosts
+        tls = api_tls(gateway.identity, hosts, now=_now())
+        gateway.on_keys(lambda identity: serve_as(tls, identity, hosts, now=_now()))
+        await api.start(
+            self._settings.host,
+            port,
+            tls=tls,
+            renew=lambda: serve_as(tls, gateway.identity, hosts, now=_now()),
+        )
 
     async def _lead(self, client: RestClient, identity: HubIdentity, store: BundleStore) -> None:
         """Term after term: what a controller holds in memory does not outlive its Lease."""

@@ -7,6 +7,7 @@ to the cluster's key, so that the hub's store never holds them in the clear.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -17,12 +18,14 @@ from pydantic import Field
 
 from agent.contract.canonical import canonical_json, sha256_hex
 from agent.contract.errors import TerminalError
+from agent.contract.handover import PREFIX as RELAYED
+from agent.contract.handover import HandoverRefused, open_relayed
 from agent.contract.health import DriftMode
 from agent.contract.healthrule import HealthRules
 from agent.contract.manifest import Manifest
 from agent.contract.model import WireModel
 from agent.contract.options import IgnoreDifference, SyncOption
-from agent.contract.output import OutputRules
+from agent.contract.output import OutputRules, SealedRules
 from agent.contract.sealing import open_sealed, seal
 from agent.contract.secrets import map_secret, mask
 
@@ -40,6 +43,12 @@ class BundleTooLarge(TerminalError):
 
 class BundleCorrupt(TerminalError):
     reason = "BundleCorrupt"
+
+
+class SealedInputRefused(BundleCorrupt):
+    """A sealed input that is not for this app and cluster, or not what it says it is."""
+
+    reason = "SealedInputRefused"
 
 
 class DriftPolicy(WireModel):
@@ -68,6 +77,8 @@ class ApplyPolicy(WireModel):
     health_rules: HealthRules | None = None
     """Before the built-in ones: the Application's own, its Project's, the hub's."""
     outputs: OutputRules | None = None
+    sealed_outputs: SealedRules | None = None
+    """Apart from the others: an agent that does not know of sealing must not tell them in the clear."""
 
 
 class Bundle(WireModel):
@@ -122,22 +133,32 @@ def pack(bundle: Bundle, *, masks: Sequence[str]) -> StoredBundle:
     return StoredBundle(digest=digest, blob=sha256_hex(data), data=data)
 
 
-def decode(data: bytes, *, blob: str, private_key: bytes) -> Bundle:
+def decode(data: bytes, *, blob: str, private_key: bytes, app: str = "") -> Bundle:
     """The bundle in the clear, after its hash was verified as received.
 
-    Raises `BundleCorrupt` where bytes and hash differ or nothing can be read, `BundleTooLarge` past the bound.
+    `app` is whose it is: what other apps sealed for it opens for it alone. Raises `BundleCorrupt` where bytes and
+    hash differ or nothing can be read, `SealedInputRefused`, `BundleTooLarge` past the bound.
     """
     if sha256_hex(data) != blob:
         raise BundleCorrupt(f"bundle {blob[:12]}: its bytes do not have that hash")
     try:
         content = json.loads(_gunzip(data))
         content["objects"] = [
-            map_secret(obj, lambda value: json.loads(open_sealed(value, private_key=private_key)))
+            map_secret(obj, lambda value: _opened(value, private_key=private_key, app=app))
             for obj in content["objects"]
         ]
         return Bundle.model_validate(content)
+    except HandoverRefused as error:
+        raise SealedInputRefused(f"bundle {blob[:12]}: {error}") from error
     except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
         raise BundleCorrupt(f"bundle {blob[:12]}: {type(error).__name__}") from error
+
+
+def _opened(value: Any, *, private_key: bytes, app: str) -> Any:
+    """One value of a Secret: sealed by the hub's worker, or by another app's agent."""
+    if isinstance(value, str) and value.startswith(RELAYED):
+        return base64.b64encode(open_relayed(value, consumer=app, private_key=private_key)).decode()
+    return json.loads(open_sealed(value, private_key=private_key))
 
 
 def _gunzip(data: bytes) -> bytes:

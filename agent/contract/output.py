@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from agent.contract.healthrule import Expression
 from agent.contract.model import WireModel
@@ -21,17 +21,6 @@ _Text = Annotated[str, StringConstraints(max_length=253)]
 class OutputObject(WireModel):
     """One object of the app: it must be among those that the app's bundle holds."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "self.kind != 'Secret' || (has(self.group) && self.group != '')",
-                    "message": "an output is never read from a Secret",
-                }
-            ]
-        }
-    )
-
     group: _Text | None = None
     """Empty for core kinds; any group where it is left out."""
     kind: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9]*$", min_length=1, max_length=63)]
@@ -39,11 +28,10 @@ class OutputObject(WireModel):
     namespace: _Text | None = None
     """The app's own where it is left out."""
 
-    @model_validator(mode="after")
-    def _no_secret(self) -> Self:
-        if self.kind == "Secret" and not self.group:
-            raise ValueError("an output is never read from a Secret")
-        return self
+    @property
+    def secret(self) -> bool:
+        """Whether it may be a Secret of Kubernetes."""
+        return self.kind == "Secret" and not self.group
 
 
 class OutputRule(WireModel):
@@ -54,7 +42,22 @@ class OutputRule(WireModel):
     value: Expression
     """CEL over the live object: `object`, and its parts by their names (`status`, `spec`, `metadata`, `data`)."""
 
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        if self.object.secret:
+            raise ValueError("an output is never read from a Secret")
+        return self
 
+
+class SealedRule(WireModel):
+    """One sealed output, which may be read from a Secret: its `data` is decoded then."""
+
+    name: OutputName
+    object: OutputObject
+    value: Expression
+
+
+SealedRules = Annotated[list[SealedRule], Field(max_length=MAX_OUTPUTS)]
 OutputRules = Annotated[list[OutputRule], Field(max_length=MAX_OUTPUTS)]
 
 

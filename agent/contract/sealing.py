@@ -31,17 +31,17 @@ def public_of(private: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
-def seal(plain: bytes, *, recipient: bytes) -> str:
-    """Encrypt to a 32-byte X25519 public key."""
+def seal(plain: bytes, *, recipient: bytes, bound: bytes | None = None) -> str:
+    """Encrypt to a 32-byte X25519 public key; it opens only with the same `bound` (associated data)."""
     ephemeral = X25519PrivateKey.generate()
     public = ephemeral.public_key().public_bytes_raw()
     shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(recipient))
     nonce = os.urandom(_NONCE)
-    sealed = AESGCM(_derive(shared, public + recipient)).encrypt(nonce, plain, None)
+    sealed = AESGCM(_derive(shared, public + recipient)).encrypt(nonce, plain, bound)
     return PREFIX + base64.urlsafe_b64encode(public + nonce + sealed).decode()
 
 
-def open_sealed(text: str, *, private_key: bytes) -> bytes:
+def open_sealed(text: str, *, private_key: bytes, bound: bytes | None = None) -> bytes:
     """Decrypt with the recipient's 32-byte private key. Raises ValueError for anything that does not open."""
     if not isinstance(text, str) or not text.startswith(PREFIX):
         raise ValueError("not a sealed value")
@@ -51,7 +51,7 @@ def open_sealed(text: str, *, private_key: bytes) -> bytes:
     shared = private.exchange(X25519PublicKey.from_public_bytes(public))
     key = _derive(shared, public + private.public_key().public_bytes_raw())
     try:
-        return AESGCM(key).decrypt(nonce, sealed, None)
+        return AESGCM(key).decrypt(nonce, sealed, bound)
     except InvalidTag as error:
         raise ValueError("a sealed value does not open with this key") from error
 

@@ -16,6 +16,7 @@ from agent.contract.adoption import (
     OrphanReport,
     PurgeRequest,
 )
+from agent.contract.handover import Recipient, SealedReports
 from agent.contract.health import HealthState, SyncState
 from agent.contract.model import WireModel
 from agent.contract.objectsync import ObjectSyncReport, ObjectSyncRequest
@@ -131,6 +132,8 @@ class AssignmentDocument(WireModel):
     tombstones: list[Tombstone] = Field(default_factory=list)
     adoptions: list[AdoptionRequest] = Field(default_factory=list)
     """Apps whose objects are to be looked at, or taken over from other tools."""
+    recipients: list[Recipient] = Field(default_factory=list)
+    """Who takes sealed outputs of its apps."""
     purges: list[PurgeRequest] = Field(default_factory=list)
     """What former hubs left here, and a person wants gone."""
     object_syncs: list[ObjectSyncRequest] = Field(default_factory=list)
@@ -190,6 +193,8 @@ class AppReport(WireModel):
     """Why the agent refuses to prune (`EmptyBundle`, ...), until approved."""
     outputs: list[OutputReport] | None = Field(default=None, max_length=MAX_OUTPUTS)
     """Its outputs as they are at `digest`; none while it is not Healthy there, which says nothing about them."""
+    sealed_outputs: SealedReports | None = None
+    """The same of its sealed outputs, for each who takes them."""
 
 
 class ReportBatch(WireModel):

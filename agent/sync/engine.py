@@ -76,7 +76,7 @@ class Engine:
         self._keeper = Keeper(store, identity)
         self._sightings = Sightings(client, self._roster, self._queue, news=self._news, clock=_now)
         self.watches = self._sightings.watches
-        self._exports = Exports(client, mapper, on_told=self._say)
+        self._exports = Exports(client, mapper, private_key=self._private_key, on_told=self._say)
         self.syncs = ObjectSyncs(self._keeper, self._claims, wake=self._queue.add, announce=reporter.announce)
         self._rounds = Rounds(
             client=client,
@@ -166,6 +166,9 @@ class Engine:
         """The same agent with other keys: what comes may be sealed to those."""
         self._rounds.obtainer.identity = identity
 
+    def _private_key(self) -> bytes:
+        return self._rounds.obtainer.identity.sealing_key
+
     async def run(self) -> None:
         """Work until cancelled."""
         try:
@@ -198,6 +201,7 @@ class Engine:
         for key in due:
             self._queue.add(key)
         self.adoptions.follow(self.held.document)
+        self._exports.follow(self.held.document, self.apps.values())
         self.inherited.follow(self.held.document)
         self._reporter.announce()
 

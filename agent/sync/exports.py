@@ -11,19 +11,20 @@ import logging
 import random
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.canonical import canonical_json
 from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
 from agent.contract.health import HealthState, SyncState
-from agent.contract.output import MAX_VALUE, OutputReport
+from agent.contract.output import MAX_VALUE, OutputReport, OutputRule, SealedRule
+from agent.sync.sealing import sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from agent.contract.handover import Recipient, SealedReport
     from agent.contract.manifest import Manifest, ObjectRef
-    from agent.contract.output import OutputRule
-    from agent.contract.wire import AppReport
+    from agent.contract.wire import AppReport, AssignmentDocument
     from agent.health.cel import Expression
     from agent.kube.client import RestClient
     from agent.kube.discovery import RestMapper
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Rule = OutputRule | SealedRule
 READ_SECONDS = 10.0
 RETRY_SECONDS = 5.0
 _MAX_PROBLEM = 512
@@ -49,16 +51,38 @@ class Told:
     digest: str
     versions: tuple[tuple[str, str], ...]
     outputs: tuple[OutputReport, ...]
+    sealed: tuple[SealedReport, ...] = ()
+    recipients: tuple[Recipient, ...] = ()
+    """Who it is sealed for."""
 
 
 class Exports:
     """`look` is called with whatever changed, and costs nothing for most; `run` reads until cancelled."""
 
-    def __init__(self, client: RestClient, mapper: RestMapper, *, on_told: Callable[[App], None]) -> None:
+    def __init__(
+        self,
+        client: RestClient,
+        mapper: RestMapper,
+        *,
+        private_key: Callable[[], bytes],
+        on_told: Callable[[App], None],
+    ) -> None:
         self._client, self._mapper, self._on_told = client, mapper, on_told
+        self._private_key = private_key
+        self._recipients: dict[str, tuple[Recipient, ...]] = {}
         self._told: dict[str, Told] = {}
         self._due: dict[str, App] = {}
         self._wake = asyncio.Event()
+
+    def follow(self, document: AssignmentDocument, apps: Iterable[App]) -> None:
+        """Who takes sealed outputs now."""
+        found: dict[str, list[Recipient]] = {}
+        for each in document.recipients:
+            found.setdefault(each.app, []).append(each)
+        before, self._recipients = self._recipients, {key: tuple(each) for key, each in found.items()}
+        for app in apps:
+            if before.get(app.key) != self._recipients.get(app.key):
+                self.look(app)
 
     def look(self, app: App) -> None:
         """Have its outputs read if what is known of them is not of now."""
@@ -69,7 +93,8 @@ class Exports:
         if app.deleted or not app.healthy_at_target():
             return
         told = self._told.get(app.key)
-        if told is None or (told.digest, told.versions) != (app.applied, _versions(app, rules)):
+        now = (app.applied, _versions(app, rules), self._recipients.get(app.key, ()))
+        if told is None or (told.digest, told.versions, told.recipients) != now:
             self._due[app.key] = app
             self._wake.set()
 
@@ -79,7 +104,8 @@ class Exports:
         well = report.health is HealthState.HEALTHY and report.sync is SyncState.SYNCED
         if told is None or not well or told.digest != report.digest or not _rules(app):
             return report
-        return report.model_copy(update={"outputs": list(told.outputs)})
+        said = {"outputs": list(told.outputs) or None, "sealed_outputs": list(told.sealed) or None}
+        return report.model_copy(update=said)
 
     async def run(self) -> None:
         while True:
@@ -102,17 +128,33 @@ class Exports:
         rules, digest = _rules(app), app.applied
         if digest is None or app.bundle is None or not app.healthy_at_target():
             return
-        versions = _versions(app, rules)
+        versions, recipients = _versions(app, rules), self._recipients.get(app.key, ())
+        last = self._told.get(app.key)
+        before = {} if last is None else {each.name: each for each in last.sealed}
         async with asyncio.timeout(READ_SECONDS):
             user = await app.applier.accounts.user(app.bundle.policy)
             objects: dict[ObjectRef, Manifest | AxletreeError] = {}
-            found = []
+            found, hidden = [], []
             for rule in rules:
                 ref = owned(app, rule)
                 if ref is not None and ref not in objects:
                     objects[ref] = await self._get(app, ref, user)
-                found.append(output(rule, None if ref is None else objects[ref]))
-        self._told[app.key] = Told(digest, versions, tuple(found))
+                obj = None if ref is None else objects[ref]
+                if isinstance(rule, OutputRule):
+                    found.append(output(rule, obj))
+                    continue
+                said = sealed(
+                    app.key,
+                    rule,
+                    obj,
+                    recipients,
+                    digest=digest,
+                    private_key=self._private_key(),
+                    before=before.get(rule.name),
+                    evaluate=_evaluated,
+                )
+                hidden.append(said)
+        self._told[app.key] = Told(digest, versions, tuple(found), tuple(hidden), recipients)
         self._on_told(app)
 
     async def _get(self, app: App, ref: ObjectRef, user: str | None) -> Manifest | AxletreeError:
@@ -140,7 +182,7 @@ def exports(app: App, ref: ObjectRef) -> bool:
     return any(_means(app, rule, ref) for rule in _rules(app))
 
 
-def owned(app: App, rule: OutputRule) -> ObjectRef | None:
+def owned(app: App, rule: Rule) -> ObjectRef | None:
     """The one object that a rule means, among those that the app's bundle holds."""
     found = [ref for ref in app.desired if _means(app, rule, ref)]
     return found[0] if len(found) == 1 else None
@@ -160,14 +202,9 @@ def output(rule: OutputRule, obj: Manifest | AxletreeError | None) -> OutputRepo
 
 
 def _value(rule: OutputRule, obj: Manifest) -> str:
-    from agent.health.cel import Undecided  # noqa: PLC0415 - most agents never need it
-
     if (obj.get("apiVersion"), obj.get("kind")) == ("v1", "Secret"):
         raise OutputUnreadable("an output is never read from a Secret")
-    try:
-        value = _expression(rule.value).value(obj)
-    except Undecided as error:
-        raise OutputUnreadable(str(error)) from error
+    value = _evaluated(rule.value, obj)
     if value is None:
         raise OutputUnreadable(f"{rule.value[:80]!r} gives nothing yet")
     try:
@@ -179,6 +216,16 @@ def _value(rule: OutputRule, obj: Manifest) -> str:
     return text
 
 
+def _evaluated(source: str, obj: Manifest) -> Any:
+    """What an expression gives. Raises `OutputUnreadable`."""
+    from agent.health.cel import Undecided  # noqa: PLC0415 - most agents never need it
+
+    try:
+        return _expression(source).value(obj)
+    except Undecided as error:
+        raise OutputUnreadable(str(error)) from error
+
+
 @lru_cache(maxsize=256)
 def _expression(source: str) -> Expression:
     from agent.health.cel import Expression  # noqa: PLC0415 - most agents never need it
@@ -186,11 +233,14 @@ def _expression(source: str) -> Expression:
     return Expression(source)
 
 
-def _rules(app: App) -> Sequence[OutputRule]:
-    return (app.bundle.policy.outputs or ()) if app.bundle is not None and app.tombstone is None else ()
+def _rules(app: App) -> Sequence[Rule]:
+    if app.bundle is None or app.tombstone is not None:
+        return ()
+    policy = app.bundle.policy
+    return [*(policy.outputs or ()), *(policy.sealed_outputs or ())]
 
 
-def _means(app: App, rule: OutputRule, ref: ObjectRef) -> bool:
+def _means(app: App, rule: Rule, ref: ObjectRef) -> bool:
     meant = rule.object
     if (ref.kind, ref.name) != (meant.kind, meant.name) or meant.group not in (None, ref.group):
         return False
@@ -198,7 +248,7 @@ def _means(app: App, rule: OutputRule, ref: ObjectRef) -> bool:
     return not ref.namespace or ref.namespace == (meant.namespace or default)
 
 
-def _versions(app: App, rules: Sequence[OutputRule]) -> tuple[tuple[str, str], ...]:
+def _versions(app: App, rules: Sequence[Rule]) -> tuple[tuple[str, str], ...]:
     """(uid, resourceVersion) of each output's object, as the watch has it."""
     refs = (owned(app, rule) for rule in rules)
     metadata = (app.live.get(ref, {}).get("metadata", {}) if ref is not None else {} for ref in refs)

@@ -46,10 +46,10 @@ class Obtainer:
         *former, last = self.identity.sealing_keys
         for key in former:
             try:
-                return decode(saved.data, blob=saved.assigned.blob, private_key=key)
+                return decode(saved.data, blob=saved.assigned.blob, private_key=key, app=saved.assigned.app)
             except BundleCorrupt:
                 continue
-        return decode(saved.data, blob=saved.assigned.blob, private_key=last)
+        return decode(saved.data, blob=saved.assigned.blob, private_key=last, app=saved.assigned.app)
 
     async def obtain(self, app: App) -> asyncio.Task[None] | None:
         """Adopt the assigned release; gives the write that keeps it, which has begun.

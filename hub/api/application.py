@@ -13,18 +13,18 @@ from agent.contract.healthrule import (
     HealthRule,  # noqa: TC001 - a pydantic field
 )
 from agent.contract.options import IgnoreDifference, SyncOption  # noqa: TC001 - pydantic fields
-from agent.contract.output import OutputName, OutputObject, OutputRule, names_differ
+from agent.contract.output import OutputName, OutputObject, OutputRule, SealedRule, names_differ
+from hub.api.applicationstatus import ApplicationStatus  # noqa: TC001 - a pydantic field
 from hub.api.model import (
     ApiModel,
-    Condition,
     Duration,
     LabelSelector,
     Name,
     Namespace,
     OneOf,
-    Text,
     exactly_one,
     rule,
+    rules,
 )
 from hub.api.notification import Notification  # noqa: TC001 - a pydantic field
 from hub.api.source import Common, Overlay, Patch, Source
@@ -113,6 +113,15 @@ _AS_EDGE = {
 }
 
 
+class InputSecret(ApiModel):
+    """Where a sealed input goes: a Secret that the app gets beside its own objects, in its namespace."""
+
+    name: Name
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)] = (
+        "value"
+    )
+
+
 class Input(OneOf):
     """A value that another app exports, and an edge to it: exactly one of `name`, `selector`, `applicationSet`.
 
@@ -135,6 +144,14 @@ class Input(OneOf):
     """Where nothing is meant, or what is meant has no such output. Without one it is waited for."""
     on_stale: InputStale = InputStale.USE_LAST
     """If the other's cluster is not heard."""
+    secret: InputSecret | None = None
+    """Of a sealed output, which has no other place: it is no `{{ inputs.AS }}`."""
+
+    @model_validator(mode="after")
+    def _sealed_has_no_default(self) -> Self:
+        if self.secret is not None and (self.default is not None or not self.single):
+            raise ValueError("a sealed input is of one app, and has no default")
+        return self
 
     @classmethod
     def one_of(cls) -> tuple[str, ...]:
@@ -159,14 +176,24 @@ class Input(OneOf):
         )
 
 
+_EXTERNAL = "(has(self.external) && self.external)"
+_SEALED = "(has(self.sealed) && self.sealed)"
+_ORIGIN = f"{_EXTERNAL} ? !has(self.object) && !has(self.value) : has(self.object) && has(self.value)"
+_NO_SECRET = (
+    f"{_SEALED} || !has(self.object) || self.object.kind != 'Secret'"
+    " || (has(self.object.group) && self.object.group != '')"
+)
+_READ = f"!{_SEALED} || !{_EXTERNAL}"
+
+
 class Output(ApiModel):
     """A value that other apps may take as an input: read by the agent of a Healthy app, or posted to the API."""
 
     model_config = ConfigDict(
-        json_schema_extra=rule(
-            "has(self.external) && self.external ? !has(self.object) && !has(self.value)"
-            " : has(self.object) && has(self.value)",
-            "either external, or object and value",
+        json_schema_extra=rules(
+            (_ORIGIN, "either external, or object and value"),
+            (_NO_SECRET, "an output is never read from a Secret, unless it is sealed"),
+            (_READ, "a sealed output is read by the agent"),
         )
     )
 
@@ -174,6 +201,8 @@ class Output(ApiModel):
     object: OutputObject | None = None
     value: Expression | None = None
     """CEL over the live object: `object`, and its parts by their names (`status`, `spec`, `metadata`, `data`)."""
+    sealed: bool = False
+    """Sealed by the agent for each app that takes it, which gets it as a Secret; may be read from a Secret."""
     external: bool = False
     """Posted by a program: what it made outside Kubernetes is an output like any other."""
     schema_: Annotated[dict[str, Any] | None, Field(json_schema_extra={"x-any": True})] = Field(
@@ -190,13 +219,23 @@ class Output(ApiModel):
         read = self.object is not None and self.value is not None
         if read == self.external or (self.external and (self.object or self.value)):
             raise ValueError("either external, or object and value")
+        if self.sealed and (self.external or self.schema_ is not None):
+            raise ValueError("a sealed output is read by the agent, and nobody can check it against a schema")
+        if self.object is not None and self.object.secret and not self.sealed:
+            raise ValueError("an output is never read from a Secret, unless it is sealed")
         return self
 
     def rule(self) -> OutputRule | None:
-        """What the agent has to know of it; None for one that it does not read."""
-        if self.object is None or self.value is None:
+        """What the agent has to know of it; None for one that it does not read, or that is sealed."""
+        if self.object is None or self.value is None or self.sealed:
             return None
         return OutputRule(name=self.name, object=self.object, value=self.value)
+
+    def sealed_rule(self) -> SealedRule | None:
+        """The same of a sealed one."""
+        if self.object is None or self.value is None or not self.sealed:
+            return None
+        return SealedRule(name=self.name, object=self.object, value=self.value)
 
 
 class SyncMode(StrEnum):
@@ -281,142 +320,6 @@ class ApplicationSpec(ApiModel):
     def origins(self) -> list[tuple[str, str]]:
         """(address, revision) of all that is read, each once."""
         return list(dict.fromkeys((one.address, one.reference) for one in self.read()))
-
-
-class SyncStatus(ApiModel):
-    state: Text = ""
-    message: Text = ""
-    plan: int = 0
-    target: Text = ""
-    """Digest that the current plan gives it; empty while it cannot be rendered."""
-    target_blob: Text = ""
-    released: Text = ""
-    release: int = 0
-    live: Text = ""
-    revision: Text = ""
-    pinned: Text = ""
-    """By whom the target is an earlier release (`person`, `wave`); empty: it is what the plan renders."""
-
-
-class HealthStatus(ApiModel):
-    state: Text = ""
-    message: Text = ""
-    observed_at: Text = ""
-    counts: dict[str, int] | None = Field(default=None, max_length=16)
-    worst: list[Text] | None = Field(default=None, max_length=5)
-
-
-class BlockedBy(ApiModel):
-    edge: Text = ""
-    """`Dependency`, `Project`, `Render`, `Stale`, `Cycle`, `Paused`, ..."""
-    on: Text = ""
-    """What it waits for: an Application's `namespace/name`, a wave, a rule."""
-    message: Text = ""
-    root: Text = ""
-    """The end of the chain: what a person should look at."""
-
-
-class HistoryEntry(ApiModel):
-    release: int
-    digest: Text
-    revision: Text = ""
-    at: Text = ""
-    blob: Text = ""
-    well: bool = False
-    """It was Healthy in full: a way back leads here."""
-    forced: Text = ""
-    """Who let it go past what held it."""
-
-
-class OutputStatus(ApiModel):
-    """Kept while its producer is away: whether it is stale is its cluster's and its app's health to say."""
-
-    name: Text
-    value: Annotated[Any, Field(json_schema_extra={"x-any": True})] = None
-    digest: Text = ""
-    """At which it was Healthy with this value."""
-    revision: Text = ""
-    at: Text = ""
-    problem: Text = ""
-    """Why there is no newer value; the one here still holds."""
-    missing: bool = False
-    """There never was a good value."""
-
-
-class InputStatus(ApiModel):
-    as_: Text = Field(alias="as")
-    value: Annotated[Any, Field(json_schema_extra={"x-any": True})] = None
-    origins: list[Text] = Field(default_factory=list, alias="from")
-    """The Applications that it came from; none for a default."""
-    declared: Text = ""
-    """A mark of the input as it was declared then."""
-    at: Text = ""
-
-
-class SoakStatus(ApiModel):
-    edge: Text
-    """A mark of the edge's terms."""
-    of: Text = ""
-    """A mark of the releases that it means."""
-    since: Text
-    """Since when it holds without a break."""
-
-
-class DeletionStatus(ApiModel):
-    """The recorded decision. Without it no tombstone is ever written."""
-
-    reason: Text
-    decided_at: Text
-    held: Text = ""
-    """Why the decision waits (`Budget`, `Breaker`, `Undecided`); empty: it is being carried out."""
-
-
-_HOT = {"x-hot": True}
-
-
-class ApplicationStatus(ApiModel):
-    """What is known of it. Written with every change, and so left open in the CRD's schema: see `_hot` there."""
-
-    observed_generation: int | None = None
-    conditions: Annotated[list[Condition], Field(json_schema_extra=_HOT)] = Field(
-        default_factory=list, max_length=16
-    )
-    sync: Annotated[SyncStatus, Field(json_schema_extra=_HOT)] | None = None
-    """What is wanted, released and live, by digest."""
-    health: Annotated[HealthStatus, Field(json_schema_extra=_HOT)] | None = None
-    """How it is, and as of when."""
-    observed: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None
-    """What the agent said last (a report with its epoch and seq); applied by the gateway alone."""
-    blocked_by: Annotated[list[BlockedBy], Field(json_schema_extra=_HOT)] | None = Field(
-        default=None, max_length=8
-    )
-    """What holds its release: the edge or rule, what it waits for, and the root of that."""
-    history: Annotated[list[HistoryEntry], Field(json_schema_extra=_HOT)] | None = Field(
-        default=None, max_length=10
-    )
-    """The last releases, newest first."""
-    outputs: Annotated[list[OutputStatus], Field(json_schema_extra=_HOT)] | None = Field(
-        default=None, max_length=32
-    )
-    """The last good value of each output."""
-    external: Annotated[list[dict[str, Any]], Field(json_schema_extra=_HOT)] | None = Field(
-        default=None, max_length=32
-    )
-    """Values of external outputs as they were posted; applied by the API alone."""
-    inputs: Annotated[list[InputStatus], Field(json_schema_extra=_HOT)] | None = Field(
-        default=None, max_length=32
-    )
-    """What its target is rendered with."""
-    soaks: Annotated[list[SoakStatus], Field(json_schema_extra=_HOT)] | None = Field(
-        default=None, max_length=64
-    )
-    """Edges with `soak` that hold."""
-    deletion: Annotated[DeletionStatus, Field(json_schema_extra=_HOT)] | None = None
-    """The recorded decision that it goes."""
-    adoption: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None
-    """What the agent says of taking its objects over from other tools; applied by the gateway alone."""
-    object_sync: Annotated[dict[str, Any], Field(json_schema_extra=_HOT)] | None = None
-    """What came of the last object that a person had applied again; applied by the gateway alone."""
 
 
 class Application(ApiModel):

@@ -60,6 +60,15 @@ class AssignedPurge(ApiModel):
     service_account: Annotated[Text, Field(min_length=1)]
 
 
+class AssignedRecipient(ApiModel):
+    """Who takes a sealed output of an app on this cluster, and the key of its cluster."""
+
+    app: AppKey
+    output: Annotated[str, StringConstraints(max_length=63)]
+    consumer: AppKey
+    key: Annotated[str, StringConstraints(max_length=64)]
+
+
 class AssignmentSpec(ApiModel):
     epoch: Annotated[int, Field(ge=1)]
     seq: Annotated[int, Field(ge=0)]
@@ -68,6 +77,7 @@ class AssignmentSpec(ApiModel):
     tombstones: list[AssignedTombstone] = Field(default_factory=list, max_length=10000)
     adoptions: list[AssignedAdoption] = Field(default_factory=list, max_length=1000)
     purges: list[AssignedPurge] = Field(default_factory=list, max_length=256)
+    recipients: list[AssignedRecipient] = Field(default_factory=list, max_length=10000)
     object_syncs: list[AssignedObjectSync] = Field(default_factory=list, max_length=1000)
 
 

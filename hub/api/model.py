@@ -78,6 +78,11 @@ def rule(expression: str, message: str) -> JsonDict:
     return {"x-kubernetes-validations": [{"rule": expression, "message": message}]}
 
 
+def rules(*each: tuple[str, str]) -> JsonDict:
+    """Several, as (expression, message)."""
+    return {"x-kubernetes-validations": [{"rule": one, "message": said} for one, said in each]}
+
+
 def exactly_one(*fields: str, lists: tuple[str, ...] = ()) -> JsonDict:
     """The CEL rule that one and only one of the fields is set; those in `lists` count when not empty."""
     terms = [f"(has(self.{name}) ? 1 : 0)" for name in fields]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
@@ -83,6 +84,14 @@ class Verification(ApiModel):
         return self
 
 
+class InputPlace(StrEnum):
+    """Where values of other apps' outputs decide only if a Project says so."""
+
+    NAMESPACE = "Namespace"
+    RBAC = "RBAC"
+    IMAGE_HOST = "ImageHost"
+
+
 class ProjectSpec(ApiModel):
     """The rules. `trusted` also needs the hub's own namespace, which CEL cannot see: the hub checks it."""
 
@@ -106,6 +115,8 @@ class ProjectSpec(ApiModel):
     """Write with the agent's own rights instead; only in the hub's own namespace."""
     allow_edges_from: list[Namespace] = Field(default_factory=list, max_length=64)
     """Other projects (namespaces) whose apps may depend on ours and read our outputs."""
+    input_places: list[InputPlace] = Field(default_factory=list, max_length=3)
+    """Where its apps' inputs may decide, beside values and texts: none of these by default."""
     verify: list[Verification] = Field(default_factory=list, max_length=16)
     """Sources that must be signed; of several that cover one, each must hold."""
     notifications: list[NotificationOfMany] = Field(default_factory=list, max_length=16)

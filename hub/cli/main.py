@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "get": ("hub.cli.get", _FLEET, "List clusters, clustersets, apps, appsets or projects."),
     "tree": ("hub.cli.tree", _FLEET, "Roots, their sets and children: sync, health, age."),
     "wait": ("hub.cli.wait", _FLEET, "Wait until an app or set is Healthy, Synced, Degraded or Deleted."),
+    "rollout": ("hub.cli.rollout", _FLEET, "Wait until a commit is everywhere, over the hub's API."),
+    "events": ("hub.cli.rollout", _FLEET, "Print what happens, over the hub's API."),
     "refresh": ("hub.cli.act", _FLEET, "Fetch Git now for a set or an app."),
     "approve": ("hub.cli.act", _FLEET, "Let deletions go that are Held, or a wave that waits."),
     "pause": ("hub.cli.pause", _FLEET, "Let nothing new go to a set, an app or a cluster."),

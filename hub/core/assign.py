@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hub.core.model import AppKey, AppNode, Drop, Fleet
 
 Entry = dict[str, Any]
-_PARTS = ("apps", "tombstones", "adoptions", "purges", "objectSyncs")
+_PARTS = ("recipients", "apps", "tombstones", "adoptions", "purges", "objectSyncs")
 _DELETED = "Deleted"
 """The reason of a decision that a person made."""
 
@@ -35,6 +35,7 @@ def assignment_spec(
     fleet: Fleet | None = None,
     first: int = 1,
     adoptions: Sequence[Entry] = (),
+    recipients: Sequence[Entry] = (),
     object_syncs: Sequence[Entry] = (),
     purges: Sequence[Mapping[str, str]] = (),
     resend: bool = False,
@@ -67,6 +68,8 @@ def assignment_spec(
         "tombstones": [_tombstone(going[key], going, graph, orphan) for key in sorted(going)]
         + _purged(purges, known={*apps, *going, *graph.on_cluster(cluster)}),
     }
+    if recipients:
+        content["recipients"] = list(recipients)
     if adoptions:
         content["adoptions"] = list(adoptions)
     asked_again = [each for each in object_syncs if apps.get(each["app"], {}).get("digest") == each["digest"]]

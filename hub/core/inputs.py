@@ -6,7 +6,7 @@ it changes both sides. What is bound stays while a producer is away or unwell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from hub.api.application import InputStale, Scope
 from hub.core.edges import refused, waits_for, words
 from hub.core.graph import title
 from hub.core.model import Blocker
+from hub.core.sealed import Relay, key_of, may_read, takes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,31 +40,40 @@ class Bound:
     origins: Mapping[str, tuple[AppKey, ...]]
     declared: Mapping[str, str]
     """A mark of each input as it was declared: values of others than are asked for now are none."""
+    relays: Mapping[str, Relay] = field(default_factory=dict)
+    """Of sealed inputs, which have no value here."""
 
     @property
     def text(self) -> bytes:
         """Equal for equal values."""
-        return canonical_json(self.values)
+        return canonical_json([self.values, {name: each.same for name, each in self.relays.items()}])
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.values, *self.relays]
 
     def to_json(self, *, at: str) -> list[dict[str, Any]]:
         """As `status.inputs`."""
+        what: dict[str, dict[str, Any]] = {name: {"value": value} for name, value in self.values.items()}
+        what |= {name: {"sealed": each.to_json()} for name, each in self.relays.items()}
         return [
             {
                 "as": name,
-                "value": value,
+                **one,
                 "from": list(self.origins.get(name, ())),
                 "at": at,
                 "declared": self.declared.get(name, ""),
             }
-            for name, value in self.values.items()
+            for name, one in what.items()
         ]
 
     @staticmethod
     def from_json(entries: Sequence[Mapping[str, Any]]) -> Bound:
         return Bound(
-            {str(each["as"]): each.get("value") for each in entries},
+            {str(each["as"]): each.get("value") for each in entries if not each.get("sealed")},
             {str(each["as"]): tuple(each.get("from") or ()) for each in entries},
             {str(each["as"]): str(each.get("declared", "")) for each in entries},
+            {str(each["as"]): Relay.from_json(each["sealed"]) for each in entries if each.get("sealed")},
         )
 
 
@@ -76,15 +86,19 @@ def bind(node: AppNode, graph: AppGraph, fleet: Fleet) -> Bound | tuple[Blocker,
     """The values that the node's inputs have now; else what each missing one waits for."""
     values: dict[str, Any] = {}
     origins: dict[str, tuple[AppKey, ...]] = {}
+    relays: dict[str, Relay] = {}
     waits: list[Blocker] = []
-    edges = graph.edges_of(node.key)[len(node.depends_on) - len(node.inputs) :]
-    for one, edge in zip(node.inputs, edges, strict=True):
+    for one, edge in takes(node, graph):
         found = _one(node, one, edge, graph, fleet)
         if isinstance(found, Blocker):
             waits.append(found)
+            continue
+        value, origins[one.as_] = found
+        if one.secret is not None:
+            relays[one.as_] = value
         else:
-            values[one.as_], origins[one.as_] = found
-    return tuple(waits) if waits else Bound(values, origins, declared(node.inputs))
+            values[one.as_] = value
+    return tuple(waits) if waits else Bound(values, origins, declared(node.inputs), relays)
 
 
 def pace(changes: Sequence[datetime], now: datetime) -> datetime | None:
@@ -129,7 +143,17 @@ def _one(
     if waits and not (one.clusters.scope is Scope.ANY and good):
         missing = all(each.edge == MISSING for each in waits)
         return (_default(one) if missing else None) or waits[0]
+    return _given(node, one, good, fleet)
+
+
+def _given(
+    node: AppNode, one: Input, good: Sequence[tuple[AppKey, Exported]], fleet: Fleet
+) -> tuple[Any, tuple[AppKey, ...]] | Blocker:
+    """What the producers give together; of a sealed input what is relayed."""
     origins = tuple(key for key, _ in good)
+    if one.secret is not None:
+        relay = _relay(node, one, good[0][1], fleet)
+        return relay if isinstance(relay, Blocker) else (relay, origins)
     values = [value.value for _, value in good]
     return (values[0] if one.single else values), origins
 
@@ -141,10 +165,9 @@ def _default(one: Input) -> tuple[Any, tuple[AppKey, ...]] | None:
 def _of(node: AppNode, one: Input, producer: AppNode, fleet: Fleet) -> Exported | Blocker:
     """What one producer gives, or why it gives nothing now."""
     named = f"input {one.as_}: {title(producer)}"
-    if one.output not in producer.exports:
-        return Blocker(MISSING, producer.key, f"{named} has no output {one.output}")
-    if not _may_read(node, producer, one.output):
-        return Blocker("Project", producer.key, f"{named} does not export {one.output} to {node.namespace}")
+    never = _never(node, one, producer, named=named)
+    if never is not None:
+        return never
     last = next((each for each in producer.outputs if each.name == one.output), None)
     cluster = fleet.clusters.get(producer.cluster)
     if cluster is not None and cluster.stale:
@@ -155,6 +178,22 @@ def _of(node: AppNode, one: Input, producer: AppNode, fleet: Fleet) -> Exported 
     if last is None or producer.target not in (last.digest, last.problem_at):
         return Blocker("Dependency", producer.key, f"{named} has not told its output {one.output} yet")
     return last if last.there else Blocker(MISSING, producer.key, f"{named}: {one.output}: {last.problem}")
+
+
+def _never(node: AppNode, one: Input, producer: AppNode, *, named: str) -> Blocker | None:
+    """Why the producer's declaration gives this input nothing."""
+    if one.output not in producer.exports:
+        return Blocker(MISSING, producer.key, f"{named} has no output {one.output}")
+    if not may_read(node, producer, one.output):
+        return Blocker("Project", producer.key, f"{named} does not export {one.output} to {node.namespace}")
+    if one.output in producer.sealed and one.secret is None:
+        why = f"{named}: {one.output} is sealed: say in which `secret` it goes"
+        return Blocker("Invalid", producer.key, why)
+    if one.output not in producer.sealed and one.secret is not None:
+        return Blocker(
+            "Invalid", producer.key, f"{named}: {one.output} is not sealed: it goes in no `secret`"
+        )
+    return None
 
 
 def _last_known(one: Input, producer: AppNode, last: Exported | None, *, named: str) -> Exported | Blocker:
@@ -171,7 +210,12 @@ def _last_known(one: Input, producer: AppNode, last: Exported | None, *, named: 
             return Blocker("Failed", producer.key, f"{message}: the input fails on that")
 
 
-def _may_read(node: AppNode, producer: AppNode, output: str) -> bool:
-    """Within a project always; beyond it as the output says (the edge itself is the Project's to allow)."""
-    allowed = producer.exports[output]
-    return node.namespace == producer.namespace or "*" in allowed or node.namespace in allowed
+def _relay(node: AppNode, one: Input, found: Exported, fleet: Fleet) -> Relay | Blocker:
+    """What was sealed for this app and its cluster's present key."""
+    cluster = fleet.clusters.get(node.cluster)
+    key = key_of(cluster.sealing_key) if cluster is not None else ""
+    for each in found.relays:
+        if (each.consumer, each.key) == (node.key, key) and key:
+            return each
+    message = f"input {one.as_}: {one.output} is not sealed for it yet"
+    return Blocker("Dependency", found.relays[0].producer if found.relays else one.output, message)

@@ -78,7 +78,7 @@ def check_places(spec: Mapping[str, Any]) -> None:
 
     An app without inputs has no references: what looks like one there is text.
     """
-    declared = {str(each.get("as")) for each in spec.get("inputs") or ()}
+    declared = {str(each.get("as")): bool(each.get("secret")) for each in spec.get("inputs") or ()}
     if not declared:
         return
     places = dict(_places(spec))
@@ -91,13 +91,15 @@ def check_places(spec: Mapping[str, Any]) -> None:
                 _check(path, _REFERENCE.match(text, found.start()), declared, key=key)
 
 
-def _check(path: str, exact: re.Match[str] | None, declared: set[str], *, key: bool) -> None:
+def _check(path: str, exact: re.Match[str] | None, declared: Mapping[str, bool], *, key: bool) -> None:
     if key:
         raise InputMisused(f"{path}: an input is no key of a map")
     if exact is None:
         raise InputMisused(f"{path}: write {{{{ inputs.NAME }}}}, with nothing else within the braces")
     if exact["name"] not in declared:
         raise InputMisused(f"{path}: no input is called {exact['name']}")
+    if declared[exact["name"]]:
+        raise InputMisused(f"{path}: {exact['name']} is sealed: it is in its Secret, and nowhere else")
 
 
 def with_inputs(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class ClusterView:
     accepted: bool = True
     joined: bool = True
     """Its agent has a certificate and a sealing key: bundles can be made for it."""
+    sealing_key: str = ""
+    """base64 of its X25519 public key."""
     stale: bool = False
     behind: bool = False
     """Its agent holds more than this hub ever gave it: the hub went back in time."""
@@ -90,6 +92,7 @@ class Observed:
     held: str = ""
     outputs: tuple[Mapping[str, Any], ...] | None = None
     """As reported; None: the report says nothing about them."""
+    sealed_outputs: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ class AppNode:
     inputs: tuple[Input, ...] = ()
     exports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The outputs that it declares, each with the other projects that may read it."""
+    sealed: frozenset[str] = frozenset()
+    """Those of them that are sealed for each who takes them."""
     outputs: tuple[Exported, ...] = ()
     """The last good value of each."""
     flapping: str = ""

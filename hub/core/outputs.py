@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
@@ -16,6 +16,7 @@ import jsonschema_rs
 from agent.contract.canonical import canonical_json
 from agent.contract.health import HealthState, SyncState
 from agent.contract.output import MAX_VALUE
+from hub.core.sealed import Relay, relays_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,10 +42,14 @@ class Exported:
     """Why the newest report has no good value for it."""
     problem_at: str = ""
     """The digest at which there was that problem."""
+    mark: str = ""
+    """Of a sealed one, which has no text."""
+    relays: tuple[Relay, ...] = ()
+    """Of a sealed one: for each who takes it."""
 
     @property
     def there(self) -> bool:
-        return bool(self.text)
+        return bool(self.text or self.mark)
 
     @property
     def value(self) -> Any:
@@ -53,7 +58,9 @@ class Exported:
     def to_json(self) -> dict[str, Any]:
         """As an entry of `status.outputs`."""
         found: dict[str, Any] = {"name": self.name}
-        if self.there:
+        if self.mark:
+            found |= {"mark": self.mark, "sealed": [each.to_json() for each in self.relays]}
+        elif self.there:
             found["value"] = self.value
         else:
             found["missing"] = True
@@ -62,9 +69,12 @@ class Exported:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Exported:
+        mark = str(entry.get("mark", ""))
         return cls(
             name=str(entry.get("name", "")),
-            text="" if entry.get("missing") else canonical_json(entry.get("value")).decode(),
+            text="" if entry.get("missing") or mark else canonical_json(entry.get("value")).decode(),
+            mark=mark,
+            relays=tuple(Relay.from_json(each) for each in entry.get("sealed") or ()),
             digest=str(entry.get("digest", "")),
             revision=str(entry.get("revision", "")),
             at=str(entry.get("at", "")),
@@ -81,9 +91,11 @@ def exported(
     released: str,
     revision: str,
     posted: Iterable[Mapping[str, Any]] = (),
+    producer: str = "",
 ) -> tuple[Exported, ...]:
     """What holds after a report, in the order of declaration. `revision` is that of `released`.
 
+    `producer` is the app, as sealed values are bound to it.
     `posted` is what programs said of external outputs, which holds at any digest.
 
     What is no longer declared is forgotten; what was declared and not reported yet is not there.
@@ -92,8 +104,10 @@ def exported(
         return ()
     before = {each.name: each for each in held}
     said: Mapping[str, Mapping[str, Any]] = {}
-    if seen is not None and seen.outputs is not None and _counts(seen, released):
-        said = {str(each.get("name", "")): each for each in seen.outputs}
+    hidden: Mapping[str, Mapping[str, Any]] = {}
+    if seen is not None and _counts(seen, released):
+        said = {str(each.get("name", "")): each for each in seen.outputs or ()}
+        hidden = {str(each.get("name", "")): each for each in seen.sealed_outputs or ()}
     found = []
     told = {str(each.get("name", "")): each for each in posted}
     for rule in declared:
@@ -102,9 +116,12 @@ def exported(
             found += [_posted(rule, outside, released=released, revision=revision)] if outside else []
             continue
         last = before.get(rule.name)
-        new = said.get(rule.name)
+        if last is not None and rule.sealed != bool(last.mark) and last.there:
+            last = None  # it was declared otherwise: what was in the clear is no secret, nor the other way
+        new = (hidden if rule.sealed else said).get(rule.name)
         if new is not None and seen is not None:
-            last = _taken(rule, last, new, seen, revision=revision)
+            take = partial(_sealed, producer) if rule.sealed else _taken
+            last = take(rule, last, new, seen, revision=revision)
         if last is not None:
             found.append(last)
     return tuple(found)
@@ -140,6 +157,30 @@ def _taken(
     if not last.there:
         return Exported(rule.name, digest=seen.digest, problem=said_problem, problem_at=seen.digest)
     return replace(last, problem=said_problem, problem_at=seen.digest)
+
+
+def _sealed(
+    producer: str,
+    rule: Output,
+    last: Exported | None,
+    said: Mapping[str, Any],
+    seen: Observed,
+    *,
+    revision: str,
+) -> Exported:
+    """Of a sealed one: what each who takes it had stays, unless the value or its key is another."""
+    last = last or Exported(rule.name)
+    problem, mark = str(said.get("problem") or ""), str(said.get("mark") or "")
+    if problem or not mark:
+        said_problem = (problem or "it was reported without a value")[:_MAX_PROBLEM]
+        digest = last.digest if last.there else seen.digest
+        return replace(last, digest=digest, problem=said_problem, problem_at=seen.digest)
+    known = {each.same: each for each in last.relays}
+    relays = tuple(known.get(each.same, each) for each in relays_of(producer, said))
+    if (mark, seen.digest, relays) == (last.mark, last.digest, last.relays):
+        return replace(last, problem="", problem_at="")
+    at = last.at if mark == last.mark else seen.observed_at
+    return Exported(rule.name, "", seen.digest, revision, at, mark=mark, relays=relays)
 
 
 def checked(rule: Output, raw: str) -> tuple[str, str]:

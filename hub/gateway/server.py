@@ -218,6 +218,15 @@ class Gateway:
         self._recalled.set()
         await asyncio.Event().wait()  # once; nothing more to do
 
+    @property
+    def identity(self) -> HubIdentity:
+        """As it is now: keys are replaced while the hub runs."""
+        return self._keyring.current
+
+    def on_keys(self, callback: Callable[[HubIdentity], None]) -> None:
+        """Call back whenever the hub's keys are others."""
+        self._keyring.subscribe(callback)
+
     def _keys_changed(self, identity: HubIdentity) -> None:
         """Serve, trust and sign by what the identity says now. What is no longer trusted is refused by `_admit`."""
         serve_as(self._tls, identity, self._context.hosts, now=self._context.now())

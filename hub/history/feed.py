@@ -66,6 +66,8 @@ class Feed:
         self._listeners: set[Listener] = set()
         self._last = -1
         self._pause = LOOK_SECONDS
+        self._touched: object = None
+        self._due = 0.0
         self._wanted = asyncio.Event()
 
     def __len__(self) -> int:
@@ -108,10 +110,18 @@ class Feed:
                 self._wanted.clear()
                 continue
             try:
-                await self._look()
+                await self._look_if_touched()
             except DatabaseAway as error:
                 log.warning("events: %s", error)
             await asyncio.sleep(self._pause * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+
+    async def _look_if_touched(self) -> None:
+        """A file that nobody wrote to has nothing new; it is read now and then all the same."""
+        now, touched = asyncio.get_running_loop().time(), self._database.touched()
+        if self._last >= 0 and touched is not None and touched == self._touched and now < self._due:
+            return
+        self._touched, self._due = touched, now + FED_SECONDS
+        await self._look()
 
     async def _look(self) -> None:
         last = await self._database.run(last_event)

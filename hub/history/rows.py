@@ -91,7 +91,7 @@ def _application(obj: Manifest) -> Rows:
                 "app": key,
                 "cluster": cluster,
                 "name": each["name"],
-                "value": each.get("value"),
+                "value": {"sealed": each["mark"]} if each.get("mark") else each.get("value"),
                 "digest": each.get("digest") or "",
                 "revision": each.get("revision") or "",
                 "at": each.get("at") or "",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
@@ -18,7 +18,6 @@ from hub.operator.targets import Targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from hub.core.graph import AppGraph
     from hub.core.model import AppKey, AppNode, Fleet
@@ -39,7 +38,6 @@ class Binder:
         self._wake = wake
         self._targets = Targets(hub)
         self._timers: dict[AppKey, asyncio.TimerHandle] = {}
-        self._changes: dict[AppKey, deque[datetime]] = {}
 
     def look(self, keys: Iterable[AppKey], fleet: Fleet) -> None:
         """Have those bound anew whose inputs are there and are not what their target was made with."""
@@ -85,7 +83,7 @@ class Binder:
     def _later(self, node: AppNode) -> None:
         """A new value: soon, or when it has become quiet."""
         now = self._hub.now()
-        until = pace(self._changes.get(node.key, ()), now)
+        until = pace(self._changes(node.key), now)
         if until is None:
             self._timer(node.key, DEBOUNCE, self.ask)
             return
@@ -115,9 +113,18 @@ class Binder:
         state.bound[node.key] = values
         state.bound_at[node.key] = self._hub.now()
         if not fresh and held is not None:
-            self._changes.setdefault(node.key, deque(maxlen=LIMIT)).append(self._hub.now())
+            state.input_changes[node.key] = (*self._changes(node.key), self._hub.now())[-LIMIT:]
         self._calm(node.key)
         return True
+
+    def _changes(self, key: AppKey) -> tuple[datetime, ...]:
+        """When it took new values; a hub that starts again knows it from the status: the limit outlasts it."""
+        known = self._hub.state.input_changes.get(key)
+        if known is None:
+            status = (self._hub.caches.applications.get(key) or {}).get("status") or {}
+            known = tuple(datetime.fromisoformat(each["at"]) for each in status.get("inputChanges") or ())
+            self._hub.state.input_changes[key] = known
+        return known
 
     def _unbound(self, key: AppKey) -> bool:
         """Whether the plan waits for values before there is a target at all."""
@@ -147,5 +154,5 @@ class Binder:
     def _forget(self, key: AppKey) -> None:
         self._stop(key)
         state = self._hub.state
-        for known in (self._changes, state.bound, state.bound_at, state.flapping, state.outputs):
+        for known in (state.input_changes, state.bound, state.bound_at, state.flapping, state.outputs):
             known.pop(key, None)

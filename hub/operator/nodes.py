@@ -94,6 +94,7 @@ class Nodes:
             depends_on=(*_dependencies(canonical_json(obj["spec"].get("dependsOn") or [])), *edges),
             inputs=inputs,
             exports={each.name: tuple(each.export_to) for each in spec.outputs},
+            sealed=frozenset(each.name for each in spec.outputs if each.sealed),
             outputs=self._outputs(key, spec, obj, target=target, released=digest),
             flapping=self._hub.state.flapping.get(key, ""),
             mode=_mode(spec, obj, target),
@@ -133,6 +134,7 @@ class Nodes:
             released=released,
             revision=revision,
             posted=status.get("external") or (),
+            producer=key,
         )
         state.outputs[key] = found
         return found

@@ -31,7 +31,8 @@ def apply_policy(
         options=list(spec.sync.options) or None,
         ignore_differences=list(spec.sync.ignore_differences) or None,
         health_rules=_health_rules(spec, project, fleet) or None,
-        outputs=[rule for each in spec.outputs if (rule := each.rule()) is not None] or None,
+        outputs=[one for each in spec.outputs if (one := each.rule()) is not None] or None,
+        sealed_outputs=[each for rule in spec.outputs if (each := rule.sealed_rule()) is not None] or None,
     )
 
 

@@ -17,6 +17,7 @@ from agent.contract.names import ANNOTATION_PIN, API_VERSION, HUB_NAMESPACE
 from hub.core.assign import assignment_spec
 from hub.core.graph import AppGraph
 from hub.core.rollout import decide, passed
+from hub.core.sealed import producers_of, recipients
 from hub.operator import paths
 from hub.operator.binder import Binder
 from hub.operator.nodes import Nodes
@@ -135,6 +136,9 @@ class Releaser:
         self.rollups.begin()
         touched = {node.cluster for key in affected if (node := self.graph.get(key)) is not None}
         touched |= set(gone.values()) | clusters
+        for key in affected:
+            givers = (self.graph.get(each) for each in producers_of(key, self.graph))
+            touched |= {node.cluster for node in givers if node is not None}
         moved = {key for key in affected if self._target_moved(key)} | set(released)
         await self.statuses.write(moved, fleet)
         rest = affected - moved
@@ -244,6 +248,7 @@ class Releaser:
                 fleet=fleet,
                 first=self._hub.fleet_view.next_seq(name),
                 resend=name in self._resend,
+                recipients=recipients(name, self.graph, fleet),
                 adoptions=adoptions(here, app, self._hub.state.targets),
                 object_syncs=object_syncs(here, app),
                 purges=purges(self._hub.caches.clusters.get(name)),

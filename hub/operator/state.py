@@ -73,6 +73,8 @@ class State:
     bound: dict[str, Bound] = field(default_factory=dict)
     """What an app's inputs were when its target was made."""
     bound_at: dict[str, datetime] = field(default_factory=dict)
+    input_changes: dict[str, tuple[datetime, ...]] = field(default_factory=dict)
+    """When an app took new values of its inputs, as often as counts."""
     outputs: dict[str, tuple[Exported, ...]] = field(default_factory=dict)
     """The last good value of each output, by app."""
     flapping: dict[str, str] = field(default_factory=dict)

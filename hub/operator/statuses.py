@@ -91,6 +91,11 @@ class Statuses:
         )
         status["outputs"] = [each.to_json() for each in node.outputs] or None
         status["inputs"] = self._inputs(node, obj)
+        changes = self._hub.state.input_changes.get(node.key) if node.inputs else None
+        held = (obj.get("status") or {}).get("inputChanges")
+        status["inputChanges"] = (
+            held if changes is None else [{"at": stamp(each)} for each in changes] or None
+        )
         status["soaks"] = self._soaks(node.key)
         if parts is not None:
             status["health"] |= {"counts": parts.counts, "worst": parts.worst}
@@ -100,7 +105,7 @@ class Statuses:
         """What its target was made with, and since when."""
         held = (obj.get("status") or {}).get("inputs")
         bound = self._hub.state.bound.get(node.key) if node.inputs else None
-        if bound is None or not bound.values:
+        if bound is None or not bound.names:
             return None
         if held and Bound.from_json(held) == bound:
             return list(held)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import base64
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError, AxletreeError, TerminalError
+from hub.core.inputplaces import InputMisplaced, check_same, places, replaced, said, suspects
 from hub.core.inputs import Bound, declared
 from hub.core.insert import check_places, with_inputs
 from hub.core.pins import pin_of
 from hub.operator import views
 from hub.operator.commits import Commits
+from hub.operator.objects import key_of
 from hub.operator.policy import apply_policy
 from hub.operator.state import Target
 from hub.render.checks import project_violations
@@ -25,12 +28,16 @@ from hub.render.signed import check_signed
 from hub.telemetry.logs import about
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from agent.contract.manifest import Manifest
     from hub.api.application import ApplicationSpec
+    from hub.api.project import ProjectSpec
     from hub.core.model import ClusterView, Fleet
     from hub.operator.context import HubContext
+    from hub.render.renderer import Rendered
+
+    Render = Callable[..., Awaitable[Rendered]]
 
 
 class UnknownCluster(TerminalError):
@@ -62,6 +69,8 @@ class TargetSet:
 class Targets:
     def __init__(self, hub: HubContext) -> None:
         self._hub = hub
+        self._harmless: dict[str, tuple[object, ...]] = {}
+        """By app: the last rendering whose inputs were found where they may be."""
 
     async def compute(self, keys: Sequence[str], fleet: Fleet, commits: Commits, *, plan: int) -> TargetSet:
         """Render what changed. `plan` is the number that a new target gets; an equal digest keeps its own."""
@@ -189,18 +198,44 @@ class Targets:
         sealing_key = base64.b64decode(self._hub.caches.clusters.view()[cluster.name]["status"]["sealingKey"])
         for (address, revision), commit in resolved.items():
             await check_signed(commits, project, address, revision=revision, commit=commit)
-        rendered = await self._hub.renderer.render(
+        render = partial(
+            self._hub.renderer.render,
             key,
-            spec,
             cluster=cluster,
             commits=resolved,
             policy=apply_policy(spec, project=project, cluster=cluster, fleet=fleet),
             project=project,
             fleet=fleet,
             sealing_key=sealing_key,
-            version=_version(obj) if values is None else "",
+            relays=values.relays if values is not None else {},
         )
+        rendered = await render(spec, version=_version(obj) if values is None else "")
+        if values is not None and values.values:
+            await self._check_places(obj, values, project, render, rendered)
         return rendered.digest, rendered.blob, resolved[first.address, first.reference]
+
+    async def _check_places(
+        self, obj: Manifest, values: Bound, project: ProjectSpec, render: Render, rendered: Rendered
+    ) -> None:
+        """What came from a spoke decides about no namespace, RBAC or image host. Raises `InputMisplaced`."""
+        key, asked = key_of(obj), (rendered.digest, values.text, tuple(project.input_places))
+        if self._harmless.get(key) != asked:
+            await self._compare(obj, values, project, render, rendered)
+            self._harmless[key] = asked
+
+    async def _compare(
+        self, obj: Manifest, values: Bound, project: ProjectSpec, render: Render, rendered: Rendered
+    ) -> None:
+        found = places(await self._hub.renderer.objects(rendered), project.input_places)
+        words = suspects(values.values, found)
+        if not words:
+            return
+        others = {name: replaced(value, words) for name, value in values.values.items()}
+        try:
+            again = await render(views.application_spec({"spec": with_inputs(obj["spec"], others)}))
+        except TerminalError as error:
+            raise InputMisplaced(said(list(found))) from error
+        check_same(found, places(await self._hub.renderer.objects(again), project.input_places))
 
     @staticmethod
     def _cluster(spec: ApplicationSpec, fleet: Fleet) -> ClusterView:

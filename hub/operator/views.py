@@ -26,6 +26,7 @@ def cluster_view(obj: Manifest, *, stale: bool) -> ClusterView:
         values=spec.values,
         accepted=spec.accepted,
         joined=bool(status.get("sealingKey")),
+        sealing_key=str(status.get("sealingKey") or ""),
         stale=stale,
         removing="deletionTimestamp" in metadata,
         windows=tuple(spec.maintenance_windows),
@@ -82,6 +83,7 @@ def observed_of(obj: Manifest) -> Observed | None:
         deleted=bool(raw.get("deleted", False)),
         held=str(raw.get("held", "")),
         outputs=None if raw.get("outputs") is None else tuple(raw["outputs"]),
+        sealed_outputs=None if raw.get("sealedOutputs") is None else tuple(raw["sealedOutputs"]),
     )
 
 

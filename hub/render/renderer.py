@@ -23,6 +23,7 @@ from agent.contract.errors import TerminalError
 from agent.contract.sealing import PREFIX
 from agent.contract.secrets import map_secret
 from hub.core.expansion import revision_key
+from hub.core.sealed import RelayedSecret, secrets_of
 from hub.render.asked import Views, fingerprint
 from hub.render.checks import ObjectSummary, check_objects, summary_of
 from hub.render.inputs import Inputs
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.contract.bundle import ApplyPolicy
+    from agent.contract.manifest import Manifest
     from hub.api.application import ApplicationSpec
     from hub.api.project import ProjectSpec
     from hub.core.model import ClusterView, Fleet
+    from hub.core.sealed import Relay
     from hub.render.appinputs import AppInputs
     from hub.render.hubvalues import HubObjects
     from hub.render.runner import Runner
@@ -93,6 +96,8 @@ class _Job:
 
     inputs: AppInputs
     policy: ApplyPolicy
+    relayed: tuple[RelayedSecret, ...] = ()
+    """Sealed inputs, which stand in its bundle beside what is rendered."""
 
 
 class Renderer:
@@ -131,20 +136,23 @@ class Renderer:
         project: ProjectSpec | None = None,
         fleet: Fleet | None = None,
         version: str = "",
+        relays: Mapping[str, Relay] | None = None,
     ) -> Rendered:
         """The bundle of one app on one cluster, stored.
 
         `commits` holds the commit of each source by (repoURL, revision); `sealing_key` is the cluster's
         X25519 key, 32 bytes. With a `project` (and the `fleet`, where it names cluster sets) its rules are
         checked, before anything is read and again over the objects. `version` stands for the spec, where it is
-        known to change with it (an object's uid and generation). Raises `ManifestError`, `ProjectViolation`,
+        known to change with it (an object's uid and generation). `relays` are its sealed inputs.
+        Raises `ManifestError`, `ProjectViolation`,
         `RenderFailed`, and the errors of `hub.sources`.
         """
         namespace = app_key.partition("/")[0]
         rules = Rules(project, namespace, spec, cluster, fleet)
         rules.check(None)
+        relayed = tuple(secrets_of(spec.inputs, relays or {}, key=self._mask_key))
         seen = fingerprint(
-            [app_key, *self._inputs.versions(app_key, spec)],
+            [app_key, *self._inputs.versions(app_key, spec), *map(str, relayed)],
             (version.encode() or spec.model_dump_json().encode(), self._asked.of(cluster), sealing_key),
             commits=commits,
             policy=policy,
@@ -154,7 +162,7 @@ class Renderer:
             rules.check(known.summary)
             return known
         inputs = await self._inputs.of(app_key, spec, cluster=cluster, commits=commits, project=project)
-        job = _Job(inputs, policy)
+        job = _Job(inputs, policy, relayed)
         key = self._key(job)
         made = self._known(key, cluster, sealing_key)
         if made is None:
@@ -188,6 +196,8 @@ class Renderer:
             "inputs": job.inputs.identity(),
             "policy": job.policy.wire(),
         }
+        if job.relayed:
+            parts["relayed"] = [one.identity for one in job.relayed]
         return sha256_hex(canonical_json(parts))
 
     def _known(self, key: str, cluster: ClusterView, sealing_key: bytes) -> _Made | None:
@@ -206,15 +216,17 @@ class Renderer:
         request = await job.inputs.request()
         result = await self._pool.render_sealed(request, Sealing(to.key, self._mask_key, key))
         where = ", ".join(dict.fromkeys(one.where for one in request.sources))
-        check_objects(result.objects, namespace=job.policy.namespace, where=where)
         _check_sealed(result)
-        bundle = Bundle.model_construct(policy=job.policy, objects=list(result.objects))
+        objects = [*result.objects, *(one.obj for one in job.relayed)]
+        masks = (*result.masks, *(mask for one in job.relayed for mask in one.masks))
+        check_objects(objects, namespace=job.policy.namespace, where=where)
+        bundle = Bundle.model_construct(policy=job.policy, objects=objects)
         if len(bundle.objects) > _IN_THREAD:
-            stored = await asyncio.to_thread(pack, bundle, masks=result.masks)
+            stored = await asyncio.to_thread(pack, bundle, masks=masks)
         else:
-            stored = pack(bundle, masks=result.masks)
+            stored = pack(bundle, masks=masks)
         await self._store.keep(stored)
-        if result.masks:
+        if masks:
             self._index.put(_sealed_key(stored.digest, to), stored.digest, stored.blob)
             self._index.put(key, stored.digest, "")
             return _Made(stored.digest)
@@ -229,6 +241,12 @@ class Renderer:
                 return _Made(made.digest, found[1])
             made = await self._renders.run(f"{key} {to.name}", lambda: self._make(key, job, to))
         raise NotSealed(f"what was sealed for cluster {to.name} is gone again")
+
+    async def objects(self, rendered: Rendered) -> list[Manifest]:
+        """What a bundle holds, values of Secrets sealed; nothing for one that is not stored any more."""
+        data = await self._store.fetch(rendered.blob)
+        found: list[Manifest] = json.loads(gzip.decompress(data))["objects"] if data else []
+        return found
 
     def _summary(self, digest: str, blob: str) -> ObjectSummary:
         found = self._summaries.get(digest)

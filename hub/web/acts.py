@@ -18,14 +18,14 @@ from hub.core.outputs import checked
 from hub.core.pins import BY_PERSON, history_of, last_good, pin_value
 from hub.core.waves import approval_of
 from hub.operator import views
-from hub.web.models import ApproveRequest, RollbackRequest
+from hub.web.asked import ApproveRequest, RollbackRequest
 from hub.web.problems import NothingToDo, ParameterInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.contract.manifest import Manifest
-    from hub.web.models import ExportRequest
+    from hub.web.asked import ExportRequest
 
 Change = tuple[dict[str, str | None], list[str]]
 """Annotations (None: taken away), and what is said of them."""

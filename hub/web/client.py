@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hub.web import asked as q
 from hub.web import models as m
 from hub.web.connection import Connection
 
@@ -9,11 +10,11 @@ from hub.web.connection import Connection
 class Client(Connection):
     """A method a route. Each raises `ApiProblem` for a refusal, and `ApiUnavailable` where nobody answers."""
 
-    async def list_applications(self, query: m.AppQuery | None = None) -> m.AppPage:
+    async def list_applications(self, query: q.AppQuery | None = None) -> m.AppPage:
         """Applications, by any filter."""
         return await self._call("GET", "/applications", m.AppPage, query=query)
 
-    async def facets(self, query: m.FacetQuery | None = None) -> m.Facets:
+    async def facets(self, query: q.FacetQuery | None = None) -> m.Facets:
         """Counts of Applications by value."""
         return await self._call("GET", "/facets", m.Facets, query=query)
 
@@ -29,17 +30,17 @@ class Client(Connection):
         """Where an Application is not what its plan wants."""
         return await self._call("GET", f"/applications/{namespace}/{name}/diff", m.Diff)
 
-    async def history(self, namespace: str, name: str, query: m.Paged | None = None) -> m.ReleasePage:
+    async def history(self, namespace: str, name: str, query: q.Paged | None = None) -> m.ReleasePage:
         """Deployments of an Application."""
         return await self._call(
             "GET", f"/applications/{namespace}/{name}/history", m.ReleasePage, query=query
         )
 
-    async def outputs(self, namespace: str, name: str, query: m.Paged | None = None) -> m.OutputPage:
+    async def outputs(self, namespace: str, name: str, query: q.Paged | None = None) -> m.OutputPage:
         """Values that an Application exported."""
         return await self._call("GET", f"/applications/{namespace}/{name}/outputs", m.OutputPage, query=query)
 
-    async def list_applicationsets(self, query: m.SetQuery | None = None) -> m.SetPage:
+    async def list_applicationsets(self, query: q.SetQuery | None = None) -> m.SetPage:
         """Sets."""
         return await self._call("GET", "/applicationsets", m.SetPage, query=query)
 
@@ -47,7 +48,7 @@ class Client(Connection):
         """One set."""
         return await self._call("GET", f"/applicationsets/{namespace}/{name}", m.SetSummary)
 
-    async def tree(self, namespace: str, name: str, query: m.Paged | None = None) -> m.Tree:
+    async def tree(self, namespace: str, name: str, query: q.Paged | None = None) -> m.Tree:
         """A set with its children."""
         return await self._call("GET", f"/applicationsets/{namespace}/{name}/tree", m.Tree, query=query)
 
@@ -55,13 +56,13 @@ class Client(Connection):
         """The plan of a set."""
         return await self._call("GET", f"/applicationsets/{namespace}/{name}/plan", m.Plan)
 
-    async def rollout(self, namespace: str, name: str, query: m.RolloutQuery) -> m.Rollout:
+    async def rollout(self, namespace: str, name: str, query: q.RolloutQuery) -> m.Rollout:
         """Whether a commit is fully rolled out; waits for that."""
         return await self._call(
             "GET", f"/applicationsets/{namespace}/{name}/rollout", m.Rollout, query=query, seconds=310.0
         )
 
-    async def graph(self, query: m.GraphQuery | None = None) -> m.Graph:
+    async def graph(self, query: q.GraphQuery | None = None) -> m.Graph:
         """Dependencies between Applications."""
         return await self._call("GET", "/graph", m.Graph, query=query)
 
@@ -73,11 +74,11 @@ class Client(Connection):
         """Clusters."""
         return await self._call("GET", "/clusters", m.ClusterList)
 
-    async def list_events(self, query: m.EventQuery | None = None) -> m.EventPage:
+    async def list_events(self, query: q.EventQuery | None = None) -> m.EventPage:
         """What happened, the oldest first."""
         return await self._call("GET", "/events/list", m.EventPage, query=query)
 
-    async def list_audit(self, query: m.Paged | None = None) -> m.AuditPage:
+    async def list_audit(self, query: q.Paged | None = None) -> m.AuditPage:
         """What was done through this API."""
         return await self._call("GET", "/audit", m.AuditPage, query=query)
 
@@ -90,7 +91,7 @@ class Client(Connection):
         return await self._call("POST", f"/applications/{namespace}/{name}/sync", m.Done, key=key)
 
     async def rollback_application(
-        self, namespace: str, name: str, body: m.RollbackRequest | None = None, *, key: str = ""
+        self, namespace: str, name: str, body: q.RollbackRequest | None = None, *, key: str = ""
     ) -> m.Done:
         """Pin an Application at an earlier release, or undo that."""
         return await self._call(
@@ -106,7 +107,7 @@ class Client(Connection):
         return await self._call("POST", f"/applications/{namespace}/{name}/resume", m.Done, key=key)
 
     async def approve_application(
-        self, namespace: str, name: str, body: m.ApproveRequest | None = None, *, key: str = ""
+        self, namespace: str, name: str, body: q.ApproveRequest | None = None, *, key: str = ""
     ) -> m.Done:
         """Let a deletion go that is Held."""
         return await self._call(
@@ -114,7 +115,7 @@ class Client(Connection):
         )
 
     async def export_application(
-        self, namespace: str, name: str, body: m.ExportRequest | None = None, *, key: str = ""
+        self, namespace: str, name: str, body: q.ExportRequest | None = None, *, key: str = ""
     ) -> m.Done:
         """Give the value of an external output."""
         return await self._call(
@@ -134,7 +135,7 @@ class Client(Connection):
         return await self._call("POST", f"/applicationsets/{namespace}/{name}/resume", m.Done, key=key)
 
     async def approve_applicationset(
-        self, namespace: str, name: str, body: m.ApproveRequest | None = None, *, key: str = ""
+        self, namespace: str, name: str, body: q.ApproveRequest | None = None, *, key: str = ""
     ) -> m.Done:
         """Let deletions go that are Held, or a wave."""
         return await self._call(

@@ -11,6 +11,7 @@ import aiohttp
 from pydantic import BaseModel
 
 from agent.contract.errors import TransientError
+from hub.web import asked as q
 from hub.web import models as m
 from hub.web.policy import PREFIX
 from hub.web.problems import WebError
@@ -97,7 +98,7 @@ class Connection:
         return answer.model_validate_json(raw)
 
     async def follow(
-        self, query: m.EventQuery | None = None, *, last: int = 0
+        self, query: q.EventQuery | None = None, *, last: int = 0
     ) -> AsyncGenerator[m.Event, None]:
         """Events as they happen, from now on or after the id `last`; comes back by itself where it is cut off.
 

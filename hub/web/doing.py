@@ -16,8 +16,9 @@ from agent.contract.names import LABEL_SET
 from hub.history.tables import answers, audit
 from hub.operator import paths
 from hub.web.acts import decide, posted
+from hub.web.asked import ExportRequest
 from hub.web.call import fetched
-from hub.web.models import Done, ExportRequest
+from hub.web.models import Done
 from hub.web.problems import Busy, KeyInUse, ParameterInvalid, WebError, dumped
 
 if TYPE_CHECKING:

@@ -1,84 +1,16 @@
-"""What the API takes and gives. The OpenAPI document and the typed client are made from these."""
+"""What the API gives. The OpenAPI document and the typed client are made from this and from `hub.web.asked`."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
-
-MAX_LIMIT = 500
-MAX_WAIT = 300
-Word = Annotated[str, StringConstraints(max_length=512)]
-Words = Annotated[list[Word], Field(max_length=64)]
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
-Seconds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3})?s?$")]
-
-
-class Given(BaseModel):
-    """What comes in: an unknown field is an error, since a misspelt filter must not mean "all"."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
 
 class Told(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
-
-
-# -- what is asked
-
-
-class Nothing(Given):
-    """No parameters."""
-
-
-class Paged(Given):
-    limit: Limit = 100
-    cursor: Word = ""
-    """`nextCursor` of the page before."""
-
-
-class FacetQuery(Given):
-    namespace: Words = Field(default_factory=list)
-    cluster: Words = Field(default_factory=list)
-    application_set: Words = Field(default_factory=list)
-    """`namespace/name`."""
-    health: Words = Field(default_factory=list)
-    sync: Words = Field(default_factory=list)
-    label: Words = Field(default_factory=list)
-    """`key=value`, or `key` for any value; all of them must hold."""
-    q: Word = ""
-    """Words that must all appear in name, cluster, set, labels, state or message."""
-
-
-class AppQuery(FacetQuery, Paged):
-    """What is counted by facets is what is listed, page by page."""
-
-
-class SetQuery(Paged):
-    namespace: Words = Field(default_factory=list)
-
-
-class EventQuery(Paged):
-    namespace: Words = Field(default_factory=list)
-    name: Word = ""
-    cluster: Words = Field(default_factory=list)
-    kind: Words = Field(default_factory=list)
-    reason: Words = Field(default_factory=list)
-    application_set: Word = ""
-    """`namespace/name`: the set itself and its children."""
-
-
-class RolloutQuery(Given):
-    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
-    """The commit, or its first seven digits or more."""
-    wait: Seconds = "0s"
-    until: Annotated[str, StringConstraints(pattern="^(Change|End)$")] = "Change"
-    """`Change`: answer when anything of it changes; `End`: when it is over, well or not."""
-
-
-# -- what is answered
 
 
 class Condition(Told):
@@ -164,10 +96,6 @@ class Diff(Told):
     live: str
     drift: list[dict[str, Any]]
     """Objects, with paths and such values as may be told."""
-
-
-class GraphQuery(Given):
-    namespace: Words = Field(default_factory=list)
 
 
 class GraphNode(Told):
@@ -364,28 +292,6 @@ class AuditPage(Told):
     items: list[AuditEntry]
     """The newest first."""
     next_cursor: str
-
-
-# -- acts
-
-
-class RollbackRequest(Given):
-    release: Annotated[int, Field(ge=0)] = 0
-    """Of the app's history; 0: the last that was Healthy in full."""
-    undo: bool = False
-    """Go back to what the plan wants."""
-
-
-class ApproveRequest(Given):
-    wave: Annotated[str, StringConstraints(max_length=63)] = ""
-    """A wave of the set; empty: the deletions that are Held."""
-
-
-class ExportRequest(Given):
-    """The value of an external output."""
-
-    output: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)]
-    value: Any
 
 
 class Done(Told):

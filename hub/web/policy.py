@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from hub.web import asked as q
 from hub.web import models as m
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Route:
     """None: a stream, or a document."""
     resource: str = ""
     verb: str = "get"
-    query: type[BaseModel] = m.Nothing
+    query: type[BaseModel] = q.Nothing
     body: type[BaseModel] | None = None
     timeout: float = 10.0
     concurrency: int = 64
@@ -50,7 +51,7 @@ class Route:
 _APPS, _SETS, _CLUSTERS = "applications", "applicationsets", "clusters"
 _APP = "/applications/{namespace}/{name}"
 _SET = "/applicationsets/{namespace}/{name}"
-_LONG = m.MAX_WAIT + 10.0
+_LONG = q.MAX_WAIT + 10.0
 
 
 def _read(
@@ -88,7 +89,7 @@ ROUTES: tuple[Route, ...] = (
         m.AppPage,
         _APPS,
         verb="list",
-        query=m.AppQuery,
+        query=q.AppQuery,
     ),
     _read(
         "facets",
@@ -97,25 +98,25 @@ ROUTES: tuple[Route, ...] = (
         m.Facets,
         _APPS,
         verb="list",
-        query=m.FacetQuery,
+        query=q.FacetQuery,
     ),
     _read("application", _APP, "One Application, in full", m.AppDetail, _APPS),
     _read("why", f"{_APP}/why", "What an Application waits for", m.Why, _APPS),
     _read("diff", f"{_APP}/diff", "Where an Application is not what its plan wants", m.Diff, _APPS),
-    _read("history", f"{_APP}/history", "Deployments of an Application", m.ReleasePage, _APPS, query=m.Paged),
+    _read("history", f"{_APP}/history", "Deployments of an Application", m.ReleasePage, _APPS, query=q.Paged),
     _read(
         "outputs",
         f"{_APP}/outputs",
         "Values that an Application exported",
         m.OutputPage,
         _APPS,
-        query=m.Paged,
+        query=q.Paged,
     ),
     _read(
-        "list_applicationsets", "/applicationsets", "Sets", m.SetPage, _SETS, verb="list", query=m.SetQuery
+        "list_applicationsets", "/applicationsets", "Sets", m.SetPage, _SETS, verb="list", query=q.SetQuery
     ),
     _read("applicationset", _SET, "One set", m.SetSummary, _SETS),
-    _read("tree", f"{_SET}/tree", "A set with its children", m.Tree, _SETS, query=m.Paged),
+    _read("tree", f"{_SET}/tree", "A set with its children", m.Tree, _SETS, query=q.Paged),
     _read("plan", f"{_SET}/plan", "The plan of a set", m.Plan, _SETS),
     _read(
         "rollout",
@@ -123,7 +124,7 @@ ROUTES: tuple[Route, ...] = (
         "Whether a commit is fully rolled out; waits for that",
         m.Rollout,
         _SETS,
-        query=m.RolloutQuery,
+        query=q.RolloutQuery,
         timeout=_LONG,
         concurrency=5000,
     ),
@@ -134,7 +135,7 @@ ROUTES: tuple[Route, ...] = (
         m.Graph,
         _APPS,
         verb="list",
-        query=m.GraphQuery,
+        query=q.GraphQuery,
         timeout=30.0,
         concurrency=2,
     ),
@@ -156,7 +157,7 @@ ROUTES: tuple[Route, ...] = (
         m.EventPage,
         _APPS,
         verb="list",
-        query=m.EventQuery,
+        query=q.EventQuery,
     ),
     Route(
         "events",
@@ -167,7 +168,7 @@ ROUTES: tuple[Route, ...] = (
         None,
         resource=_APPS,
         verb="watch",
-        query=m.EventQuery,
+        query=q.EventQuery,
         timeout=0.0,
         concurrency=5000,
     ),
@@ -180,19 +181,19 @@ ROUTES: tuple[Route, ...] = (
         m.AuditPage,
         resource="audits",
         verb="list",
-        query=m.Paged,
+        query=q.Paged,
     ),
     _act("refresh", _APP, "Fetch Git now"),
     _act("sync", _APP, "Let an Application of mode Manual go to its target of now"),
-    _act("rollback", _APP, "Pin an Application at an earlier release, or undo that", m.RollbackRequest),
+    _act("rollback", _APP, "Pin an Application at an earlier release, or undo that", q.RollbackRequest),
     _act("pause", _APP, "Let nothing new go to an Application"),
     _act("resume", _APP, "End a pause"),
-    _act("approve", _APP, "Let a deletion go that is Held", m.ApproveRequest),
-    _act("export", _APP, "Give the value of an external output", m.ExportRequest),
+    _act("approve", _APP, "Let a deletion go that is Held", q.ApproveRequest),
+    _act("export", _APP, "Give the value of an external output", q.ExportRequest),
     _act("refresh", _SET, "Fetch Git now"),
     _act("pause", _SET, "Let nothing new go to a set"),
     _act("resume", _SET, "End a pause"),
-    _act("approve", _SET, "Let deletions go that are Held, or a wave", m.ApproveRequest),
+    _act("approve", _SET, "Let deletions go that are Held, or a wave", q.ApproveRequest),
     _act("cordon", "/clusters/{name}", "Let nothing new go to a cluster"),
     _act("uncordon", "/clusters/{name}", "End that"),
 )

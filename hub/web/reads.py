@@ -13,6 +13,7 @@ from hub.history.queries import EventFilter
 from hub.history.rows import rows_of
 from hub.history.tables import sets
 from hub.operator import paths
+from hub.web import asked as q
 from hub.web import models as m
 from hub.web.call import fetched
 from hub.web.problems import NotFound, ParameterInvalid
@@ -57,7 +58,7 @@ class Reads:
         }
 
     async def list_applications(self, call: Call) -> m.AppPage:
-        asked: m.AppQuery = call.query
+        asked: q.AppQuery = call.query
         wanted = app_filter(asked, call.visible)
         page = await self._search.list_apps(
             wanted, after=asked.cursor, limit=asked.limit, count=not asked.cursor
@@ -138,7 +139,7 @@ class Reads:
         return m.OutputPage(items=items, stale=await self._stale(obj), next_cursor=last)
 
     async def list_sets(self, call: Call) -> m.SetPage:
-        asked: m.SetQuery = call.query
+        asked: q.SetQuery = call.query
         page = await self._database.run(
             partial(
                 queries.list_sets,
@@ -197,7 +198,7 @@ class Reads:
         )
 
     async def list_events(self, call: Call) -> m.EventPage:
-        asked: m.EventQuery = call.query
+        asked: q.EventQuery = call.query
         wanted = event_filter(asked, call.visible, after=_number(asked.cursor))
         page = await self._database.run(partial(queries.list_events, wanted=wanted, limit=asked.limit))
         items = [event_of(row) for row in page.items]
@@ -223,7 +224,7 @@ class Reads:
         return not (row["ready"] and _cluster(cluster).state == "Connected")
 
 
-def app_filter(asked: m.AppQuery | m.FacetQuery, visible: tuple[str, ...] | None) -> AppFilter:
+def app_filter(asked: q.AppQuery | q.FacetQuery, visible: tuple[str, ...] | None) -> AppFilter:
     return AppFilter(
         namespaces=asked.namespace,
         clusters=asked.cluster,
@@ -236,7 +237,7 @@ def app_filter(asked: m.AppQuery | m.FacetQuery, visible: tuple[str, ...] | None
     )
 
 
-def event_filter(asked: m.EventQuery, visible: tuple[str, ...] | None, *, after: int) -> EventFilter:
+def event_filter(asked: q.EventQuery, visible: tuple[str, ...] | None, *, after: int) -> EventFilter:
     return EventFilter(
         after=after,
         namespaces=asked.namespace,

@@ -10,14 +10,15 @@ from aiohttp import web
 
 from hub.history import queries
 from hub.history.queries import EventFilter
-from hub.web.models import MAX_LIMIT, MAX_WAIT
-from hub.web.problems import ParameterInvalid, WebError, dumped
+from hub.web.asked import MAX_LIMIT, MAX_WAIT
+from hub.web.problems import NotFound, ParameterInvalid, WebError, dumped
 from hub.web.reads import event_filter, event_of
 from hub.web.rollout import verdict
 
 if TYPE_CHECKING:
     from hub.history.database import Database
     from hub.history.feed import Feed, Listener
+    from hub.web import asked as q
     from hub.web import models as m
     from hub.web.auth import Access
     from hub.web.call import Call, Handler
@@ -46,10 +47,11 @@ class Streams:
 
     async def rollout(self, call: Call) -> m.Rollout:
         """At once where it is over; else when it changes, is over, or the time is up, as asked."""
-        asked: m.RolloutQuery = call.query
+        asked: q.RolloutQuery = call.query
         seconds = min(float(asked.wait.removesuffix("s")), float(MAX_WAIT))
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        began = loop.time()
+        deadline = began + seconds
         with self._feed.listening(EventFilter(owner=call.key)) as listener:
             first = now = await self._look(call)
             while not now.over and (left := deadline - loop.time()) > 0:
@@ -57,7 +59,18 @@ class Streams:
                 now = await self._look(call)
                 if asked.until == "Change" and now != first:
                     break
+        if loop.time() - began > CHECK_SECONDS:
+            await self._may_still(call)
         return now
+
+    async def _may_still(self, call: Call) -> None:
+        """Who waited long may have lost the right to the answer. Raises `NotFound`, `Unauthenticated`."""
+        caller = await self._access.caller(call.request.headers.get("Authorization", ""))
+        route = call.route
+        if not await self._access.may(
+            caller, route.verb, route.resource, namespace=call.namespace, name=call.name
+        ):
+            raise NotFound
 
     async def _look(self, call: Call) -> m.Rollout:
         """What holds now. All who wait for the same thing are woken together, and one look answers them."""
@@ -83,7 +96,7 @@ class Streams:
 
     async def events(self, call: Call) -> web.StreamResponse:
         """Server-sent events until the caller goes, may not see them any more, or does not keep up."""
-        asked: m.EventQuery = call.query
+        asked: q.EventQuery = call.query
         last = call.request.headers.get("Last-Event-ID", "") or asked.cursor
         if last and not last.isdecimal():
             raise ParameterInvalid("Last-Event-ID: a number that came as an event's id")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
+import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_PIN
+from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_PIN, HUB_NAMESPACE
 from hub.api.registry import APPLICATION
-from hub.gateway.identity import HubIdentity
+from hub.gateway.identity import SECRET_NAME, HubIdentity
+from hub.web.asked import AppQuery, EventQuery
 from hub.web.client import Client
 from hub.web.connection import ApiProblem
-from hub.web.models import AppQuery, EventQuery
 from hub.web.policy import PREFIX, ROUTES, Access
 from tests.integration.hub_rig import SHOP, fleet, free_port
 
@@ -265,6 +267,10 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     assert (status, said["state"], said["where"], said["children"]) == (200, "Healthy", [], 3)
     await shop.deployed("web", "2")
     assert (await reader.get(path, revision=commit[:8]))[1]["state"] == "Healthy"
+    code, printed = await _axle(world, reader, "rollout", f"{shop.namespace}/shop", "--revision", commit)
+    assert (code, f"{commit} is Healthy (3/3 Healthy)" in printed) == (0, True), printed
+    code, printed = await _axle(world, reader, "events", "--after", "1", "--count", "1", "-o", "json")
+    assert (code, json.loads(printed)["id"] > 1) == (0, True), printed
 
     await shop.author.commit(
         {
@@ -283,8 +289,23 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     )
     assert said["where"][0]["message"]
     assert (await reader.get(path, revision=commit))[1]["state"] == "Superseded"
+    code, printed = await _axle(world, reader, "rollout", f"{shop.namespace}/shop", "--revision", bad)
+    assert (code, f"{shop.namespace}/web on {shop.cluster}: Failed" in printed) == (1, True), printed
     status, said = await reader.get(path, revision=bad, wait="1s")
     assert (status, said["state"]) == (200, "Failed")
+
+
+async def _axle(world: World, caller: Api, *arguments: str) -> tuple[int, str]:
+    """The command line, as a pipeline runs it."""
+    ca = world.shop.folder / "ca.pem"
+    ca.write_text(world.ca)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hub.cli.main", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"AXLETREE_API": world.url, "AXLETREE_CA": str(ca), "AXLETREE_TOKEN": caller.token},
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, printed.decode()
 
 
 async def test_events_come_as_they_happen_and_resume_where_they_were(world: World) -> None:
@@ -406,3 +427,23 @@ async def test_what_a_program_made_elsewhere_is_an_output_like_any_other(world: 
     await posted("b-2")
     outputs = (await reader.get(f"/applications/{shop.namespace}/extra/outputs"))[1]["items"]
     assert [each["value"] for each in outputs][:1] == ["b-2"]
+    await _is_served_by_the_next_ca(world)
+
+
+async def _is_served_by_the_next_ca(world: World) -> None:
+    """A replaced CA is in use at once, also by the API: whoever trusts the next one alone is served."""
+    path = f"/api/v1/namespaces/{HUB_NAMESPACE}/secrets/{SECRET_NAME}"
+    held = await world.shop.client.get(path)
+    following = HubIdentity.from_secret(held).announced(now=datetime.now(UTC)).activated()
+    await world.shop.client.replace(path, following.to_secret() | {"metadata": held["metadata"]})
+    trusted = ssl.create_default_context(cadata=following.ca_pem)
+
+    async def served() -> bool:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(f"{world.url}{PREFIX}/openapi.json", ssl=trusted) as answer:
+                    return answer.status == 200
+            except aiohttp.ClientConnectionError:
+                return False
+
+    await world.shop.until("the API shows a certificate of the next CA", served)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.contract.names import ANNOTATION_REFRESH
-from hub.api.registry import APPLICATION, APPLICATION_SET, CLUSTER, PROJECT
+from agent.contract.bundle import SealedInputRefused, decode
+from agent.contract.names import ANNOTATION_REFRESH, HUB_NAMESPACE
+from hub.api.registry import APPLICATION, APPLICATION_SET, ASSIGNMENT, CLUSTER, PROJECT
 from hub.fleet import install
 from tests.integration.gateway_rig import client_of, new_name
-from tests.integration.hub_rig import fleet, free_port
+from tests.integration.hub_rig import OURS, fleet, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -235,3 +239,103 @@ async def test_a_missing_input_blocks_and_prunes_nothing(pair: Pair) -> None:
     assert (await pair.backend())["version"] == "1"
     await pair.declare(output="other", default=[{"host": "localhost", "port": 1}])
     await pair.until(url="db://localhost:1")
+    await _may_not_decide_about_a_registry(pair)
+
+
+async def _may_not_decide_about_a_registry(pair: Pair) -> None:
+    """What came from a spoke names no registry, unless the Project says so; what runs stays."""
+    shop = pair.shop
+    path = APPLICATION_SET.path(shop.namespace, "backends")
+    image = {"op": "add", "path": "/data/image", "value": "{{ inputs.db[0].host }}.example.com/web"}
+    patch = {"target": {"kind": "ConfigMap"}, "patch": json.dumps([image])}
+    template = (await shop.client.get(path))["spec"]["template"]
+    template["spec"] |= {"patches": [patch]}
+    await shop.client.merge_patch(path, {"spec": {"template": template}})
+
+    async def refused() -> bool:
+        return "InputMisplaced" in json.dumps((await shop.app("backend")).get("status"))
+
+    await shop.until("the input is refused where it stands", refused)
+    assert "image" not in await pair.backend()
+    project = PROJECT.path(shop.namespace, "project")
+    await shop.client.merge_patch(project, {"spec": {"inputPlaces": ["ImageHost"]}})
+    await pair.refresh()
+
+    async def there() -> bool:
+        return (await pair.backend()).get("image") == "localhost.example.com/web"
+
+    await shop.until("the Project allows it", there)
+
+
+async def test_i5_a_sealed_output_goes_to_its_taker_and_the_hub_never_holds_it(pair: Pair) -> None:
+    shop, port = pair.shop, free_port()
+    hub = await shop.hub("first", port)
+    await pair.start(port)
+    space = f"{shop.namespace}-apps"
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: credentials}\n"
+    taker = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: backend}\ndata: {version: '1'}\n"
+    await shop.author.commit({"apps/db/it.yaml": secret, "apps/backend/it.yaml": taker})
+    output = {
+        "name": "password",
+        "sealed": True,
+        "object": {"kind": "Secret", "name": "credentials"},
+        "value": "data.password",
+    }
+    spec = shop.spec("db", cluster=pair.near) | {"outputs": [output]}
+    await shop.put(APPLICATION, "database", spec, labels={"app": "database"})
+    wanted = {"as": "db", "name": "database", "clusters": {"names": [pair.near]}, "output": "password"}
+    wanted["secret"] = {"name": "database", "key": "password"}
+    await shop.put(APPLICATION, "backend", shop.spec("backend", cluster=pair.far) | {"inputs": [wanted]})
+
+    async def waits() -> bool:
+        return any("gives nothing yet" in said for _, said in await pair.blocked())
+
+    await shop.until("the backend waits for a password that is not there yet", waits)
+
+    async def made(password: str) -> None:
+        """By somebody on the producer's cluster, as an operator would."""
+        data = {"data": {"password": base64.b64encode(password.encode()).decode()}}
+        await shop.client.merge_patch(f"/api/v1/namespaces/{space}/secrets/credentials", data)
+
+        async def there() -> bool:
+            found = (await pair.other.list(f"/api/v1/namespaces/{space}/secrets")).items
+            return any(
+                each["metadata"]["name"] == "database" and each["data"] == data["data"] for each in found
+            )
+
+        await shop.until("the backend's cluster has it", there)
+
+    first, second = "correct-horse-battery", "staple-of-the-second-kind"
+    await made(first)
+    app = await shop.app("backend")
+    assert app["status"]["inputs"][0]["sealed"]["producer"] == f"{shop.namespace}/database"
+    assert app["status"]["sync"]["release"] == 1
+    await made(second)
+    assert (await shop.app("backend"))["status"]["sync"]["release"] == 2
+
+    # nothing of it on the hub: its objects, its folder, its log
+    texts = [json.dumps((await shop.client.list(kind.path())).items).encode() for kind in OURS]
+    files = [path for path in shop.folder.rglob("*") if path.is_file()]
+    texts += [_plain(path.read_bytes()) for path in files]
+    assert len(files) > 5
+    for password in (first, second):
+        for text in (password.encode(), base64.b64encode(password.encode())):
+            assert not any(text in each for each in texts)
+    assert hub.process.returncode is None
+
+    # and it opens for nobody else
+    assigned = (await shop.client.get(ASSIGNMENT.path(HUB_NAMESPACE, pair.far)))["spec"]["apps"][0]
+    data = next(path.read_bytes() for path in files if path.name.startswith(assigned["blob"]))
+    keys = [agent.identity.sealing_key for agent, _ in pair.agents if agent.identity is not None]
+    opened = decode(data, blob=assigned["blob"], private_key=keys[1], app=f"{shop.namespace}/backend")
+    assert any(each["kind"] == "Secret" for each in opened.objects)
+    for key, name in ((keys[1], "database"), (keys[0], "backend")):
+        with pytest.raises(SealedInputRefused):
+            decode(data, blob=assigned["blob"], private_key=key, app=f"{shop.namespace}/{name}")
+
+
+def _plain(data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data)
+    except gzip.BadGzipFile:
+        return data

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import ApplicationStatus, SyncMode
+from hub.api.application import SyncMode
 from hub.api.applicationset import ApplicationSetStatus, HealthPolicy
+from hub.api.applicationstatus import ApplicationStatus
 from hub.core.derive import Problem, application_status, begun_status, merge_conditions, set_status
 from hub.core.model import AppNode, Blocker, Observed
 from hub.core.rollup import SetRollup

@@ -93,6 +93,9 @@ class Renders:
         digest = digest_of(canonical_json(known).decode())
         return Rendered(digest, f"blob-{digest}")
 
+    async def objects(self, _: Rendered) -> list[Any]:
+        return []
+
 
 class Hub:
     """Sets, clusters and a project in `shop`; `plan` is one pass, as the plan loop makes it."""

@@ -16,6 +16,7 @@ from hub.core.graph import AppGraph
 from hub.core.inputs import LIMIT, WINDOW
 from hub.core.model import AppNode, Observed
 from hub.core.outputs import Exported
+from hub.core.plan import stamp
 from hub.operator import binder as module
 from hub.operator.binder import Binder
 from hub.operator.state import Target
@@ -135,6 +136,15 @@ async def test_f48_what_changes_too_often_is_told_and_taken_up_again_later() -> 
     assert bed.woken == [KEY]
     assert module.DEBOUNCE < bed.due() <= WINDOW.total_seconds()
     assert bed.values == {"db": f"turn {LIMIT - 1}"}
+    told = bed.state.input_changes.pop(KEY)  # another hub process knows it from the status
+    obj = bed.hub.caches.applications.get(KEY)
+    status = {"inputChanges": [{"at": stamp(each)} for each in told]}
+    meta = bed.hub._meta("web", NAMESPACE)
+    bed.hub.caches.applications.observe(obj, obj | {"metadata": meta, "status": status})
+    bed.state.flapping.clear()
+    bed.binder.close()
+    bed.look()
+    assert "6 times in 10 minutes" in bed.state.flapping[KEY]
     bed.hub.now += WINDOW
     bed.binder.close()
     bed.look()

@@ -7,7 +7,8 @@ import pytest
 from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_PAUSED, ANNOTATION_PIN, ANNOTATION_SYNC
 from hub.web import generate
 from hub.web.acts import decide
-from hub.web.models import ApproveRequest, RollbackRequest, RolloutState
+from hub.web.asked import ApproveRequest, RollbackRequest
+from hub.web.models import RolloutState
 from hub.web.openapi import WHERE, text
 from hub.web.policy import ROUTES, Access
 from hub.web.problems import NothingToDo
