@@ -76,7 +76,9 @@ class Engine:
         self._keeper = Keeper(store, identity)
         self._sightings = Sightings(client, self._roster, self._queue, news=self._news, clock=_now)
         self.watches = self._sightings.watches
-        self._exports = Exports(client, mapper, private_key=self._private_key, on_told=self._say)
+        self._exports = Exports(
+            client, mapper, private_key=lambda: self._rounds.obtainer.identity.sealing_key, on_told=self._say
+        )
         self.syncs = ObjectSyncs(self._keeper, self._claims, wake=self._queue.add, announce=reporter.announce)
         self._rounds = Rounds(
             client=client,
@@ -165,9 +167,6 @@ class Engine:
     def renewed(self, identity: Identity) -> None:
         """The same agent with other keys: what comes may be sealed to those."""
         self._rounds.obtainer.identity = identity
-
-    def _private_key(self) -> bytes:
-        return self._rounds.obtainer.identity.sealing_key
 
     async def run(self) -> None:
         """Work until cancelled."""
