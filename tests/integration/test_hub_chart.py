@@ -17,8 +17,8 @@ from agent.contract.names import AGENT_NAMESPACE, HUB_NAMESPACE
 from agent.kube.yaml import load_all
 from hub.fleet.tools import ensure_tools
 from hub.gateway.identity import HubIdentity
-from hub.web.client import Client
 from hub.web.asked import AppQuery
+from hub.web.client import Client
 from tests.integration.hub_rig import SHOP, Fleet, fleet, free_port
 from tests.integration.kubelet_rig import kubeconfig_as
 from tests.integration.postgres_rig import postgres
