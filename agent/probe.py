@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ class Probe:
     async def open(self, port: int) -> None:
         """Raises `OSError` where the port is taken."""
         self._server = await asyncio.start_server(self._one, None, port, limit=_LIMIT)
-        self.port = self._server.sockets[0].getsockname()[1]
+        # Where it is any, each family has another one, in no order.
+        families = {each.family: each for each in self._server.sockets}
+        self.port = families.get(socket.AF_INET, self._server.sockets[0]).getsockname()[1]
 
     def close(self) -> None:
         if self._server is not None:

@@ -138,6 +138,8 @@ class AssignmentDocument(WireModel):
     """What former hubs left here, and a person wants gone."""
     object_syncs: list[ObjectSyncRequest] = Field(default_factory=list)
     """Single objects that are to be applied again, once each."""
+    leaving: bool = False
+    """A person removes the cluster: once nothing of its apps is left here, the agent has nothing left to do."""
 
 
 class ObjectReport(WireModel):

@@ -147,10 +147,12 @@ class Engine:
     def removed(self) -> bool:
         """Whether all that there was is deleted, by the decision that the cluster is removed."""
         document = self.held.document if self.held else None
-        if document is None or document.apps or not document.tombstones:
+        if document is None or document.apps:
             return False
-        decided = all(stone.reason is TombstoneReason.CLUSTER_REMOVED for stone in document.tombstones)
-        return decided and all(app.deleted for app in self.apps.values())
+        stones = document.tombstones
+        # A hub that does not say that the cluster leaves says so by the reasons of its decisions.
+        told = bool(stones) and all(each.reason is TombstoneReason.CLUSTER_REMOVED for each in stones)
+        return (document.leaving or told) and all(app.deleted for app in self.apps.values())
 
     @property
     def halted(self) -> str:

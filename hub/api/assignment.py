@@ -79,6 +79,7 @@ class AssignmentSpec(ApiModel):
     purges: list[AssignedPurge] = Field(default_factory=list, max_length=256)
     recipients: list[AssignedRecipient] = Field(default_factory=list, max_length=10000)
     object_syncs: list[AssignedObjectSync] = Field(default_factory=list, max_length=1000)
+    leaving: bool = False
 
 
 class Assignment(ApiModel):

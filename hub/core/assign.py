@@ -39,6 +39,7 @@ def assignment_spec(
     object_syncs: Sequence[Entry] = (),
     purges: Sequence[Mapping[str, str]] = (),
     resend: bool = False,
+    leaving: bool = False,
 ) -> dict[str, Any] | None:
     """The cluster's next `spec`, or None when the previous one still says it all.
 
@@ -48,7 +49,7 @@ def assignment_spec(
     go before it, and stays one for as long as it is recorded. What an expansion dropped stays assigned until its
     set's new children on the cluster are released: under another name they may hold the same objects. `resend`
     asks the agent for the latest state of every app: what was observed is gone. Of `object_syncs` those are asked
-    that are about what is assigned.
+    that are about what is assigned. `leaving`: a person removes the cluster.
     """
     before = {entry["app"]: entry for entry in (previous or {}).get("apps") or ()}
     written = {entry["app"] for entry in (previous or {}).get("tombstones") or ()}
@@ -78,6 +79,8 @@ def assignment_spec(
     former = [dict(each) for each in purges if each.get("hub") and each.get("serviceAccount")]
     if former:
         content["purges"] = sorted(former, key=lambda each: (each["app"], each["hub"]))
+    if leaving:
+        content["leaving"] = True
     if previous is None:
         return {"epoch": epoch, "seq": first, **content} if any(content.values()) else None
     asked = int(previous.get("resend") or 0) + resend
@@ -86,6 +89,7 @@ def assignment_spec(
     same = (
         not resend
         and previous.get("epoch") == epoch
+        and leaving == bool(previous.get("leaving"))
         and all(content.get(name, []) == (previous.get(name) or []) for name in _PARTS)
     )
     return None if same else {"epoch": epoch, "seq": int(previous["seq"]) + 1, **content}

@@ -168,10 +168,13 @@ def _program(name: str, source: Path = SOURCE) -> str:
 
 
 def main() -> None:
-    asked = {SOPS: SOPS_SOURCE, REGISTRY: REGISTRY_SOURCE}
-    sources = [source for name, source in asked.items() if name in sys.argv[1:]] or [SOURCE]
+    """Build those that are named, the folder of a Go module among them; else helm and kustomize."""
+    known = {SOPS: SOPS_SOURCE, REGISTRY: REGISTRY_SOURCE}
+    sources = [known.get(name) or Path(name).resolve() for name in sys.argv[1:]] or [SOURCE]
     for source in sources:
-        sys.stdout.write(f"{asyncio.run(ensure_tools(source=source))}\n")
+        sys.stdout.write(
+            f"{asyncio.run(ensure_tools(source=source, names=_NAMES.get(source, source.name)))}\n"
+        )
 
 
 if __name__ == "__main__":

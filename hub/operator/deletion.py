@@ -15,6 +15,7 @@ from agent.contract.errors import ApiError
 from agent.contract.names import (
     ANNOTATION_APPROVE,
     ANNOTATION_FORCE_REMOVE,
+    API_VERSION,
     GROUP,
     HUB_NAMESPACE,
 )
@@ -212,7 +213,10 @@ class Deletions:
             return
         here = [each for each in self._hub.caches.applications.values() if each["spec"]["cluster"] == name]
         if not here:
-            await self._forget_cluster(name, obj)
+            if await self._tell_removed(name, obj):
+                asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
+            else:
+                await self._forget_cluster(name, obj)
             return
         problem = await self._not_meant(obj, "clusters")
         if problem:
@@ -223,6 +227,27 @@ class Deletions:
             for each in here:
                 await self._finish(key_of(each), each)
         asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
+
+    async def _tell_removed(self, name: str, obj: Manifest) -> bool:
+        """Say so in the Assignment of a cluster that has no apps; whether that was to be said.
+
+        Its agent has a moment to hear it: it ends then, instead of asking for ever to be let in again.
+        """
+        current = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
+        if current is None:
+            if not (obj.get("status") or {}).get("fingerprint"):
+                return False  # no agent has joined
+            metadata = {"name": name, "namespace": HUB_NAMESPACE}
+            spec = {"epoch": self._hub.epoch, "seq": self._hub.fleet_view.next_seq(name)}
+        elif current["spec"].get("leaving"):
+            return False
+        else:
+            metadata = {each: current["metadata"][each] for each in ("name", "namespace", "resourceVersion")}
+            spec = {**current["spec"], "seq": int(current["spec"]["seq"]) + 1}
+        spec["leaving"] = True
+        manifest = {"apiVersion": API_VERSION, "kind": "Assignment", "metadata": metadata, "spec": spec}
+        await self._hub.writer.assignment(manifest)
+        return True
 
     async def _drop_purges(self, path: str, obj: Manifest) -> None:
         """Decisions about orphans that are gone: left there, they would be about the next app of that name."""

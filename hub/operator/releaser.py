@@ -248,6 +248,7 @@ class Releaser:
                 fleet=fleet,
                 first=self._hub.fleet_view.next_seq(name),
                 resend=name in self._resend,
+                leaving=view.removing,
                 recipients=recipients(name, self.graph, fleet),
                 adoptions=adoptions(here, app, self._hub.state.targets),
                 object_syncs=object_syncs(here, app),

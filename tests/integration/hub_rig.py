@@ -143,12 +143,12 @@ class Fleet:
             heartbeat_seconds=heartbeat_seconds,
         )
         self.agent = Agent(config)
-        self._running = asyncio.create_task(self.agent.run())
+        self.running = asyncio.create_task(self.agent.run())
 
     async def close(self) -> None:
         if self.agent is not None:
             await self.agent.stop()
-            await self._running
+            await self.running
         for hub in self.hubs:
             await hub.kill()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,22 @@ async def test_i1_a_removal_by_force_leaves_what_runs_even_where_the_agent_answe
     await shop.until("the cluster is forgotten", forgotten)
     assert not await shop.apps()
     assert shop.agent is not None
+    if not force:
+        await asyncio.wait_for(asyncio.shield(shop.running), 30)  # it has nothing left to do
     await shop.agent.stop()
     left = {obj["metadata"]["name"]: obj["metadata"]["uid"] for obj in (await shop.client.list(maps)).items}
     assert {name: left.get(name) for name in SHOP} == (before if force else dict.fromkeys(SHOP))
+
+
+async def test_the_agent_of_a_cluster_that_never_had_apps_ends_when_that_is_removed(shop: Fleet) -> None:
+    port = free_port()
+    await shop.hub("hub", port)
+    await shop.join(port)
+
+    async def connected() -> bool:
+        there = (await shop.client.list(CLUSTER.path())).items
+        return any((each.get("status") or {}).get("connected") == "Connected" for each in there)
+
+    await shop.until("the agent is connected", connected)
+    await shop.client.delete(CLUSTER.path(name=shop.cluster))
+    await asyncio.wait_for(asyncio.shield(shop.running), 30)

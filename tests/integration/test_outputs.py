@@ -60,7 +60,7 @@ class Pair:
             await shop.join(port)
             shop.server = own
             assert shop.agent is not None
-            self.agents.append((shop.agent, shop._running))
+            self.agents.append((shop.agent, shop.running))
         destination = {"clusters": [self.near, self.far], "namespaces": [f"{shop.namespace}-*"]}
         spec = {"sourceRepos": [shop.repo], "destinations": [destination], "serviceAccount": "deployer"}
         await shop.put(PROJECT, "project", spec)

@@ -44,7 +44,7 @@ class Ring:
     async def start(self, port: int) -> None:
         shop = self.shop
         await shop.join(port)
-        self.first, first_run = shop.agent, shop._running
+        self.first, first_run = shop.agent, shop.running
         shop.cluster = self.other
         await shop.join(port)
         self._first_run = first_run

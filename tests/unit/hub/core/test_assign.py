@@ -266,6 +266,19 @@ def test_one_object_is_asked_for_of_what_is_assigned_and_of_no_other_release() -
     assert "objectSyncs" not in after
 
 
+def test_a_cluster_that_leaves_is_told_so_in_one_document_more() -> None:
+    graph = graph_of(node("db"))
+    first = spec(graph)
+    told = spec(graph, first, leaving=True)
+    assert first is not None
+    assert told is not None
+    assert "leaving" not in first
+    assert (told["leaving"], told["seq"], told["apps"]) == (True, first["seq"] + 1, first["apps"])
+    assert spec(graph, told, leaving=True) is None
+    emptied = spec(graph_of(), {**told, "apps": []}, leaving=True)
+    assert emptied is None, "and stays told when nothing is left"
+
+
 def test_questions_about_other_tools_come_and_go() -> None:
     asked = {"app": "n/web", "digest": _A, "blob": _B, "request": "r1"}
     first = spec(graph_of(node("web")))
