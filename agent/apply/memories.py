@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.apply.fields import FieldSet, own_fields
+from agent.apply.overruled import overruled
 from agent.apply.plan import Memory, older_or_same
 from agent.apply.residue import told
 from agent.contract.canonical import canonical_json
@@ -29,6 +30,8 @@ class Memories:
         """Immutable fields: (digest, live version, verdict). Until one of both changes, nobody asks again."""
         self._residue: dict[ObjectRef, tuple[str, FieldSet]] = {}
         """What stayed when its field left the bundle: (uid, fields). Alone of all this, the inventory keeps it, too."""
+        self._overruled: dict[ObjectRef, tuple[str, tuple[Change, ...]]] = {}
+        """What admission made of our values: (uid, changes). A new process finds out by its first apply."""
 
     def get(self, ref: ObjectRef) -> Memory | None:
         return self._memory.get(ref)
@@ -67,7 +70,7 @@ class Memories:
                 self._memory[ref] = replace(memory, fields=fields)
 
     def forget(self, ref: ObjectRef) -> None:
-        for known in (self._memory, self._fields, self._refused, self._residue):
+        for known in (self._memory, self._fields, self._refused, self._residue, self._overruled):
             known.pop(ref, None)
 
     def applied(self, desired: Desired, result: Manifest, residue: FieldSet | None) -> None:
@@ -77,6 +80,14 @@ class Memories:
         self._fields[desired.ref] = memory.fields or {}
         if residue is not None:
             self._residue[desired.ref] = result["metadata"]["uid"], residue
+        self.judge(desired, result)
+
+    def judge(self, desired: Desired, result: Manifest) -> None:
+        """Remember which of our values an apply, or a dry run of one, gave back as others."""
+        found = overruled(desired.ref, desired.manifest, result, own_fields(result, self._manager) or {})
+        self._overruled.pop(desired.ref, None)
+        if found:
+            self._overruled[desired.ref] = result["metadata"]["uid"], found
 
     def compared(self, ref: ObjectRef, fields: FieldSet) -> None:
         """What the bundle sets, by a dry run."""
@@ -115,14 +126,22 @@ class Memories:
         return None if asked or found is None or found[:2] != (desired.digest, version) else found[2]
 
     def residue_of(self, ref: ObjectRef, live: Live) -> tuple[Change, ...]:
-        """What is still there of it; what a person took away since is no residue any more."""
-        found = self._residue.get(ref)
-        if found is None or not isinstance(live, dict):
+        """What is live otherwise than the bundle says, though nobody changed it.
+
+        That is what stayed of fields that left, as far as no person took it away since, and what admission made.
+        """
+        if not isinstance(live, dict):
             return ()
-        left = told(ref, found[1], live) if live["metadata"]["uid"] == found[0] else ()
+        uid = live["metadata"]["uid"]
+        made = self._overruled.get(ref)
+        others = made[1] if made is not None and made[0] == uid else ()
+        found = self._residue.get(ref)
+        if found is None:
+            return others
+        left = told(ref, found[1], live) if uid == found[0] else ()
         if not left:
             del self._residue[ref]
-        return left
+        return left + others
 
     def recall(self, ref: ObjectRef, entry: Entry | None) -> None:
         """Take what an earlier process kept of an object's residue."""

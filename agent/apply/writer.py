@@ -110,6 +110,7 @@ class Writer:
             manager, at = last_write(live, self._manager)
             return Drift(desired.ref, paths, manager=manager, at=at, changes=told)
         self.memories.keep(desired, live, fields)
+        self.memories.judge(desired, proposed)
         return self._stayed(desired.ref, live)
 
     def _stayed(self, ref: ObjectRef, live: Live) -> Drift | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from agent.apply.diff import NOT_THERE
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from agent.contract.manifest import ObjectRef
     from agent.contract.wire import DriftEntry
 
-FIGHT, ALERT, RESIDUE = "DriftFight", "DriftAlert", "ResidualDrift"
+FIGHT, ALERT, RESIDUE, ADMISSION = "DriftFight", "DriftAlert", "ResidualDrift", "AdmissionChanged"
 _MAX_NAMED = 3
 
 
@@ -33,13 +35,22 @@ def fight(drift: Collection[DriftEntry]) -> str:
 
 
 def residual(drift: Collection[DriftEntry]) -> str:
-    """What the API server kept though it left the bundle; empty where that is nothing."""
+    """What is live otherwise than the bundle says, though nobody changed it; empty where that is nothing."""
     found = [entry for entry in drift if entry.changes and not entry.corrected]
-    if not found:
-        return ""
-    lines = [f"{entry.ref} {', '.join(entry.paths[:_MAX_NAMED])}" for entry in found[:_MAX_NAMED]]
-    more = f"; and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
-    return f"{RESIDUE}: the API server keeps {'; '.join(lines)}{more}, which the bundle no longer sets"
+    stayed = [(entry, [each.path for each in entry.changes if each.wanted == NOT_THERE]) for entry in found]
+    made = [(entry, [each.path for each in entry.changes if each.wanted != NOT_THERE]) for entry in found]
+    said = [
+        (RESIDUE, "the API server keeps", _paths(stayed), "which the bundle no longer sets"),
+        (ADMISSION, "admission changes", _paths(made), "and another value than the bundle's is live"),
+    ]
+    return ". ".join(f"{reason}: {does} {what}, {so}" for reason, does, what, so in said if what)
+
+
+def _paths(found: Collection[tuple[DriftEntry, Sequence[str]]]) -> str:
+    named = [(entry, paths) for entry, paths in found if paths]
+    lines = [f"{entry.ref} {', '.join(paths[:_MAX_NAMED])}" for entry, paths in named[:_MAX_NAMED]]
+    more = f"; and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return "; ".join(lines) + more
 
 
 def alert(

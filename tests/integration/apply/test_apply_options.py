@@ -374,6 +374,10 @@ async def test_a11_what_admission_adds_and_changes_is_no_fight(app: App) -> None
                     app.restart()
                 result = await app.run(wanted)
                 assert {entry.action for entry in result.entries} == {Action.UNCHANGED}
+                told = {
+                    each.path: (each.wanted, each.live) for entry in result.entries for each in entry.residue
+                }
+                assert told == ({} if value == live else {".data.a": ('"2"', '"theirs"')})
                 after = await app.config_map("settings")
                 assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     finally:
