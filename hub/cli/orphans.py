@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.contract.errors import AxletreeError
+from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import ANNOTATION_SYNC
 from hub.cli.act import MANAGER, annotate
 from hub.cli.connect import KubeconfigOption, connected, run
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
 
+_TRIES, _CONFLICT = 5, 409
 app = typer.Typer()
 orphans_app = typer.Typer(no_args_is_help=True, help="Apps on a cluster that the hub does not know.")
 app.add_typer(orphans_app, name="orphans")
@@ -233,19 +234,26 @@ async def _account(client: RestClient, app_: str) -> str:
 
 async def _decide(client: RestClient, cluster: str, app_: str, *, hub: str, account: str) -> None:
     """Record it, at the version that was read: two people may decide at once."""
-    found = await resolve(client, parse(cluster, kinds=(CLUSTERS,)))
-    there = field(found.obj, "spec", "purges") or []
-    if any(_is(each, app_, hub) for each in there):
-        return
     decided = {
         "app": app_,
         "decidedAt": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
     decided |= {"serviceAccount": account} if account else {}
     decided |= {"hub": hub} if hub else {}
-    version = found.obj["metadata"]["resourceVersion"]
-    patch = {"metadata": {"resourceVersion": version}, "spec": {"purges": [*there, decided]}}
-    await client.merge_patch(found.path, patch, field_manager=MANAGER)
+    for left in reversed(range(_TRIES)):
+        found = await resolve(client, parse(cluster, kinds=(CLUSTERS,)))
+        there = field(found.obj, "spec", "purges") or []
+        if any(_is(each, app_, hub) for each in there):
+            return
+        version = found.obj["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": version}, "spec": {"purges": [*there, decided]}}
+        try:
+            await client.merge_patch(found.path, patch, field_manager=MANAGER)
+        except ApiError as error:
+            if error.status != _CONFLICT or not left:
+                raise  # else somebody wrote in between, its status for instance
+        else:
+            return
 
 
 async def _gone(client: RestClient, cluster: str, app_: str, *, seconds: float, hub: str = "") -> bool:

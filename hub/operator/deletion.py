@@ -16,6 +16,7 @@ from agent.contract.names import (
     ANNOTATION_APPROVE,
     ANNOTATION_FORCE_REMOVE,
     API_VERSION,
+    FINALIZER,
     GROUP,
     HUB_NAMESPACE,
 )
@@ -235,8 +236,10 @@ class Deletions:
         """
         current = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
         if current is None:
-            if not (obj.get("status") or {}).get("fingerprint"):
-                return False  # no agent has joined
+            live = await self._hub.writer.get(f"{paths.CLUSTERS}/{name}")
+            going = live is not None and FINALIZER in (live["metadata"].get("finalizers") or ())
+            if not going or not (obj.get("status") or {}).get("fingerprint"):
+                return False  # it is forgotten already, or no agent has ever joined
             metadata = {"name": name, "namespace": HUB_NAMESPACE}
             spec = {"epoch": self._hub.epoch, "seq": self._hub.fleet_view.next_seq(name)}
         elif current["spec"].get("leaving"):

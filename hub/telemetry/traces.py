@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import threading
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5.0
+_CLOSE_POLL = 0.02
 
 
 class TracesUnavailable(TerminalError):
@@ -142,11 +145,20 @@ def open_export(endpoint: str, *, hub_id: str) -> Export:
 
 
 async def close_export(export: Export) -> None:
-    """Give it a moment to send what is left."""
-    try:
-        await asyncio.wait_for(asyncio.to_thread(export.close), _CLOSE_SECONDS)
-    except TimeoutError:
-        log.info("the last spans are not sent: the collector does not answer")
+    """Give it a moment to send what is left. A thread that waits for a collector holds up no end."""
+    closed = threading.Event()
+
+    def close() -> None:
+        export.close()
+        closed.set()
+
+    threading.Thread(target=close, name="last-spans", daemon=True).start()
+    give_up = time.monotonic() + _CLOSE_SECONDS
+    while not closed.is_set():
+        if time.monotonic() > give_up:
+            log.info("the last spans are not sent: the collector does not answer")
+            return
+        await asyncio.sleep(_CLOSE_POLL)
 
 
 def _trace(owner: Manifest, plan: int) -> int:

@@ -103,8 +103,12 @@ class Forward:
             ),
             (now["receivedAt"] < before["receivedAt"], "it was received earlier"),
             (same and now["count"] < before["count"], "its process said it earlier"),
-            (now["release"] < before["release"], "it is of an earlier release"),
-            ((now["epoch"], now["seq"]) < (before["epoch"], before["seq"]), "it is of an earlier assignment"),
+            # A process that was killed may have told of what it had not stored yet: the next one knows the one before.
+            (same and now["release"] < before["release"], "it is of an earlier release"),
+            (
+                same and (now["epoch"], now["seq"]) < (before["epoch"], before["seq"]),
+                "it is of an earlier assignment",
+            ),
         ]
         words = [why for holds, why in wrong if holds]
         return f"I7: {name}: {', '.join(words)}: {before} -> {now}" if words else ""
