@@ -177,7 +177,8 @@ class Events:
             return
         key = key_of(obj)
         self.releaser.wake(key)
-        if old is None and new is not None:
+        # One that was made again may be seen before the old one is seen to be gone.
+        if new is not None and (old is None or old["metadata"].get("uid") != new["metadata"].get("uid")):
             self._application_appeared(key, new)
         if new is None or "deletionTimestamp" in new["metadata"] or _removed(new):
             self.deletions.wake_app(key, owner=views.owner_of(obj))
