@@ -78,6 +78,7 @@ class Connection:
         self._dumps = dumps
         self._token = TokenFile(config.token_file) if config.token_file else None
         self._open: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,7 +89,8 @@ class Connection:
         await self.close()
 
     async def close(self) -> None:
-        """Drop all connections. The next request would open new ones."""
+        """Drop all connections, for good: a request that comes late raises `ApiUnreachable`."""
+        self._closed = True
         session, self._open = self._open, None
         if session is not None:
             await session.close()
@@ -194,6 +196,8 @@ class Connection:
 
     def _session(self) -> aiohttp.ClientSession:
         """Open on first use: a session belongs to the running loop, which construction need not have."""
+        if self._closed:
+            raise ApiUnreachable(f"the connections with {self.config.server} are closed")
         if self._open is None:
             self._open = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(

@@ -134,8 +134,10 @@ class HubLink:
                 turning.cancel()
                 for task in talking:
                     task.cancel()
-                await asyncio.gather(*talking, turning, return_exceptions=True)
-                await session.close()
+                try:
+                    await asyncio.gather(*talking, turning, return_exceptions=True)
+                finally:
+                    await session.close()
             self._engine.renewed(self.identity)
 
     # -- what the hub lets us know

@@ -14,9 +14,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.canonical import canonical_json
-from agent.contract.errors import ApiError, AxletreeError, TerminalError, TransientError
+from agent.contract.errors import ApiError, AxletreeError, TransientError
 from agent.contract.health import HealthState, SyncState
 from agent.contract.output import MAX_VALUE, OutputReport, OutputRule, SealedRule
+from agent.sync.readable import MAX_PROBLEM, OutputUnreadable, readable
 from agent.sync.sealing import sealed
 
 if TYPE_CHECKING:
@@ -35,13 +36,6 @@ logger = logging.getLogger(__name__)
 Rule = OutputRule | SealedRule
 READ_SECONDS = 10.0
 RETRY_SECONDS = 5.0
-_MAX_PROBLEM = 512
-
-
-class OutputUnreadable(TerminalError):
-    """An output that has no value, whose object is not the app's, or whose value is too large."""
-
-    reason = "OutputUnreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +185,9 @@ def owned(app: App, rule: Rule) -> ObjectRef | None:
 def output(rule: OutputRule, obj: Manifest | AxletreeError | None) -> OutputReport:
     """One output's value, or why there is none. Never raises."""
     try:
-        if obj is None:
-            named = f"{rule.object.kind} {rule.object.name}"
-            raise OutputUnreadable(f"the app has no {named}, or several: say group and namespace")
-        if isinstance(obj, AxletreeError):
-            raise obj
-        return OutputReport(name=rule.name, value=_value(rule, obj))
+        return OutputReport(name=rule.name, value=_value(rule, readable(rule, obj)))
     except AxletreeError as error:
-        return OutputReport(name=rule.name, problem=f"{error.reason}: {error}"[:_MAX_PROBLEM])
+        return OutputReport(name=rule.name, problem=f"{error.reason}: {error}"[:MAX_PROBLEM])
 
 
 def _value(rule: OutputRule, obj: Manifest) -> str:

@@ -10,9 +10,10 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.canonical import canonical_json
-from agent.contract.errors import AxletreeError, TerminalError
+from agent.contract.errors import AxletreeError
 from agent.contract.handover import SealedReport, hand_over, key_id, mark_of
 from agent.contract.output import MAX_VALUE
+from agent.sync.readable import MAX_PROBLEM, OutputUnreadable, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from agent.contract.handover import Handover, Recipient
     from agent.contract.manifest import Manifest
     from agent.contract.output import SealedRule
-
-_MAX_PROBLEM = 512
-
-
-class SealedUnreadable(TerminalError):
-    """A sealed output that has no value. What is said of it holds nothing of the object."""
-
-    reason = "OutputUnreadable"
 
 
 def sealed(
@@ -43,14 +36,9 @@ def sealed(
 ) -> SealedReport:
     """One output as it is told now; `evaluate` gives an expression's value. Never raises."""
     try:
-        if obj is None:
-            named = f"{rule.object.kind} {rule.object.name}"
-            raise SealedUnreadable(f"the app has no {named}, or several: say group and namespace")
-        if isinstance(obj, AxletreeError):
-            raise obj
-        text = _text(rule, obj, evaluate)
+        text = _text(rule, readable(rule, obj), evaluate)
     except AxletreeError as error:
-        return SealedReport(name=rule.name, problem=f"{error.reason}: {error}"[:_MAX_PROBLEM])
+        return SealedReport(name=rule.name, problem=f"{error.reason}: {error}"[:MAX_PROBLEM])
     mark = mark_of(text, producer=app, name=rule.name, private_key=private_key)
     known = {} if before is None or before.mark != mark else _by_taker(before.handovers)
     found = []
@@ -70,21 +58,21 @@ def _by_taker(handovers: Sequence[Handover]) -> Mapping[tuple[str, str], Handove
 
 
 def _text(rule: SealedRule, obj: Manifest, evaluate: Callable[[str, Manifest], Any]) -> str:
-    """The value as text: as it is, or as JSON where it is none. Raises `SealedUnreadable`."""
+    """The value as text: as it is, or as JSON where it is none. Raises `OutputUnreadable`."""
     if (obj.get("apiVersion"), obj.get("kind")) == ("v1", "Secret"):
         obj = obj | {"data": _decoded(obj.get("data") or {})}
     try:
         value = evaluate(rule.value, obj)
     except AxletreeError as error:  # whose words may hold a value
-        raise SealedUnreadable(f"{rule.value[:80]!r} cannot be evaluated") from error
+        raise OutputUnreadable(f"{rule.value[:80]!r} cannot be evaluated") from error
     if value is None:
-        raise SealedUnreadable(f"{rule.value[:80]!r} gives nothing yet")
+        raise OutputUnreadable(f"{rule.value[:80]!r} gives nothing yet")
     try:
         text = value if isinstance(value, str) else canonical_json(value).decode()
     except (TypeError, ValueError) as error:
-        raise SealedUnreadable(f"it gives a {type(value).__name__}, which is no JSON value") from error
+        raise OutputUnreadable(f"it gives a {type(value).__name__}, which is no JSON value") from error
     if len(text.encode()) > MAX_VALUE:
-        raise SealedUnreadable(f"its value has more than {MAX_VALUE} bytes")
+        raise OutputUnreadable(f"its value has more than {MAX_VALUE} bytes")
     return text
 
 
