@@ -30,6 +30,7 @@ HEARTBEAT_SECONDS = 20.0
 STALE_SECONDS = 60.0
 LONG_POLL_SECONDS = 55
 MAX_REPORT_BYTES = 4 * 1024 * 1024
+MAX_GATEWAY = 300
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 AppKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}/[a-z0-9.-]{1,253}$")]
@@ -214,6 +215,10 @@ class ReportBatch(WireModel):
     boot: str = ""
     """A nonce of this agent process, with `count` the order of its batches."""
     count: int = 0
+    gateway: Annotated[str, StringConstraints(max_length=MAX_GATEWAY)] = ""
+    """Who answered last, as it called itself: another gateway sees by it that it does not know all that was said."""
+    answered: int | None = None
+    """The `count` of the last batch whose answer arrived: a `resend` that was lost is said again. None: not told."""
     reports: list[AppReport] = Field(default_factory=list, max_length=5000)
     orphans: list[AppKey] = Field(default_factory=list, max_length=5000)
     orphan_details: list[OrphanReport] | None = Field(default=None, max_length=MAX_ORPHANS)
@@ -239,6 +244,8 @@ class ReportAnswer(WireModel):
     seq: int
     resend: bool = False
     """The gateway lost what it knew (a restart): send every app's latest state again."""
+    gateway: Annotated[str, StringConstraints(max_length=MAX_GATEWAY)] = ""
+    """`<name>/<nonce of its process>` of who answers; the next batch says it back."""
     keys: int = 0
     """The generation of the hub's keys: an agent with a lower one reads what comes after it."""
     renew_within: int | None = None

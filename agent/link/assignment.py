@@ -17,9 +17,11 @@ from pydantic import ValidationError
 from agent.contract.signing import SignatureInvalid, verify
 from agent.contract.wire import LONG_POLL_SECONDS, SIGNATURE_HEADER, AssignmentDocument
 from agent.link.backoff import Backoff
-from agent.link.session import NoInformation
+from agent.link.session import HubRefused, HubUnreachable, NoInformation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.link.identity import Identity
     from agent.link.session import Answer, HubSession
 
@@ -91,9 +93,21 @@ def believe(
 
 
 class AssignmentPoll:
-    """The long poll as a stream of ever newer documents. `refused` counts the rest, by reason."""
+    """The long poll as a stream of ever newer documents. `refused` counts the rest, by reason.
 
-    def __init__(self, session: HubSession, identity: Identity, held: SignedAssignment | None) -> None:
+    `returning` is called when the hub is asked again after it could not be, or did not answer: it may be another
+    process, and what was said to the former one may be lost.
+    """
+
+    def __init__(
+        self,
+        session: HubSession,
+        identity: Identity,
+        held: SignedAssignment | None,
+        *,
+        returning: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._returning = returning
         self._session = session
         self._identity = identity
         self._held = held
@@ -113,6 +127,8 @@ class AssignmentPoll:
                 wait = self._backoff.next(retry_after=error.retry_after)
                 logger.info("assignment: %s; again in %.1f s", error, wait)
                 await asyncio.sleep(wait)
+                if isinstance(error, HubUnreachable | HubRefused):
+                    self._returning()
                 continue
             self._backoff.reset()
             if newer is not None:

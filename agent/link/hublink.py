@@ -111,16 +111,16 @@ class HubLink:
         """Session after session: each change of the identity begins a new one."""
         while True:
             self._refused, self._unverified, self._renew_at = "", False, None
-            session = HubSession(
-                self._config.hub,
-                client_context(self.identity),
-                user_agent=self._user_agent,
-                listener=self,
+            context = client_context(self.identity)
+            session, telling = (
+                HubSession(self._config.hub, context, user_agent=self._user_agent, listener=self)
+                for _ in range(2)
             )
             self._engine.linked(BundleFetcher(session))
             talking: list[asyncio.Task[None]] = [
                 asyncio.create_task(self._poll(session), name="assignment"),
-                asyncio.create_task(self._reporter.run(session), name="reports"),
+                # over a connection of their own: one gateway of several hears them all, for as long as it lives
+                asyncio.create_task(self._reporter.run(telling), name="reports"),
             ]
             turning = asyncio.create_task(self._turn(session), name="identity")
             try:
@@ -138,6 +138,7 @@ class HubLink:
                     await asyncio.gather(*talking, turning, return_exceptions=True)
                 finally:
                     await session.close()
+                    await telling.close()
             self._engine.renewed(self.identity)
 
     # -- what the hub lets us know
@@ -187,7 +188,7 @@ class HubLink:
     # -- what follows from it
 
     async def _poll(self, session: HubSession) -> None:
-        poll = AssignmentPoll(session, self.identity, self._engine.held)
+        poll = AssignmentPoll(session, self.identity, self._engine.held, returning=self._reporter.announce)
         while True:
             self._engine.accept(await poll.next())
 

@@ -78,6 +78,7 @@ class Reporter:
         self._pace: dict[str, Pace] = {}
         self._wake = asyncio.Event()
         self._count = 0
+        self._gateway, self._arrived = "", 0
         self._announce = True
 
     def put(self, report: AppReport) -> None:
@@ -142,8 +143,9 @@ class Reporter:
     async def _send(self, session: HubSession) -> None:
         await asyncio.sleep(0)  # what becomes ready in the same turn of the loop goes along
         self._announce = False
-        envelope = self._envelope()
+        envelope = self._envelope().model_copy(update={"gateway": self._gateway, "answered": self._arrived})
         batch, taken = self._batch(envelope)
+        count = self._count
         self._wake.clear()
         try:
             answer = await session.exchange("POST", PATH, body=batch, limit=_ANSWER_BYTES)
@@ -156,6 +158,7 @@ class Reporter:
             if isinstance(error, ValidationError):
                 raise HubUnreachable("the reports: an answer that does not read") from error
             raise
+        self._gateway, self._arrived = said.gateway, count
         self._delivered(envelope, said.resend)
         self._answered(said)
         if said.resend:

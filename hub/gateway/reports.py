@@ -8,6 +8,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from agent.contract.errors import ApiError
 from agent.contract.names import API_VERSION, MANAGER_GATEWAY
 from agent.contract.wire import AppReport, ReportAnswer, ReportBatch
 from hub.gateway import paths
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
+_CONFLICT = 409
+_TRIES = 3
 _MAX_RETIRED = 16
 SETTLED_SECONDS = 30.0
 """An agent that is replaced by its successor ends within so long."""
@@ -52,9 +57,13 @@ class Session:
     boot: str
     retired: dict[str, float] = field(default_factory=dict)
     """Earlier processes, and when each was followed. What still comes from one says nothing about now."""
-    asked: tuple[int, int] | None = None
-    """The position for which everything was asked for again: once is enough, or it never ends."""
+    owed: tuple[int, int] | None = None
+    """Something was left out of a batch at this position, which the Assignment here had not reached: it is asked for
+    again once it has, and never if it never does."""
     wanted: bool = False
+    """Everything is to be asked for again."""
+    asked: int | None = None
+    """The batch that was last answered so: until an answer is known to have arrived, it may have been lost."""
     agent: dict[str, Any] = field(default_factory=dict)
     heard: float = 0.0
 
@@ -89,7 +98,35 @@ def observed_writer(client: RestClient, *, clock: Callable[[], float]) -> Latest
             subresource="status",
         )
 
-    return LatestWriter(write, clock=clock)
+    async def write_carefully(key: str, observation: Observation) -> None:
+        path = paths.application(key)
+        for last in (False,) * (_TRIES - 1) + (True,):
+            found = await client.get(path)
+            if not _news((found.get("status") or {}).get("observed") or {}, observation):
+                return
+            manifest = observed_manifest(key, observation)
+            manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+            try:
+                await client.apply(
+                    path, manifest, field_manager=MANAGER_GATEWAY, force=True, subresource="status"
+                )
+            except ApiError as error:
+                if error.status != _CONFLICT or last:
+                    raise  # the writer tries it again in a moment
+            else:
+                return
+
+    return LatestWriter(write, clock=clock, careful=write_carefully)
+
+
+def _news(held: Manifest, observation: Observation) -> bool:
+    """Whether this says anything that what is written does not, and is not older. Times alone are no news."""
+    if held.get("boot") == observation.boot and int(held.get("count") or 0) > observation.count:
+        return False
+    try:
+        return content_of(AppReport.model_validate(held)) != content_of(observation.report)
+    except ValidationError:
+        return True
 
 
 def agent_writer(clusters: Clusters, *, clock: Callable[[], float]) -> LatestWriter[dict[str, Any]]:
@@ -110,10 +147,15 @@ class Intake:
         requested: Requested,
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        name: str = "",
         on_clone: Callable[[str, str], None] = lambda _cluster, _why: None,
         settled: float = SETTLED_SECONDS,
     ) -> None:
-        """`on_clone` gets a cluster of which two processes report, `settled` seconds after one followed the other."""
+        """`on_clone` gets a cluster of which two processes report, `settled` seconds after one followed the other.
+
+        `name` is this gateway's, as answers tell it: `<name>/<nonce of its process>`.
+        """
+        self._name = name
         self._on_clone, self._settled = on_clone, settled
         self._board = board
         self._liveness = liveness
@@ -130,10 +172,13 @@ class Intake:
         """Accept one batch of one cluster. Raises `QueueFull`, before anything of it was taken."""
         view = self._board.view(cluster)
         hub = (view.epoch, view.seq) if view else (0, 0)
+        known = self._sessions.get(cluster)
+        followed = known is None or known.boot != batch.boot
         session = self._session(cluster, batch.boot)
         if session is None:
             self._replaced(cluster, batch.boot)
-            return ReportAnswer(epoch=hub[0], seq=hub[1])
+            return ReportAnswer(epoch=hub[0], seq=hub[1], gateway=self._name)
+        self._compare(cluster, session, batch, view=view, new=followed)
         ours = [report for report in batch.reports if view is not None and report.app in view.apps]
         if not self._observed.room(len(ours)):
             raise QueueFull("too many reports wait to be written", retry_after=_RETRY_SECONDS)
@@ -147,12 +192,40 @@ class Intake:
             )
         self._note_agent(cluster, session, batch)
         self._requested.take(cluster, batch, view=view, at=received_at)
-        resend, session.wanted = session.wanted, False
-        if len(ours) < len(batch.reports) and position > hub and session.asked != position:
-            # Another gateway knows an Assignment that has not arrived here yet. Agents send what was not in
-            # the batch that is answered, so what was left out of this one is asked for after the next.
-            session.asked, session.wanted = position, True
-        return ReportAnswer(epoch=hub[0], seq=hub[1], resend=resend)
+        resend = session.wanted
+        if resend:
+            session.wanted, session.asked = False, batch.count
+        if len(ours) < len(batch.reports) and position > hub:
+            # Another gateway knows an Assignment that has not arrived here yet.
+            session.owed = position
+        return ReportAnswer(epoch=hub[0], seq=hub[1], resend=resend, gateway=self._name)
+
+    def _compare(
+        self, cluster: str, session: Session, batch: ReportBatch, *, view: View | None, new: bool
+    ) -> None:
+        """Decide whether everything is asked for again, and whether what is known of it is true, before it is used.
+
+        What another gateway took may be written (then what was last taken here is old), may still be on its way, or
+        went with that gateway. A former process of this one wrote what is recalled; the rest went with it.
+        """
+        if session.asked is not None and batch.answered is not None and batch.answered < session.asked:
+            session.wanted = True
+        session.asked = None
+        if session.owed is not None and view is not None and (view.epoch, view.seq) >= session.owed:
+            session.owed, session.wanted = None, True
+        if batch.gateway == self._name:
+            return
+        if batch.gateway or new:
+            session.wanted = True
+        if batch.gateway.rpartition("/")[0] != self._name.rpartition("/")[0] and (batch.gateway or new):
+            self._doubt(cluster, session, view)
+
+    def _doubt(self, cluster: str, session: Session, view: View | None) -> None:
+        session.agent = {}
+        self._agents.doubt(cluster)
+        self._requested.doubt(cluster, view)
+        for app in view.apps if view else ():
+            self._observed.doubt(app)
 
     def _lost(self, cluster: str) -> None:
         """Ask the agent for everything at its next report, and write it even where it says the same.
@@ -161,7 +234,7 @@ class Intake:
         """
         view = self._board.view(cluster)
         for app in view.apps if view else ():
-            self._observed.invalidate(app)
+            self._observed.doubt(app)
         session = self._sessions.get(cluster)
         if session is not None:
             session.wanted = True
@@ -189,6 +262,7 @@ class Intake:
             while len(session.retired) > _MAX_RETIRED:
                 del session.retired[next(iter(session.retired))]
             session.boot, session.asked = boot, None
+            session.owed = None
         session.heard = self._clock()
         return session
 

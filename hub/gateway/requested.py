@@ -58,6 +58,14 @@ class Requested:
             content = json.dumps(found, sort_keys=True).encode()
             self.orphans.submit(cluster, found, content=content, source=batch.boot, order=batch.count)
 
+    def doubt(self, cluster: str, view: View | None) -> None:
+        """Another gateway may have written something else meanwhile: what comes next is written whatever it says."""
+        self.orphans.doubt(cluster)
+        for app in view.adoptions if view else ():
+            self.adoptions.doubt(app)
+        for app in view.object_syncs if view else ():
+            self.object_syncs.doubt(app)
+
     def forget(self, cluster: str) -> None:
         self.orphans.forget(cluster)
 

@@ -10,6 +10,7 @@ import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -54,6 +55,7 @@ _KEEP_ALIVE_SECONDS = 120.0
 _SHUTDOWN_SECONDS = 2.0
 _UPKEEP_SECONDS = 3600.0
 _RESTART_SECONDS = 1.0
+_LONGEST_NAME = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Gateway:
             requested=self._requested,
             clock=clock,
             now=now,
+            name=f"{context.holder[:_LONGEST_NAME]}/{uuid4().hex[:12]}",
             on_clone=self._door.cloned,
             settled=context.settled,
         )

@@ -47,6 +47,8 @@ class _Entry(Generic[State]):
     order: int = 0
     pending: State | None = None
     busy: bool = False
+    doubted: bool = False
+    """Another process may have written something else, or newer, meanwhile: the next write looks first."""
     failures: int = 0
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -54,6 +56,8 @@ class _Entry(Generic[State]):
 class LatestWriter(Generic[State]):
     """Accepts states by key and writes them through `write`, which raises ApiError or TransientError.
 
+    `careful` is the same for what may be late: it looks at what is there first, and leaves what is newer. It writes
+    what waited (for its turn in the pace, or for another try) and what is in doubt; without one, `write` does.
     A 404 drops the state (there is nothing to write it to) and forgets its content, so that the next report
     is written even if it says the same. Belongs to the loop that it is used in.
     """
@@ -63,9 +67,11 @@ class LatestWriter(Generic[State]):
         write: Callable[[str, State], Awaitable[None]],
         *,
         clock: Callable[[], float],
+        careful: Callable[[str, State], Awaitable[None]] | None = None,
         limits: WriterLimits | None = None,
     ) -> None:
         self._write = write
+        self._careful = careful or write
         self._clock = clock
         self._limits = limits or WriterLimits()
         self._entries: dict[str, _Entry[State]] = {}
@@ -118,11 +124,15 @@ class LatestWriter(Generic[State]):
                 entry.pending = None
                 self._waiting -= 1
 
-    def invalidate(self, key: str) -> None:
-        """Write the next state of the key whatever it says."""
+    def doubt(self, key: str) -> None:
+        """What is written of the key is not known: its next state is taken whatever it says, and written carefully."""
         entry = self._entries.get(key)
-        if entry is not None:
-            entry.content = b""
+        if entry is None:
+            if self._closed:
+                return
+            entry = _Entry(tokens=float(self._limits.burst), refilled=self._clock())
+            self._entries[key] = entry
+        entry.content, entry.doubted = b"", True
 
     async def close(self, grace: float = 2.0) -> None:
         """Let what is on its way finish for `grace` seconds, and drop what waits: agents send it again."""
@@ -157,6 +167,7 @@ class LatestWriter(Generic[State]):
     def _later(self, key: str, entry: _Entry[State], seconds: float) -> None:
         def due() -> None:
             entry.timer = None
+            entry.doubted = True
             self._schedule(key, entry)
 
         entry.timer = asyncio.get_running_loop().call_later(seconds, due)
@@ -184,14 +195,15 @@ class LatestWriter(Generic[State]):
 
     async def _run(self, key: str, entry: _Entry[State], state: State) -> None:
         pause = 0.0
+        careful, entry.doubted = entry.doubted, False
         try:
-            await self._write(key, state)
+            await (self._careful if careful else self._write)(key, state)
             entry.failures = 0
         except (ApiError, TransientError) as error:
             pause = self._failed(key, entry, state, error)
         except Exception:
             log.exception("the state of %s was not written", key)
-            entry.content = b""
+            entry.content, entry.doubted = b"", True
         entry.busy = False
         if self._entries.get(key) is entry and entry.pending is not None and not self._closed:
             if pause:
@@ -203,6 +215,7 @@ class LatestWriter(Generic[State]):
         self, key: str, entry: _Entry[State], state: State, error: ApiError | TransientError
     ) -> float:
         """How many seconds to wait before trying again; 0 where trying again is of no use."""
+        entry.doubted = True
         if isinstance(error, ApiError) and not error.transient and error.status != _CONFLICT:
             level = logging.INFO if error.status == _NOT_FOUND else logging.WARNING
             log.log(level, "the state of %s was not written: %s", key, error)

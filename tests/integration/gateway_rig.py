@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DIGEST = "d" * 64
 BLOB = "b" * 64
+_OK = 200
 
 
 def client_of(server: ControlPlane) -> RestClient:
@@ -183,6 +184,7 @@ class Spoke:
         self.certificate = ""
         self.boot = "boot-1"
         self.count = 0
+        self.gateway, self.answered = "", 0
 
     def use(self, certificate: str) -> None:
         self.certificate = certificate
@@ -253,10 +255,15 @@ class Spoke:
             "count": self.count,
             "epoch": 1,
             "seq": 1,
+            "gateway": self.gateway,
+            "answered": self.answered,
             "reports": [report.wire() for report in reports],
         }
         status, raw, _ = await self.call("POST", "/agent/v1/reports", json=batch | more)
-        return status, decode(raw)
+        answer = decode(raw)
+        if status == _OK:
+            self.gateway, self.answered = answer["gateway"], self.count
+        return status, answer
 
 
 def decode(raw: bytes) -> dict[str, Any]:

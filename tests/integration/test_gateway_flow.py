@@ -16,6 +16,7 @@ from agent.kube.config import KubeConfig
 from hub.gateway import paths
 from hub.gateway.identity import HubIdentity
 from hub.gateway.liveness import agent_position, is_stale
+from hub.gateway.reports import Observation, observed_writer
 from hub.gateway.server import Gateway, GatewayContext
 from tests.integration.gateway_rig import BLOB, Blobs, Rig, Spoke, app_report, decode, new_name, now, running
 
@@ -354,3 +355,50 @@ async def test_a_gateway_that_an_agent_left_for_another_does_not_call_it_stale(
                 await asyncio.sleep(0.05)
         lease = await second.lease_when(name, connected="true")
         assert lease["spec"]["holderIdentity"] == "two"
+
+
+async def test_i7_two_gateways_in_turn_show_the_last_state_and_none_that_is_older(
+    api_server: ControlPlane,
+) -> None:
+    """Neither knows what the other one wrote, and what one took may be late."""
+    name, app = new_name(), f"default/{new_name()}"
+    async with (
+        running(api_server, holder="one") as first,
+        running(api_server, holder="two", inner=True) as second,
+    ):
+        spoke = await first.joined(name)
+        await first.application(app, name)
+        await first.assign(name, seq=1, apps={app: BLOB})
+        await served(spoke)
+        await spoke.report(app_report(app))
+        await first.observed_when(app, health="Healthy")
+        for rig, health in (
+            (second, "Degraded"),
+            (first, "Healthy"),
+            (second, "Degraded"),
+            (first, "Healthy"),
+        ):
+            spoke.url = rig.gateway.url
+            async with asyncio.timeout(10):
+                while True:
+                    status, answer = await spoke.report(app_report(app, health=health))
+                    if status == 200:
+                        break
+                    await asyncio.sleep(0.02)
+            assert answer["resend"] is True, "who comes from another gateway is asked for everything"
+            assert (await spoke.report())[1]["resend"] is False
+            await rig.observed_when(app, health=health)
+        before = await first.client.get(paths.application(app))
+        late = Observation(
+            app_report(app, health="Degraded"),
+            epoch=1,
+            seq=1,
+            boot=spoke.boot,
+            count=before["status"]["observed"]["count"] - 1,
+            received_at=now(),
+        )
+        writer = observed_writer(first.client, clock=asyncio.get_running_loop().time)
+        writer.doubt(app)
+        writer.submit(app, late, content=b"late", source=spoke.boot, order=late.count)
+        await writer.close(grace=5)
+        assert await first.client.get(paths.application(app)) == before

@@ -140,6 +140,24 @@ async def test_an_unmodified_assignment_waits_with_its_etag(
     assert (await waiting).order == (1, 2)
 
 
+async def test_who_asks_again_after_no_answer_says_so_and_not_after_one_that_is_older(
+    hub: Any, identity: Identity, session: HubSession, document: Callable[..., Any]
+) -> None:
+    """What was said to a hub that went may be lost: it is told at once who is there, not at the next heartbeat."""
+    answers = [web.Response(status=503), hub.assigned(document(4)), hub.assigned(document(6))]
+    returned: list[int] = []
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return answers.pop(0)  # type: ignore[no-any-return]
+
+    hub.routes[PATH] = answer
+    held = SignedAssignment(document(5), b"", "")
+    poll = AssignmentPoll(session, identity, held, returning=lambda: returned.append(len(answers)))
+    poll._backoff._base = 0.001
+    assert (await asyncio.wait_for(poll.next(), 10)).order == (1, 6)
+    assert returned == [2], "once, before it asks again"
+
+
 async def test_what_is_held_is_not_given_again(
     hub: Any, identity: Identity, session: HubSession, document: Callable[..., Any]
 ) -> None:

@@ -86,6 +86,8 @@ async def test_the_first_batch_is_at_once_and_carries_what_is_held(hub: Any, run
         "kubernetesVersion": "",
         "boot": "b",
         "count": 1,
+        "gateway": "",
+        "answered": 0,
         "orphans": [],
         "keys": 0,
         "reports": [],
@@ -118,6 +120,19 @@ async def test_heartbeats_are_empty_batches(hub: Any, running: Any) -> None:
     await inbox.until(4)
     assert all(batch["reports"] == [] for batch in inbox.batches)
     assert [batch["count"] for batch in inbox.batches[:4]] == [1, 2, 3, 4]
+
+
+async def test_a_batch_says_who_answered_last_and_what(hub: Any, running: Any) -> None:
+    inbox = Inbox(hub)
+    inbox.answers = [
+        web.json_response({"epoch": 1, "seq": 1, "gateway": "a/1"}),
+        web.Response(status=503),
+        web.json_response({"epoch": 1, "seq": 1, "gateway": "b/1"}),
+    ]
+    running(heartbeat=0.05)
+    await inbox.until(4)
+    said = [(batch["gateway"], batch["answered"]) for batch in inbox.batches[:4]]
+    assert said == [("", 0), ("a/1", 1), ("a/1", 1), ("b/1", 3)]
 
 
 async def test_a_failed_batch_is_sent_again_with_the_latest_state(hub: Any, running: Any) -> None:

@@ -133,7 +133,7 @@ async def test_a_state_that_is_forgotten_or_asked_for_again() -> None:
     put(target, "a", "1")
     await sink.until(("a", "1"))
     assert not put(target, "a", "1")
-    target.invalidate("a")
+    target.doubt("a")
     assert put(target, "a", "1")
     sink.open.clear()
     put(target, "b", "1")
