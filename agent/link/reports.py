@@ -148,15 +148,10 @@ class Reporter:
         count = self._count
         self._wake.clear()
         try:
-            answer = await session.exchange("POST", PATH, body=batch, limit=_ANSWER_BYTES)
-            if answer.status != _OK:
-                raise answer.refused("the reports")
-            said = ReportAnswer.model_validate_json(answer.body)
-        except (NoInformation, ValidationError) as error:
+            said = await _exchange(session, batch)
+        except (NoInformation, asyncio.CancelledError):  # a session that ends is followed by another
             unsaid = [app for app in taken if app in self._latest]
             self._dirty = dict.fromkeys([*unsaid, *self._dirty])
-            if isinstance(error, ValidationError):
-                raise HubUnreachable("the reports: an answer that does not read") from error
             raise
         self._gateway, self._arrived = said.gateway, count
         self._delivered(envelope, said.resend)
@@ -192,3 +187,14 @@ class Reporter:
             del self._dirty[app]
         body = f'{head[:-1]},"reports":[{",".join(pieces)}]}}'
         return body.encode(), taken
+
+
+async def _exchange(session: HubSession, batch: bytes) -> ReportAnswer:
+    """Bring one batch. Raises `NoInformation`."""
+    answer = await session.exchange("POST", PATH, body=batch, limit=_ANSWER_BYTES)
+    if answer.status != _OK:
+        raise answer.refused("the reports")
+    try:
+        return ReportAnswer.model_validate_json(answer.body)
+    except ValidationError as error:
+        raise HubUnreachable("the reports: an answer that does not read") from error

@@ -146,6 +146,34 @@ async def test_a_failed_batch_is_sent_again_with_the_latest_state(hub: Any, runn
     assert inbox.batches[2]["reports"][0]["message"] == "new"
 
 
+async def test_what_was_on_its_way_when_a_session_ended_goes_with_the_next(
+    hub: Any, session: HubSession
+) -> None:
+    inbox, reached = Inbox(hub), asyncio.Event()
+
+    async def silent(_request: web.Request) -> web.Response:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    hub.routes[PATH] = silent
+    reporter = Reporter(envelope=lambda: ReportBatch(epoch=1, seq=3, boot="b"), heartbeat=60.0)
+    reporter.put(_report())
+    first = asyncio.create_task(reporter.run(session))
+    async with asyncio.timeout(10):
+        await reached.wait()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+    hub.routes[PATH] = inbox.take
+    second = asyncio.create_task(reporter.run(session))
+    await inbox.until(1)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+
+    assert [report["app"] for report in inbox.batches[0]["reports"]] == ["shop/web"]
+
+
 async def test_resend_brings_everything_once(hub: Any, running: Any) -> None:
     inbox = Inbox(hub)
     reporter = running()
