@@ -119,11 +119,30 @@ def checkout(name: str, top: Path, arguments: argparse.Namespace) -> bool:
             return False
     if repository is None:
         return False
-    packed = subprocess.run(
-        ["git", "-C", str(repository), "archive", "HEAD"], check=True, capture_output=True, timeout=_SECONDS
-    )
-    subprocess.run(["tar", "-x", "-C", str(top)], input=packed.stdout, check=True, timeout=_SECONDS)
+    kept = [".", *(f":(exclude,literal){path}" for path in _absent(repository))]
+    packed = _git(repository, "archive", "HEAD", "--", *kept)
+    subprocess.run(["tar", "-x", "-C", str(top)], input=packed, check=True, timeout=_SECONDS)
     return True
+
+
+def _absent(repository: Path) -> list[str]:
+    """The files that a copy lists and does not have: mirrors leave out the largest, which are pictures and archives."""
+    listed = _git(repository, "ls-tree", "-r", "-z", "HEAD").decode(errors="surrogateescape").split("\0")
+    entries = [one.partition("\t") for one in listed if " blob " in one]
+    asked = "\n".join(head.split()[2] for head, _, _ in entries)
+    answers = _git(repository, "cat-file", "--batch-check", stdin=asked.encode()).decode().splitlines()
+    return [path for (_, _, path), said in zip(entries, answers, strict=True) if said.endswith(" missing")]
+
+
+def _git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    done = subprocess.run(
+        ["git", "-C", str(repository), *arguments],
+        input=stdin,
+        check=True,
+        capture_output=True,
+        timeout=_SECONDS,
+    )
+    return done.stdout
 
 
 def items_in(name: str, top: Path) -> Iterator[Item]:

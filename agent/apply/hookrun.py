@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from agent.apply.causes import job_waits_for
 from agent.apply.errors import HookConflict, ObjectInvalid
 from agent.apply.failures import kind_missing
-from agent.apply.hooks import HOOK_RUN, RUNS, Cleanup, Hook, Phase, groups, under_way
+from agent.apply.hooks import HOOK_RUN, JOB, RUNS, Cleanup, Hook, Phase, groups, under_way
 from agent.contract.errors import ApiError
 from agent.contract.health import HealthState
 from agent.contract.manifest import ObjectRef
@@ -33,6 +34,10 @@ Ledger: TypeAlias = "tuple[str, ...]"
 Record: TypeAlias = "Callable[[Ledger], Awaitable[None]]"
 
 _NOT_FOUND, _CONFLICT = 404, 409
+
+
+CLEANED = "Cleaned"
+"""In the ledger, after a phase's name: what its hooks are to leave behind no longer is deleted."""
 
 
 class Ended(StrEnum):
@@ -68,29 +73,54 @@ class HookRunner:
         record: Record,
         impersonate: str | None,
     ) -> Progress:
-        """One look at a phase: begin what may begin, record what ended. Raises what the API server refuses."""
+        """One look at a phase: begin what may begin, record what ended. Raises what the API server refuses.
+
+        What hooks leave is deleted when the phase is over, as Helm and Argo CD do: an account or a map that a hook
+        brings "succeeds" at once, and the Jobs after it run with it.
+        """
+        mark = f"{release} {phase}"
+        progress, ledger = await self._through(
+            phase, hooks, mark, namespace=namespace, ledger=ledger, record=record, impersonate=impersonate
+        )
+        if not progress.waiting and f"{phase} {CLEANED}" not in ledger:
+            for hook in hooks:
+                if phase in hook.phases:
+                    ref = await self._scoped(hook, namespace)
+                    await self._clean(hook, ref, mark, ledger, impersonate=impersonate)
+            await record((*ledger, f"{phase} {CLEANED}"))
+        return progress
+
+    async def _through(
+        self,
+        phase: Phase,
+        hooks: Sequence[Hook],
+        mark: str,
+        *,
+        namespace: str,
+        ledger: Ledger,
+        record: Record,
+        impersonate: str | None,
+    ) -> tuple[Progress, Ledger]:
         for group in groups(hooks, phase):
             waiting: list[str] = []
             for hook in group:
                 ref = await self._scoped(hook, namespace)
                 key = f"{phase} {ref}"
                 if f"{key} {Ended.FAILED}" in ledger:
-                    return Progress(failed=f"{key} failed in this release")
+                    return Progress(failed=f"{key} failed in this release"), ledger
                 if f"{key} {Ended.SUCCEEDED}" in ledger:
                     continue
-                mark = f"{release} {phase}"
-                ended, message, live = await self._look(hook, ref, mark, impersonate=impersonate)
+                ended, message = await self._look(hook, ref, mark, impersonate=impersonate)
                 if ended is None:
                     waiting.append(f"{key}: {message}")
                     continue
                 ledger = (*ledger, f"{key} {ended}")
                 await record(ledger)
-                await self._clean(hook, ref, ended, live, impersonate=impersonate)
                 if ended is Ended.FAILED:
-                    return Progress(failed=f"{key}: {message}")
+                    return Progress(failed=f"{key}: {message}"), ledger
             if waiting:
-                return Progress(waiting="; ".join(waiting))
-        return Progress()
+                return Progress(waiting="; ".join(waiting)), ledger
+        return Progress(), ledger
 
     async def remove(self, hooks: Sequence[Hook], *, namespace: str, impersonate: str | None) -> bool:
         """Take what hooks left behind away with their app; gives whether it is all gone."""
@@ -105,21 +135,22 @@ class HookRunner:
 
     async def _look(
         self, hook: Hook, ref: ObjectRef, mark: str, *, impersonate: str | None
-    ) -> tuple[Ended | None, str, Manifest]:
+    ) -> tuple[Ended | None, str]:
         """How one hook is; it is begun where nothing is in its way."""
         live = await self._read(hook, ref)
         if live is not None and _annotation(live, HOOK_RUN) != mark:
             if ref.group_kind in RUNS:
-                return None, await self._clear(hook, ref, live, impersonate=impersonate), live
+                return None, await self._clear(hook, ref, live, impersonate=impersonate)
             live = await self._write(hook, ref, mark, impersonate=impersonate)
         if live is None:
             live = await self._write(hook, ref, mark, impersonate=impersonate)
         result = evaluate(live)
         if result.state is HealthState.HEALTHY:
-            return Ended.SUCCEEDED, "", live
+            return Ended.SUCCEEDED, ""
         if result.state is HealthState.DEGRADED and not live["metadata"].get("deletionTimestamp"):
-            return Ended.FAILED, result.message, live
-        return None, result.message, live
+            return Ended.FAILED, result.message
+        why = await job_waits_for(self._client, live) if ref.group_kind == JOB else ""
+        return None, f"{result.message}: {why}" if why else result.message
 
     async def _clear(self, hook: Hook, ref: ObjectRef, live: Manifest, *, impersonate: str | None) -> str:
         """Make room for a new run; gives what is waited for. Raises `HookConflict` for what is not ours."""
@@ -134,10 +165,17 @@ class HookRunner:
         return "its earlier run is being deleted"
 
     async def _clean(
-        self, hook: Hook, ref: ObjectRef, ended: Ended, live: Manifest, *, impersonate: str | None
+        self, hook: Hook, ref: ObjectRef, mark: str, ledger: Ledger, *, impersonate: str | None
     ) -> None:
-        wanted = Cleanup.SUCCEEDED if ended is Ended.SUCCEEDED else Cleanup.FAILED
-        if wanted in hook.cleanup:
+        """Delete this phase's run of a hook that ended as its policy names."""
+        ends = {Ended.SUCCEEDED: Cleanup.SUCCEEDED, Ended.FAILED: Cleanup.FAILED}
+        phase = mark.rpartition(" ")[2]
+        if not any(
+            f"{phase} {ref} {ended}" in ledger and wish in hook.cleanup for ended, wish in ends.items()
+        ):
+            return
+        live = await self._read(hook, ref)
+        if live is not None and self._ours(live) and _annotation(live, HOOK_RUN) == mark:
             await self._delete(hook, ref, live, impersonate=impersonate)
 
     async def _write(self, hook: Hook, ref: ObjectRef, mark: str, *, impersonate: str | None) -> Manifest:

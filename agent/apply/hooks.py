@@ -30,7 +30,8 @@ _HELM, _HELM_DELETE = "helm.sh/hook", "helm.sh/hook-delete-policy"
 _LONGEST_PREFIX = 54
 """With the eight characters that follow, a name that a Job may have."""
 _WEIGHT = (*WAVE, "helm.sh/hook-weight")
-RUNS = frozenset({GroupKind("batch", "Job"), GroupKind("", "Pod")})
+JOB = GroupKind("batch", "Job")
+RUNS = frozenset({JOB, GroupKind("", "Pod")})
 """Kinds that run to an end: an earlier run is deleted before the next."""
 
 

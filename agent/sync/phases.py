@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from agent.apply.errors import HookFailed
-from agent.apply.hookrun import HookRunner, Progress
+from agent.apply.hookrun import CLEANED, HookRunner, Progress
 from agent.apply.hooks import Phase
 from agent.contract.health import HealthState
 
@@ -114,10 +114,7 @@ def _has(bundle: Bundle, phase: Phase) -> bool:
 
 
 def _over(app: App, bundle: Bundle, phase: Phase) -> bool:
-    """Whether every hook of the phase succeeded in this release: then nothing is asked."""
-    done = (
-        sum(each.startswith(f"{phase} ") and each.endswith(" Succeeded") for each in app.saved.hooks)
-        if app.saved
-        else 0
-    )
-    return done >= sum(phase in hook.phases for hook in bundle.hooks)
+    """Whether every hook of the phase succeeded in this release, and was cleaned up: then nothing is asked."""
+    ledger = app.saved.hooks if app.saved else ()
+    done = sum(each.startswith(f"{phase} ") and each.endswith(" Succeeded") for each in ledger)
+    return f"{phase} {CLEANED}" in ledger and done >= sum(phase in hook.phases for hook in bundle.hooks)

@@ -8,16 +8,17 @@ import logging
 import random
 from typing import TYPE_CHECKING, TypeAlias
 
+from agent.apply.causes import SILENT, Refusal, refusal
 from agent.contract.errors import AxletreeError
 from agent.contract.health import HealthState
 from agent.contract.manifest import GroupKind, ObjectRef
-from agent.health.pods import pod, pod_reasons
+from agent.health.pods import SCHEDULE_WINDOW, pod, pod_reasons
 from agent.health.result import HealthResult, degraded, progressing, status_of
 from agent.kube.reflector import Reflector
 from agent.kube.selectors import SelectorError, parse_selector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from agent.contract.manifest import Manifest
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 Key: TypeAlias = tuple[str, ObjectRef]
 """(app, workload)"""
+Tell: TypeAlias = "Callable[[list[Manifest]], Awaitable[None]]"
 
 WORKLOADS = frozenset(
     {
@@ -62,6 +64,11 @@ def verdict(pods: list[Manifest], *, now: datetime) -> HealthResult | None:
         return None
     broken = any(pod(each, now=now).state is HealthState.DEGRADED for each in current)
     return degraded(reason) if broken else progressing(reason)
+
+
+def refused(said: Refusal, *, now: datetime) -> HealthResult:
+    """Its Pods cannot be made: for a moment that may pass (an account that comes a little later), then it does not."""
+    return (degraded if now - said.since > SCHEDULE_WINDOW else progressing)(said.message)
 
 
 def _newest(pods: list[Manifest]) -> list[Manifest]:
@@ -135,29 +142,34 @@ class PodInspector:
             return
         path = f"/api/v1/namespaces/{ref.namespace}/pods"
 
-        def tell(pods: list[Manifest]) -> None:
-            self._on_verdict(app, ref, verdict(pods, now=self._clock()))
+        async def tell(pods: list[Manifest]) -> None:
+            said = verdict(pods, now=self._clock())
+            if said is None and ref.group_kind in SILENT:
+                alive = [one for one in pods if status_of(one).get("phase") not in {"Failed", "Succeeded"}]
+                refusing = await refusal(self._client, workload, alive)
+                said = refused(refusing, now=self._clock()) if refusing else None
+            self._on_verdict(app, ref, said)
 
         await asyncio.sleep(FIRST)
         await self._read(path, selector, tell)
         async with self._watches:
             await self._watch(path, selector, tell)
 
-    async def _read(self, path: str, selector: str, tell: Callable[[list[Manifest]], None]) -> None:
+    async def _read(self, path: str, selector: str, tell: Tell) -> None:
         """Look now and then, for as long as there is no watch to have."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         while self._watches.locked():
             try:
                 async with self._reads:
-                    tell((await self._client.list(path, label_selector=selector)).items)
+                    await tell((await self._client.list(path, label_selector=selector)).items)
             except AxletreeError as error:
                 logger.info("%s: %s", path, error)
             waited = loop.time() - began
             pause = EVERY if waited < PATIENCE else min(SLOWEST, waited / 10)
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
 
-    async def _watch(self, path: str, selector: str, tell: Callable[[list[Manifest]], None]) -> None:
+    async def _watch(self, path: str, selector: str, tell: Tell) -> None:
         """Tell of each change, and once in a while of none: how long a Pod waits is told by the clock."""
         changed = asyncio.Event()
         reflector = Reflector(self._client, path, label_selector=selector, transform=_slim)
@@ -171,7 +183,7 @@ class PodInspector:
                         await asyncio.sleep(_SETTLE)
                 changed.clear()
                 if reflector.synced:
-                    tell(list(reflector.items.values()))
+                    await tell(list(reflector.items.values()))
 
     def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is task:

@@ -23,6 +23,7 @@ READS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "",
         (
             "configmaps",
+            "events",
             "limitranges",
             "namespaces",
             "persistentvolumeclaims",

@@ -6,6 +6,7 @@ worker (a millisecond), and the `helm` program (a hundred). Neither resolves dep
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ _CRDS = "/crds/"
 _SHORT = 8192
 """Characters up to which a rendered text is remembered with its objects."""
 _TESTS = {"test", "test-success", "test-failure"}
+_GLUED = re.compile(r"^---(?=[^\s-])", re.MULTILINE)
+"""Where a template's trimming took the line's end: Helm begins a document after the dashes, whatever follows them."""
 
 
 class UnstableRender(ManifestError):
@@ -122,7 +125,9 @@ def render_chart(
         _check_dependencies(source)
     values = values_of(source, source.layers if upto is None else source.layers[:upto])
     found: list[tuple[str, Manifest]] = []
-    for path, text in sorted(backend.template(source, values).items()):
+    for path, printed in sorted(backend.template(source, values).items()):
+        glued = "---" in printed and _CRDS not in f"/{path}"
+        text = _GLUED.sub("---\n", printed) if glued else printed
         read = _remembered if len(text) <= _SHORT else _parsed
         manifests = read(text, source.where, path)
         found.extend((path, one) for one in manifests if not _is_test(one))

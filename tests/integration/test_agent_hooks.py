@@ -98,6 +98,35 @@ async def test_i8_a_hook_runs_once_for_a_release_also_over_a_restart(rig: AgentR
     await started(rig, "before", other_than=first["metadata"]["uid"])
 
 
+async def test_what_a_hook_brings_stays_until_its_phase_is_over(rig: AgentRig) -> None:
+    helm = {
+        "helm.sh/hook": "pre-install,pre-upgrade",
+        "helm.sh/hook-weight": "-1",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+    }
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "migrator", "annotations": helm},
+    }
+    await rig.deploy("web", account, job("before", "PreSync"), config_map("web"))
+    first = await started(rig, "before")
+    path = rig.path("serviceaccounts", "migrator")
+    made = await rig.live(path)
+    assert made is not None
+    assert not made["metadata"].get("deletionTimestamp")
+    await end(rig, "before")
+    await rig.when("web", sync=SyncState.SYNCED)
+    assert await rig.live(path) is None
+    assert await rig.live(rig.path("jobs", "before", group="batch/v1")) is not None
+    await rig.deploy("web", account, job("before", "PreSync"), config_map("web", a="2"))
+    await started(rig, "before", other_than=first["metadata"]["uid"])
+    assert await rig.live(path) is not None
+    await end(rig, "before", well=False)
+    await rig.when("web", sync=SyncState.FAILED)
+    assert await rig.live(path) is None
+
+
 async def test_a_hook_that_fails_stops_the_release_and_runs_what_is_for_that(rig: AgentRig) -> None:
     await rig.deploy("web", config_map("web", a="1"))
     await rig.when("web", sync=SyncState.SYNCED)

@@ -40,6 +40,36 @@ async def test_a_broken_rollout_says_why_and_recovers(rig: AgentRig) -> None:
     await rig.when("web", sync=SyncState.SYNCED, health=HealthState.HEALTHY)
 
 
+async def test_pods_that_cannot_be_made_are_the_reason_that_is_told(rig: AgentRig) -> None:
+    """A StatefulSet and a hook's Job say nothing of it themselves."""
+    pod = {"serviceAccountName": "ghost", "containers": [{"name": "main", "image": "nginx:1"}]}
+    labels = {"app": "db"}
+    database = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "db"},
+        "spec": {
+            "serviceName": "db",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+    migrate = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migrate", "annotations": {"axletree.dev/hook": "PreSync"}},
+        "spec": {"template": {"spec": {**pod, "restartPolicy": "Never"}}},
+    }
+    await rig.deploy("db", database)
+    await rig.deploy("web", migrate)
+    missing = 'serviceaccount "ghost" not found'
+    await rig.when("db", check=lambda said: missing in said.health_message)
+    await rig.when("web", sync=SyncState.SYNCING, check=lambda said: missing in said.message)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ghost"}}
+    await rig.client.create(f"/api/v1/namespaces/{rig.namespace}/serviceaccounts", account)
+    await rig.when("db", sync=SyncState.SYNCED, health=HealthState.HEALTHY)
+
+
 async def test_a26_a_completed_job_is_healthy_and_runs_once(rig: AgentRig) -> None:
     job = {
         "apiVersion": "batch/v1",

@@ -104,6 +104,16 @@ EQUAL: dict[str, tuple[dict[str, bytes], dict[str, Any], int]] = {
         1,
     ),
     "what a release says of itself": (chart(a=MAP % ("a", f"{{{{ printf {SAYS} | quote }}}}")), {}, 1),
+    "a document that begins on the line of its dashes": (
+        chart(
+            a=MAP % ("a", "b")
+            + "\n---\n\n{{- if true -}}\n\n# why\n"
+            + MAP % ("c", "{{ `---d` }}")
+            + "\n{{ end }}"
+        ),
+        {},
+        2,
+    ),
     "files that are no manifests": (chart(**{"sub/NOTES": "", "a": MAP % ("a", "b")}), {}, 1),
 }
 
