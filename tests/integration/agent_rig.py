@@ -16,7 +16,7 @@ from hub.gateway import paths
 from tests.integration.gateway_rig import Rig, client_of, new_name, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from agent.contract.health import HealthState, SyncState
     from agent.contract.objectsync import ObjectSyncReport
@@ -200,6 +200,17 @@ class AgentRig:
             while not holds(found := await self.live(path)):  # noqa: ASYNC110 - another process writes
                 await asyncio.sleep(0.01)
         return found
+
+
+async def eventually(found: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Wait until that is what is found."""
+    seen = None
+    try:
+        async with asyncio.timeout(SECONDS):
+            while (seen := await found()) != wanted:  # noqa: ASYNC110 - another process writes
+                await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        raise AssertionError(f"not in {SECONDS} s: {wanted}; {seen}") from error
 
 
 async def until(holds: Callable[[], bool], what: str, seen: Callable[[], str] = str) -> None:

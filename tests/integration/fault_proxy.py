@@ -103,7 +103,7 @@ class FaultProxy:
         return web.Response(status=502)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[FaultProxy]:
+    async def running(self, host: str = "127.0.0.1") -> AsyncIterator[FaultProxy]:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -112,11 +112,11 @@ class FaultProxy:
             connector=connector, auto_decompress=False, headers=self._upstream.headers
         ) as self._session:
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
+            site = web.TCPSite(runner, host, 0)
             await site.start()
             assert site._server is not None
             port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-            self.url = f"http://127.0.0.1:{port}"
+            self.url = f"http://{host}:{port}"
             try:
                 yield self
             finally:

@@ -313,6 +313,7 @@ async def running(server: ControlPlane, **options: Any) -> AsyncIterator[Rig]:
         await _installed(server, client)
         identity = await HubIdentity.load_or_create(client, now=now())
         blobs = Blobs()
+        host = options.pop("host", "127.0.0.1")
         context = GatewayContext(
             client=client,
             identity=identity,
@@ -322,7 +323,7 @@ async def running(server: ControlPlane, **options: Any) -> AsyncIterator[Rig]:
             **options,
         )
         gateway = Gateway(context)
-        await gateway.start()
+        await gateway.start(host)
         try:
             await gateway.wait_ready()
             yield Rig(client, identity, gateway, blobs)

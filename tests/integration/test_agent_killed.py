@@ -33,8 +33,15 @@ class Process:
     """`axle-agent run` as a person would start it."""
 
     def __init__(
-        self, rig: AgentRig, config: Path, *, log: Path | None = None, options: tuple[str, ...] = ()
+        self,
+        rig: AgentRig,
+        config: Path,
+        *,
+        log: Path | None = None,
+        options: tuple[str, ...] = (),
+        inside: tuple[str, ...] = (),
     ) -> None:
+        self.inside = inside
         self.rig = rig
         self.options = options
         self.config = config
@@ -42,7 +49,10 @@ class Process:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        command = (sys.executable, "-m", "agent.main", "run", "--config", str(self.config), *self.options)
+        command = (
+            *(*self.inside, sys.executable, "-m", "agent.main", "run"),
+            *("--config", str(self.config), *self.options),
+        )
         if self.log is None:
             self.process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
             return
