@@ -8,7 +8,8 @@ import random
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError, AxletreeError
-from agent.contract.names import MANAGER_GATEWAY
+from agent.contract.names import HUB_NAMESPACE, MANAGER_GATEWAY
+from agent.kube.reflector import Reflector
 from hub.gateway import paths
 from hub.gateway.liveness import (
     LABEL_LIVENESS,
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
 
 log = logging.getLogger(__name__)
 
-_NOT_FOUND = 404
+_NOT_FOUND, _CONFLICT = 404, 409
+_SEEN_SECONDS = 0.1
 _AT_ONCE = 16
 _RETRY_SECONDS = 5.0
 
 
 class LeaseKeeper:
-    """Writes Leases on change and every `RENEW_SECONDS`. `clock` never jumps; `now` is what Leases carry."""
+    """Writes Leases on change and every `RENEW_SECONDS`. `clock` never jumps; `now` is what Leases carry.
+
+    It also watches them: what other gateways write tells which process of an agent they hear. While that is another
+    one than here, the Lease is theirs, so that a gateway whose agent ended without a word does not take it back; and
+    each writes only over what it has seen.
+    """
 
     def __init__(
         self,
@@ -54,9 +62,16 @@ class LeaseKeeper:
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._kept: set[str] = set()
-        """Clusters whose Lease said "connected", by us, when we started: a first heartbeat is no news."""
+        self._kept: dict[str, str] = {}
+        """Clusters whose Lease said "connected", by us, when we started, and of which process: that one's first
+        heartbeat is no news."""
+        self._seen = Reflector(client, paths.LEASES, label_selector=LABEL_LIVENESS, transform=_lean)
+        self._seen.subscribe(self._written)
         liveness.subscribe(self._changed)
+
+    async def watch(self) -> None:
+        """Follow what is written of agents, until cancelled."""
+        await self._seen.run()
 
     async def run(self) -> None:
         """Until cancelled. What fails is tried again: the state to write is always the latest."""
@@ -89,15 +104,25 @@ class LeaseKeeper:
         """Stop writing the Lease of a cluster that is gone."""
         self._due.pop(cluster, None)
         self._dirty.discard(cluster)
-        self._kept.discard(cluster)
+        self._kept.pop(cluster, None)
+
+    def _written(self, _old: Manifest | None, new: Manifest | None) -> None:
+        if new is None:
+            return
+        lease = AgentLease.read(new)
+        if lease.holder == self._holder:
+            self._liveness.kept(lease.cluster, boot=lease.boot)
+        else:
+            self._liveness.kept_elsewhere(
+                lease.cluster, self._clock(), boot=lease.boot, connected=lease.connected
+            )
 
     def _changed(self, cluster: str) -> None:
         agent = self._liveness.get(cluster)
-        if cluster in self._kept and agent is not None and agent.connected and not agent.ahead:
-            self._kept.discard(cluster)
+        known = self._kept.pop(cluster, None)
+        if known and agent is not None and agent.connected and not agent.ahead and agent.boot == known:
             self._due[cluster] = self._clock() + RENEW_SECONDS * random.uniform(0.2, 0.4)  # noqa: S311 - jitter
             return
-        self._kept.discard(cluster)
         self._dirty.add(cluster)
         self._wake.set()
 
@@ -105,6 +130,9 @@ class LeaseKeeper:
         agent = self._liveness.get(cluster)
         if agent is None or agent.connected is None:
             self._due.pop(cluster, None)
+            return
+        if agent.connected and agent.followed is not None:
+            self._due[cluster] = self._clock() + RENEW_SECONDS * random.uniform(0.2, 0.4)  # noqa: S311 - jitter
             return
         try:
             async with self._slots:
@@ -119,9 +147,13 @@ class LeaseKeeper:
                     connected=agent.connected,
                     epoch=agent.epoch,
                     seq=agent.seq,
+                    boot=agent.boot,
                     stale_after=self._liveness.stale_after,
                 )
                 path = paths.lease(lease_name(cluster))
+                seen = self._seen.items.get((HUB_NAMESPACE, lease_name(cluster)))
+                if seen is not None:
+                    lease["metadata"]["resourceVersion"] = seen["metadata"]["resourceVersion"]
                 await self._client.apply(path, lease, field_manager=MANAGER_GATEWAY, force=True)
             if agent.connected:
                 # Spread, so that a fleet does not renew in one moment.
@@ -129,6 +161,11 @@ class LeaseKeeper:
             else:
                 self._due.pop(cluster, None)
         except AxletreeError as error:
+            if isinstance(error, ApiError) and error.status == _CONFLICT:
+                await asyncio.sleep(_SEEN_SECONDS)  # until what was written meanwhile is seen
+                self._dirty.add(cluster)
+                self._wake.set()
+                return
             log.warning("the Lease of cluster %s was not written: %s", cluster, error)
             self._due[cluster] = self._clock() + _RETRY_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
@@ -160,4 +197,10 @@ class LeaseKeeper:
             agent = self._liveness.get(lease.cluster)
             heard_already = agent is not None and agent.connected is not None
             if lease.connected and lease.holder == self._holder and fresh and not heard_already:
-                self._kept.add(lease.cluster)
+                self._kept[lease.cluster] = lease.boot
+
+
+def _lean(lease: Manifest) -> Manifest:
+    for unused in ("managedFields", "labels", "creationTimestamp", "uid"):
+        lease["metadata"].pop(unused, None)
+    return lease

@@ -24,6 +24,8 @@ ANNOTATION_CLUSTER = f"{GROUP}/cluster"
 ANNOTATION_CONNECTED = f"{GROUP}/connected"
 ANNOTATION_EPOCH = f"{GROUP}/agent-epoch"
 ANNOTATION_SEQ = f"{GROUP}/agent-seq"
+ANNOTATION_BOOT = f"{GROUP}/agent-boot"
+"""Which process of the agent was heard: gateways see by it that another one hears another process."""
 RENEW_SECONDS = 300.0
 """A Lease is written at least this often while its agent is there."""
 
@@ -45,6 +47,7 @@ def lease_manifest(
     connected: bool,
     epoch: int,
     seq: int,
+    boot: str = "",
     stale_after: float = STALE_SECONDS,
 ) -> Manifest:
     """Make the whole Lease, for server-side apply. `epoch` and `seq` are what the agent says it holds."""
@@ -60,6 +63,7 @@ def lease_manifest(
                 ANNOTATION_CONNECTED: "true" if connected else "false",
                 ANNOTATION_EPOCH: str(epoch),
                 ANNOTATION_SEQ: str(seq),
+                ANNOTATION_BOOT: boot,
             },
         },
         "spec": {
@@ -80,6 +84,7 @@ class AgentLease:
     seq: int
     holder: str
     renewed: datetime
+    boot: str = ""
 
     @classmethod
     def read(cls, lease: Manifest) -> AgentLease:
@@ -92,6 +97,7 @@ class AgentLease:
             seq=_integer(annotations.get(ANNOTATION_SEQ)),
             holder=spec.get("holderIdentity") or "",
             renewed=_moment(spec.get("renewTime")),
+            boot=annotations.get(ANNOTATION_BOOT, ""),
         )
 
     @staticmethod
@@ -154,6 +160,12 @@ class Presence:
     seq: int = 0
     ahead: bool = False
     """It holds more than the hub's Assignment: the hub went back in time."""
+    boot: str = ""
+    """The process that is heard here."""
+    noted: bool = False
+    """Whether this gateway's Lease has named it: who hears another process afterwards hears one that came later."""
+    followed: float | None = None
+    """When another gateway was seen to hear another process, after this one was noted: it should have ended."""
 
 
 @dataclass(slots=True)
@@ -175,16 +187,53 @@ class Liveness:
         """Leave it to another gateway, or to nobody: the cluster was removed."""
         self._agents.pop(cluster, None)
 
-    def heard(self, cluster: str, now: float, *, epoch: int, seq: int, hub: tuple[int, int]) -> None:
+    def heard(
+        self, cluster: str, now: float, *, epoch: int, seq: int, hub: tuple[int, int], boot: str = ""
+    ) -> None:
         """Note a report or heartbeat. `hub` is the (epoch, seq) of the Assignment as the hub knows it."""
         agent = self._agents.setdefault(cluster, Presence(since=now))
         ahead = (epoch, seq) > hub
         changed = agent.connected is not True or agent.ahead != ahead
         changed |= ahead and (agent.epoch, agent.seq) != (epoch, seq)
+        if agent.boot != boot:
+            # who is new takes the Lease at once
+            agent.boot, agent.noted, agent.followed, changed = boot, False, None, True
         agent.heard, agent.connected, agent.ahead = now, True, ahead
         agent.epoch, agent.seq = epoch, seq
         if changed:
             self._tell(cluster)
+
+    def kept(self, cluster: str, *, boot: str) -> None:
+        """The Lease is this gateway's, as it wrote it."""
+        agent = self._agents.get(cluster)
+        if agent is not None:
+            agent.noted, agent.followed = bool(boot) and boot == agent.boot, None
+
+    def kept_elsewhere(self, cluster: str, now: float, *, boot: str, connected: bool) -> None:
+        """Another gateway wrote the Lease."""
+        agent = self._agents.get(cluster)
+        if agent is None or not agent.connected:
+            return
+        if connected and boot and boot != agent.boot:
+            if agent.noted and agent.followed is None:
+                agent.followed = now
+            return
+        agent.followed = None
+        if not connected and agent.heard is not None and now - agent.heard < self.stale_after / 2:
+            self._tell(cluster)  # it is heard, if only here
+
+    def cloned(self, cluster: str, settled: float) -> bool:
+        """Whether a process is heard `settled` seconds after another one took its place at another gateway."""
+        agent = self._agents.get(cluster)
+        if agent is None or agent.followed is None or agent.heard is None:
+            return False
+        return agent.heard - agent.followed > settled
+
+    def settle(self, cluster: str) -> None:
+        """A person says that of two agents one is left."""
+        agent = self._agents.get(cluster)
+        if agent is not None:
+            agent.followed = None
 
     def tick(self, now: float) -> None:
         """Call those disconnected that were silent for a whole Stale period."""

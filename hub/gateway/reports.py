@@ -183,7 +183,11 @@ class Intake:
         if not self._observed.room(len(ours)):
             raise QueueFull("too many reports wait to be written", retry_after=_RETRY_SECONDS)
         position = (batch.epoch, batch.seq)
-        self._liveness.heard(cluster, self._clock(), epoch=batch.epoch, seq=batch.seq, hub=hub)
+        self._liveness.heard(
+            cluster, self._clock(), epoch=batch.epoch, seq=batch.seq, hub=hub, boot=batch.boot
+        )
+        if self._liveness.cloned(cluster, self._settled):
+            self._on_clone(cluster, "two agent processes report for it at the same time, to two gateways")
         received_at = self._now()
         for report in ours:
             observation = Observation(report, batch.epoch, batch.seq, batch.boot, batch.count, received_at)
@@ -242,6 +246,7 @@ class Intake:
     def settle(self, cluster: str) -> None:
         """A person says that of two agents one is left: whichever speaks next is it."""
         self._sessions.pop(cluster, None)
+        self._liveness.settle(cluster)
 
     def forget(self, cluster: str) -> None:
         """Drop what is known of a cluster that is gone."""

@@ -159,6 +159,7 @@ class Gateway:
             ("clusters", self._cluster_cache.run),
             ("assignments", self._assignment_cache.run),
             ("leases", self._leases.run),
+            ("leases seen", self._leases.watch),
             ("keyring", self._keyring.run),
             ("webhooks", self.webhooks.run),
             ("recall", self._recall),

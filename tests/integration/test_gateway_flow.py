@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gzip
 import io
 from typing import TYPE_CHECKING, Any
@@ -380,11 +381,10 @@ async def test_i7_two_gateways_in_turn_show_the_last_state_and_none_that_is_olde
         ):
             spoke.url = rig.gateway.url
             async with asyncio.timeout(10):
-                while True:
-                    status, answer = await spoke.report(app_report(app, health=health))
-                    if status == 200:
-                        break
+                status, answer = await spoke.report(app_report(app, health=health))
+                while status != 200:
                     await asyncio.sleep(0.02)
+                    status, answer = await spoke.report(app_report(app, health=health))
             assert answer["resend"] is True, "who comes from another gateway is asked for everything"
             assert (await spoke.report())[1]["resend"] is False
             await rig.observed_when(app, health=health)
@@ -402,3 +402,45 @@ async def test_i7_two_gateways_in_turn_show_the_last_state_and_none_that_is_olde
         writer.submit(app, late, content=b"late", source=spoke.boot, order=late.count)
         await writer.close(grace=5)
         assert await first.client.get(paths.application(app)) == before
+
+
+async def test_s4_two_clones_behind_two_gateways_are_noticed_and_a_successor_is_none(
+    api_server: ControlPlane,
+) -> None:
+    name, moved = new_name(), new_name()
+    async with (
+        running(api_server, holder="one", settled=1.0) as first,
+        running(api_server, holder="two", settled=1.0, inner=True) as second,
+    ):
+        spoke, successor = await first.joined(name), await first.joined(moved)
+        for each in (spoke, successor):
+            await until_heard(each)
+            await first.lease_when(each.cluster, agent_boot="boot-1")
+        clone = copy.copy(spoke)
+        for each in (clone, successor):
+            each.url, each.boot, each.count, each.gateway = second.gateway.url, "boot-2", 0, ""
+            await until_heard(each)
+            await first.lease_when(each.cluster, agent_boot="boot-2")
+        async with asyncio.timeout(20):
+            while True:
+                for each in (spoke, clone, successor):
+                    await each.report()
+                found = (await first.client.get(paths.cluster(name))).get("status") or {}
+                if found.get("clone"):
+                    break
+                await asyncio.sleep(0.1)
+        assert "two gateways" in found["clone"]["message"]
+        assert (await first.lease_when(name, agent_boot="boot-2"))["spec"]["holderIdentity"] == "two"
+        for each in (spoke, clone):
+            async with asyncio.timeout(10):
+                while (await each.report())[1]["standing"] != "Cloned":  # noqa: ASYNC110 - caches
+                    await asyncio.sleep(0.05)
+        found = (await first.client.get(paths.cluster(moved))).get("status") or {}
+        assert not found.get("clone")
+
+
+async def until_heard(spoke: Spoke) -> None:
+    """Its gateway may not have seen the Cluster yet."""
+    async with asyncio.timeout(10):
+        while (await spoke.report())[0] != 200:  # noqa: ASYNC110 - another cache
+            await asyncio.sleep(0.02)

@@ -96,3 +96,41 @@ def test_f3_a_position_ahead_of_the_hub_is_told_at_once_and_when_it_ends() -> No
     assert told == ["eu1"] * 2
     liveness.heard("eu1", 3.0, epoch=1, seq=9, hub=(2, 1))
     assert told == ["eu1"] * 3
+
+
+def test_s4_a_process_that_goes_on_after_another_gateway_heard_its_successor_is_a_clone() -> None:
+    liveness = Liveness()
+    at = {"epoch": 1, "seq": 1, "hub": (1, 1)}
+    liveness.heard("eu1", 0.0, boot="a", **at)
+    liveness.kept_elsewhere("eu1", 1.0, boot="b", connected=True)
+    liveness.heard("eu1", 99.0, boot="a", **at)
+    assert not liveness.cloned("eu1", 30.0), "it is the newer one: the Lease was not its own yet"
+    liveness.kept("eu1", boot="a")
+    liveness.kept_elsewhere("eu1", 100.0, boot="b", connected=True)
+    liveness.heard("eu1", 120.0, boot="a", **at)
+    assert not liveness.cloned("eu1", 30.0), "its last words may be late"
+    liveness.kept_elsewhere("eu1", 130.0, boot="b", connected=True)
+    liveness.heard("eu1", 131.0, boot="a", **at)
+    assert liveness.cloned("eu1", 30.0)
+    liveness.settle("eu1")
+    liveness.heard("eu1", 140.0, boot="a", **at)
+    assert not liveness.cloned("eu1", 30.0)
+
+
+def test_a_process_that_merely_changed_its_gateway_or_took_over_is_no_clone() -> None:
+    liveness = Liveness()
+    told: list[str] = []
+    liveness.subscribe(told.append)
+    at = {"epoch": 1, "seq": 1, "hub": (1, 1)}
+    liveness.heard("eu1", 0.0, boot="a", **at)
+    liveness.kept("eu1", boot="a")
+    liveness.kept_elsewhere("eu1", 1.0, boot="a", connected=True)
+    liveness.heard("eu1", 90.0, boot="a", **at)
+    assert not liveness.cloned("eu1", 30.0)
+    liveness.kept_elsewhere("eu1", 91.0, boot="b", connected=True)
+    liveness.heard("eu1", 92.0, boot="c", **at)
+    liveness.heard("eu1", 190.0, boot="c", **at)
+    assert not liveness.cloned("eu1", 30.0)
+    assert told == ["eu1", "eu1"], "each new process takes the Lease"
+    liveness.kept_elsewhere("eu1", 191.0, boot="b", connected=False)
+    assert told == ["eu1"] * 3, "silent there, and heard here"
