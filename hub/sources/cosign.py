@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from cryptography.x509 import load_pem_x509_certificate
 
 from hub.sources.errors import SigningKeysInvalid
 
@@ -34,11 +37,23 @@ SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle"
 """Of any version: `.v0.3+json` and `+json;version=0.1` follow."""
 ANNOTATION = "dev.cosignproject.cosign/signature"
+CERTIFICATE, LOGGED = "dev.sigstore.cosign/certificate", "dev.sigstore.cosign/bundle"
+"""Beside it, where somebody signed without a key: the certificate in PEM, and the log's promise in JSON."""
 IN_TOTO = "application/vnd.in-toto+json"
 _TYPE = "cosign container image signature"
 _PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 """What a statement must be to be a signature: others attest something else, perhaps that it is no good."""
 _MIN_RSA = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """A signed text, and what stands beside it in the annotations."""
+
+    text: bytes
+    signature: str
+    certificate: str = ""
+    logged: str = ""
 
 
 def public_keys(texts: Iterable[str]) -> list[PublicKeyTypes]:
@@ -56,14 +71,54 @@ def public_keys(texts: Iterable[str]) -> list[PublicKeyTypes]:
     return found
 
 
-def simple_is_good(payload: bytes, signature: str, digest: str, keys: Sequence[PublicKeyTypes]) -> bool:
-    """Whether the text is signed, and says this digest (`sha256:` and hex)."""
-    raw = _decoded(signature)
-    if raw is None or not any(_verifies(key, raw, payload) for key in keys):
+def simple_is_good(one: Simple, digest: str, keys: Sequence[PublicKeyTypes]) -> bool:
+    """Whether the text is signed by one of the keys, and says this digest (`sha256:` and hex)."""
+    raw = _decoded(one.signature)
+    if raw is None or not any(_verifies(key, raw, one.text) for key in keys):
         return False
-    critical = _at(_json(payload), "critical")
+    return simple_says(one.text, digest)
+
+
+def simple_says(text: bytes, digest: str) -> bool:
+    """Whether the text is that of a signature of this digest (`sha256:` and hex)."""
+    critical = _at(_json(text), "critical")
     said = _at(_at(critical, "image"), "docker-manifest-digest")
     return bool(_at(critical, "type") == _TYPE and said == digest)
+
+
+def as_bundle(one: Simple) -> bytes | None:
+    """The same as a bundle of version 0.1; None where nobody signed it without a key, or it does not read.
+
+    The log only promised to take it in: the proof of that it did, which a bundle needs to be read, is an empty one.
+    """
+    logged = _json(one.logged.encode())
+    entry = _at(logged, "Payload")
+    body = _json(_decoded(_at(entry, "body")) or b"")
+    try:
+        identifier = bytes.fromhex(entry["logID"])
+        certificate = load_pem_x509_certificate(one.certificate.encode()).public_bytes(Encoding.DER)
+        numbers = {name: str(int(entry[name])) for name in ("logIndex", "integratedTime")}
+    except (ValueError, TypeError, KeyError):
+        return None
+    empty = {"logIndex": "0", "rootHash": "", "treeSize": "1", "hashes": [], "checkpoint": {"envelope": "-"}}
+    known = {
+        **numbers,
+        "logId": {"keyId": _encoded(identifier)},
+        "kindVersion": {"kind": str(_at(body, "kind")), "version": str(_at(body, "apiVersion"))},
+        "inclusionPromise": {"signedEntryTimestamp": str(_at(logged, "SignedEntryTimestamp"))},
+        "inclusionProof": empty,
+        "canonicalizedBody": str(_at(entry, "body")),
+    }
+    digest = {"algorithm": "SHA2_256", "digest": _encoded(hashlib.sha256(one.text).digest())}
+    content = {
+        "mediaType": f"{BUNDLE}+json;version=0.1",
+        "verificationMaterial": {
+            "x509CertificateChain": {"certificates": [{"rawBytes": _encoded(certificate)}]},
+            "tlogEntries": [known],
+        },
+        "messageSignature": {"messageDigest": digest, "signature": one.signature},
+    }
+    return json.dumps(content).encode()
 
 
 def bundle_is_good(data: bytes, digest: str, keys: Sequence[PublicKeyTypes]) -> bool:
@@ -113,6 +168,10 @@ def _hash_of(key: ec.EllipticCurvePublicKey) -> hashes.HashAlgorithm:
     """As sigstore pairs curves and hashes."""
     sizes: dict[int, hashes.HashAlgorithm] = {384: hashes.SHA384(), 521: hashes.SHA512()}
     return sizes.get(key.curve.key_size, hashes.SHA256())
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _decoded(value: Any) -> bytes | None:

@@ -1,8 +1,9 @@
 """Signatures without a key of one's own: a certificate of a moment says who signed, a log says when. Blocking.
 
 The bundle beside the artifact holds all that is needed, and is verified offline: certificate, its timestamp of the
-certificates' log, the entry of the signatures' log. What those are checked against is a Sigstore instance's trusted
-root, given by the project or, for the public instance, brought by the library. Loaded only where somebody asks for it:
+certificates' log, the entry of the signatures' log (in the older form the log's signed promise alone). What those are
+checked against is a Sigstore instance's trusted root, given by the project or, for the public instance, brought by the
+library. Loaded only where somebody asks for it:
 https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md, https://docs.sigstore.dev/about/security/.
 """
 
@@ -15,17 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from sigstore.errors import Error
-from sigstore.models import Bundle, ClientTrustConfig, TrustedRoot
+from sigstore.errors import Error, VerificationError
+from sigstore.models import Bundle, ClientTrustConfig, TransparencyLogEntry, TrustedRoot
 from sigstore.verify import Verifier, policy
 
 from hub.core.globs import glob_matches
-from hub.sources.cosign import IN_TOTO, says
+from hub.sources.cosign import IN_TOTO, as_bundle, says, simple_says
 from hub.sources.errors import SigningKeysInvalid, VerifierMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from sigstore.models import RekorKeyring
+
+    from hub.sources.cosign import Simple
     from hub.sources.signing import Identity
 
 _SHOWN = 200
@@ -37,9 +41,37 @@ def signed_by(data: bytes, digest: str, identities: Sequence[Identity]) -> str:
 
     Raises `SigningKeysInvalid`, `VerifierMissing`.
     """
+
+    def holds(verifier: Verifier, bundle: Bundle, person: _Named) -> bool:
+        kind, payload = verifier.verify_dsse(bundle, person)
+        return kind == IN_TOTO and says(payload, digest)
+
+    return _judged(lambda: Bundle.from_json(data), identities, holds)
+
+
+def signed_text_by(one: Simple, digest: str, identities: Sequence[Identity]) -> str:
+    """As `signed_by`, for the older form: annotations beside a text, and the log's promise instead of a proof."""
+
+    def read() -> Bundle:
+        bundle = Bundle.from_json(as_bundle(one) or b"")
+        bundle._log_entry = _Promised(bundle.log_entry._inner)  # noqa: SLF001 - see there
+        return bundle
+
+    def holds(verifier: Verifier, bundle: Bundle, person: _Named) -> bool:
+        verifier.verify_artifact(one.text, bundle, person)
+        return simple_says(one.text, digest)
+
+    return _judged(read, identities, holds)
+
+
+def _judged(
+    read: Callable[[], Bundle],
+    identities: Sequence[Identity],
+    holds: Callable[[Verifier, Bundle, _Named], bool],
+) -> str:
     verifiers = {one.root: _verifier(one.root) for one in identities}
     try:
-        bundle = Bundle.from_json(data)
+        bundle = read()
         names = _names(bundle.signing_certificate)
     except Exception as error:  # noqa: BLE001 - anybody may put a bundle there: whatever it breaks, it is no signature
         _logger.info("a bundle does not read: %r", error)
@@ -50,15 +82,27 @@ def signed_by(data: bytes, digest: str, identities: Sequence[Identity]) -> str:
             if not glob_matches(one.subject, name):
                 continue
             try:
-                kind, payload = verifiers[one.root].verify_dsse(bundle, _Named(name, one.issuer))
+                good = holds(verifiers[one.root], bundle, _Named(name, one.issuer))
             except Exception as error:  # noqa: BLE001 - as above
                 _logger.info("a bundle does not hold: %r", error)
                 told = f"signed by {name}, which does not hold: {_said(error)}"
                 continue
-            if kind == IN_TOTO and says(payload, digest):
+            if good:
                 return ""
             told = f"signed by {name}, for another manifest or another use"
     return told
+
+
+class _Promised(TransparencyLogEntry):
+    """An entry that the log signed that it will take in, as cosign takes it: the library asks for a proof as well.
+
+    Its own methods are what is overruled: where a version of it calls them no more, it finds the empty proof bad.
+    """
+
+    def _verify(self, keyring: RekorKeyring) -> None:
+        if not self._inner.integrated_time:
+            raise VerificationError("the log does not say when it took the signature in")
+        self._verify_set(keyring)
 
 
 class _Named:

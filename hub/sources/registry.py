@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from hub.sources.cosign import ANNOTATION, BUNDLE, SIMPLE
+from hub.sources.cosign import ANNOTATION, BUNDLE, CERTIFICATE, LOGGED, SIMPLE, Simple
 from hub.sources.errors import ArtifactInvalid, ChartInvalid, RepositoryDenied, RepositoryRefused
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class Registry:
         self._check(answer.body, name)
         return answer.body
 
-    async def simple_signatures(self, digest: str) -> list[tuple[bytes, str]]:
-        """(signed text, signature) of what cosign put under the manifest's own tag."""
+    async def simple_signatures(self, digest: str) -> list[Simple]:
+        """What cosign put under the manifest's own tag."""
         try:
             content = self._json(await self._manifest(f"{digest.replace(':', '-')}.sig"))
         except RepositoryDenied:  # no such tag
@@ -120,9 +120,15 @@ class Registry:
         found = []
         for layer in layers:
             notes = layer.get("annotations")
-            signature = notes.get(ANNOTATION) if isinstance(notes, dict) else None
-            if isinstance(signature, str):
-                found.append((await self.blob(self._digest_of(layer), limit=MAX_JSON), signature))
+            said = (
+                {key: text for key, text in notes.items() if isinstance(text, str)}
+                if isinstance(notes, dict)
+                else {}
+            )
+            if ANNOTATION in said:
+                text = await self.blob(self._digest_of(layer), limit=MAX_JSON)
+                beside = (said.get(CERTIFICATE, ""), said.get(LOGGED, ""))
+                found.append(Simple(text, said[ANNOTATION], *beside))
         return found
 
     async def bundles(self, digest: str) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hub.sources.cosign import bundle_is_good, public_keys, simple_is_good
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hub.sources.chartaddress import ChartAddress
+    from hub.sources.cosign import Simple
     from hub.sources.credentials import Credentials
     from hub.sources.download import Downloader
     from hub.sources.kept import KeptArchives
@@ -65,12 +67,12 @@ class Vouchers:
         manifest = self._kept.origin(digest, str(address)).manifest
         registry = Registry(address, self._download, self._credentials)
         simple = await registry.simple_signatures(manifest)
-        if any(simple_is_good(text, signature, manifest, keys) for text, signature in simple):
+        if any(simple_is_good(one, manifest, keys) for one in simple):
             return True
         bundles = await registry.bundles(manifest)
         if any(bundle_is_good(one, manifest, keys) for one in bundles):
             return True
-        told = await self._by_identity(bundles, manifest, trusted)
+        told = await self._by_identity(simple, bundles, manifest, trusted)
         if told == "":
             return True
         if trusted.pgp:
@@ -81,15 +83,19 @@ class Vouchers:
             )
         raise SignatureMissing(f"{what}: it is not signed, and its project wants it to be")
 
-    async def _by_identity(self, bundles: Sequence[bytes], manifest: str, trusted: TrustedKeys) -> str | None:
+    async def _by_identity(
+        self, simple: Sequence[Simple], bundles: Sequence[bytes], manifest: str, trusted: TrustedKeys
+    ) -> str | None:
         """Empty where a certificate names one of the people; else why not, or None where nobody was asked for."""
         if not trusted.identities:
             return None
-        from hub.sources.keyless import signed_by  # noqa: PLC0415 - 45 MB, only for those who ask for it
+        from hub.sources.keyless import signed_by, signed_text_by  # noqa: PLC0415 - 45 MB, only where asked for
 
         told: list[str] = []
-        for one in bundles:
-            said = await asyncio.to_thread(signed_by, one, manifest, trusted.identities)
+        asked = [partial(signed_by, one) for one in bundles]
+        asked += [partial(signed_text_by, one) for one in simple if one.certificate]
+        for ask in asked:
+            said = await asyncio.to_thread(ask, manifest, trusted.identities)
             if not said:
                 return ""
             told.append(said)

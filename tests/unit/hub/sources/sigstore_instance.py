@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from hub.sources.cosign import IN_TOTO
+from hub.sources.cosign import ANNOTATION, CERTIFICATE, IN_TOTO, LOGGED, SIMPLE
 from tests.unit.hub.sources.certificates import Authority, usage
-from tests.unit.hub.sources.cosigned import BUNDLE_TYPE, PREDICATE, envelope_of
+from tests.unit.hub.sources.cosigned import BUNDLE_TYPE, PREDICATE, Layer, envelope_of, sign, text_of
 
 ISSUER = "https://accounts.example.com"
 _ISSUER_OID = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
@@ -87,6 +87,35 @@ class SigstoreInstance:
         }
         content = {"mediaType": BUNDLE_TYPE, "verificationMaterial": material, "dsseEnvelope": envelope}
         return json.dumps(content).encode()
+
+    def simple(
+        self,
+        digest: str,
+        subject: str,
+        *,
+        issuer: str = ISSUER,
+        kind: str = "cosign container image signature",
+        seconds: int = 60,
+        logged_by: Key | None = None,
+        seen_by: Key | None = None,
+        signed_with: Key | None = None,
+    ) -> Layer:
+        """The older form: a signed text, with certificate and promise in the annotations of its layer."""
+        key = _key()
+        certificate = self._certificate(subject, issuer, key, seen_by or self.certificates)
+        text = text_of(digest, kind)
+        signature = sign(signed_with or key, text)
+        pem = certificate.public_bytes(Encoding.PEM)
+        spec = {
+            "data": {"hash": _hash(text)},
+            "signature": {"content": signature, "publicKey": {"content": _b64(pem)}},
+        }
+        body = _canonical({"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": spec})
+        log, at = logged_by or self.log, int(self.now.timestamp()) + seconds
+        promise = {"body": _b64(body), "integratedTime": at, "logID": _id(log).hex(), "logIndex": 1}
+        stamp = _b64(_signed(log, _canonical(promise)))
+        logged = json.dumps({"SignedEntryTimestamp": stamp, "Payload": promise})
+        return SIMPLE, text, {ANNOTATION: signature, CERTIFICATE: pem.decode(), LOGGED: logged}
 
     def _certificate(self, subject: str, issuer: str, key: Key, seen_by: Key) -> x509.Certificate:
         name: x509.GeneralName = (

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hub.sources.cosign import CERTIFICATE, LOGGED
 from hub.sources.errors import SignatureMissing, SignatureUntrusted, SigningKeysInvalid
 from hub.sources.signing import Identity
 from tests.unit.hub.sources.certificates import Authority
 from tests.unit.hub.sources.chart_server import FLUX, plain_archive
-from tests.unit.hub.sources.cosigned import KEY, public, refer
+from tests.unit.hub.sources.cosigned import KEY, public, refer, simple_tag
 from tests.unit.hub.sources.sigstore_instance import ISSUER, SigstoreInstance
 
 if TYPE_CHECKING:
@@ -120,6 +121,66 @@ async def test_a_bundle_of_another_manifest_instance_or_shape_is_of_no_use(
         changed = json.loads(json.dumps(good))
         changed["verificationMaterial"]["tlogEntries"][0][at] = "7"
         refer(chart_server, digest, json.dumps(changed).encode())
+        with pytest.raises(SignatureUntrusted):
+            await charts.verify(address, commit, [mine])
+
+
+async def test_the_older_form_has_the_logs_promise_and_is_good(
+    chart_server: ChartServer, charts: ChartRepositories
+) -> None:
+    address, commit, digest = await signed(chart_server, charts)
+    chart_server.push("team/apps", simple_tag(digest), [HERE.simple(digest, "release@example.com")])
+    await charts.verify(address, commit, [Identity(ISSUER, "release@example.com", ROOT)])
+    for other, why in (
+        (Identity(ISSUER, "other@example.com", ROOT), r"signed by release@example\.com, who is not trusted"),
+        (Identity("https://accounts.example.org", "release@example.com", ROOT), "does not hold"),
+        (Identity(ISSUER, "release@example.com", SigstoreInstance().root()), "does not hold"),
+    ):
+        with pytest.raises(SignatureUntrusted, match=why):
+            await charts.verify(address, commit, [other])
+
+
+OLDER_WRONG: dict[str, dict[str, Any]] = {
+    **{name: how for name, how in WRONG.items() if "kind" not in how and "predicate" not in how},
+    "a text for another use": {"kind": "attestation"},
+}
+
+
+@pytest.mark.parametrize("wrong", OLDER_WRONG)
+async def test_the_older_form_with_one_thing_wrong_is_of_no_use(
+    chart_server: ChartServer, charts: ChartRepositories, wrong: str
+) -> None:
+    address, commit, digest = await signed(chart_server, charts)
+    layer = HERE.simple(digest, "release@example.com", **OLDER_WRONG[wrong])
+    chart_server.push("team/apps", simple_tag(digest), [layer])
+    with pytest.raises(SignatureUntrusted):
+        await charts.verify(address, commit, [Identity(ISSUER, "release@example.com", ROOT)])
+
+
+async def test_the_older_form_of_another_manifest_or_with_another_promise_is_of_no_use(
+    chart_server: ChartServer, charts: ChartRepositories
+) -> None:
+    address, commit, digest = await signed(chart_server, charts)
+    mine = Identity(ISSUER, "release@example.com", ROOT)
+    kind, text, notes = HERE.simple(digest, "release@example.com")
+    _, other, others = HERE.simple(f"sha256:{'0' * 64}", "release@example.com")
+    logged = json.loads(notes[LOGGED])
+    later = logged | {
+        "Payload": logged["Payload"] | {"integratedTime": logged["Payload"]["integratedTime"] + 1}
+    }
+    changes: list[tuple[bytes, dict[str, str]]] = [
+        (other, others),
+        (text, others),
+        (text, notes | {LOGGED: others[LOGGED]}),
+        (text, notes | {LOGGED: json.dumps(later)}),
+        (text, notes | {LOGGED: json.dumps({"Payload": logged["Payload"]})}),
+        (text, notes | {LOGGED: "{}"}),
+        (text, notes | {LOGGED: "[" * 100_000}),
+        (text, notes | {CERTIFICATE: "no certificate"}),
+        (text, notes | {CERTIFICATE: others[CERTIFICATE]}),
+    ]
+    for changed, beside in changes:
+        chart_server.push("team/apps", simple_tag(digest), [(kind, changed, beside)])
         with pytest.raises(SignatureUntrusted):
             await charts.verify(address, commit, [mine])
 
