@@ -27,7 +27,7 @@ from hub.sources.errors import SigningKeysInvalid, VerifierMissing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sigstore.models import RekorKeyring
+    from sigstore._internal.trust import RekorKeyring
 
     from hub.sources.cosign import Simple
     from hub.sources.signing import Identity
