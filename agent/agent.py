@@ -27,6 +27,7 @@ from agent.link.join import Facts, join
 from agent.link.reports import Reporter
 from agent.link.secrets import SecretWriter
 from agent.link.state import StateStore
+from agent.logs import about
 from agent.sync.engine import Engine
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Agent:
         """
         if self._task is not None:
             raise RuntimeError("an agent runs once")
-        self._task = asyncio.create_task(self._serve(), name=f"agent of {self.cluster}")
+        with about(cluster=self.cluster):
+            self._task = asyncio.create_task(self._serve(), name=f"agent of {self.cluster}")
         try:
             await asyncio.shield(self._task)
         except asyncio.CancelledError:

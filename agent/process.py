@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from agent import logs
 from agent.config import load_config
 from agent.contract.errors import AxletreeError
 from agent.lean import afresh
@@ -29,22 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("agent")
 
 _OK, _FAILED, _MISUSED, _AFRESH = 0, 1, 2, 3
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line: what log collectors on a cluster read without a configuration."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +43,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     )
     command.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     options = parser.parse_args(argv)
-    _log_to_stderr(options.log_level)
+    logs.setup(options.log_level)
     try:
         configs = [load_config(path) for path in options.config]
     except AxletreeError as error:
@@ -173,9 +156,3 @@ def _no_mail_grammar() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

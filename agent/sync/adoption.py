@@ -28,6 +28,7 @@ from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.wire import AssignedApp
 from agent.link.backoff import Backoff
 from agent.link.state import SavedApp
+from agent.logs import about
 from agent.sync.answers import Answers
 
 if TYPE_CHECKING:
@@ -89,7 +90,10 @@ class Adoptions:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            failed = [await self._serve(request) for request in list(self.answers.requests.values())]
+            failed = []
+            for request in list(self.answers.requests.values()):
+                with about(application=request.app):
+                    failed.append(await self._serve(request))
             if any(failed):
                 asyncio.get_running_loop().call_later(self._backoff.next(), self.look)
             else:

@@ -110,7 +110,12 @@ class Exports:
                 try:
                     await self._read(app)
                 except (AxletreeError, TimeoutError) as error:
-                    logger.warning("%s: its outputs are read again later: %s", app.key, error)
+                    logger.warning(
+                        "%s: its outputs are read again later: %s",
+                        app.key,
+                        error,
+                        extra={"application": app.key},
+                    )
                     asyncio.get_running_loop().call_later(
                         RETRY_SECONDS * random.uniform(0.8, 1.2),  # noqa: S311 - jitter
                         self.look,

@@ -176,7 +176,8 @@ class Inherited:
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
-        logger.info("%s of the former hub %s is purged", legacy.app, legacy.hub)
+        who = {"application": legacy.app}
+        logger.info("%s of the former hub %s is purged", legacy.app, legacy.hub, extra=who)
         return ""
 
     def _report(self, key: tuple[str, str]) -> OrphanReport:

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from agent.contract.health import DriftMode
 from hub.api.model import ApiModel, Condition, Duration, LabelSelector, Name, Text, Values
+from hub.api.notification import Notification  # noqa: TC001 - a pydantic field
 
 
 class MaintenanceWindow(ApiModel):
@@ -99,6 +100,7 @@ class ClusterStatus(ApiModel):
     connected: Text = ""
     """`Connected`, `Stale` or `Pending` (not joined yet)."""
     last_seen: Text = ""
+    """When its Lease was written last: at each change of `connected`, and every five minutes while it is Connected."""
     orphans: list[OrphanStatus] = Field(default_factory=list, max_length=200)
     """Written by the gateway, as the agent says."""
 
@@ -121,6 +123,8 @@ class ClusterSetSpec(ApiModel):
     clusters: list[Name] = Field(default_factory=list, max_length=1024)
     drift: DriftSpec | None = None
     priority: int = 0
+    notifications: list[Notification] = Field(default_factory=list, max_length=16)
+    """Who is told when a cluster of it is not heard, or in need of a person."""
 
 
 class ClusterSetStatus(ApiModel):

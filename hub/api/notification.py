@@ -1,4 +1,4 @@
-"""Who is told of what: fields of Applications, ApplicationSets and Projects."""
+"""Who is told of what: fields of Applications, ApplicationSets, Projects and ClusterSets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ class Trigger(StrEnum):
     """A deletion, or a prune, waits for a person."""
     APPROVAL = "AwaitingApproval"
     """A wave waits for a person."""
+    STALE = "Stale"
+    """A cluster is not heard: for how long, its heartbeats decide."""
     RECOVERED = "Recovered"
-    """What was told as Degraded, Drifted or Held is no longer so."""
+    """What was told as Degraded, Drifted, Held or Stale is no longer so."""
 
 
 class Notification(ApiModel):
@@ -34,7 +36,7 @@ class Notification(ApiModel):
 
     sink: Name
     """A Secret in axletree-system with the label `axletree.dev/credentials: notification`, made by an administrator."""
-    when: list[Trigger] = Field(default_factory=list, max_length=7)
+    when: list[Trigger] = Field(default_factory=list, max_length=8)
     """Of what; none: what the sink's type is for."""
     after: Duration = "30s"
     """How long it must be so, or be well again, before it is told: what flaps faster is not told at all."""

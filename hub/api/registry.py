@@ -100,7 +100,7 @@ CLUSTER = Kind(
         Column("Health", ".status.health"),
         Column("Agent", ".status.agent.version"),
         Column("Kubernetes", ".status.agent.kubernetesVersion", priority=1),
-        Column("Last Seen", ".status.lastSeen", "date"),
+        Column("Last Seen", ".status.lastSeen", "date", priority=1),
         _AGE,
     ),
     rules=(_LABEL_SIZED,),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.contract.errors import AxletreeError
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, hub_kubeconfig, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
+from hub.cli.here import hub_stopped
 from hub.cli.kinds import CLUSTERS, RESOURCES, key_of, nearest, resource_of
-from hub.cli.liveness import LEASES, with_liveness
+from hub.cli.liveness import LEASES, hub_life, unheard, with_liveness
 from hub.cli.names import missing, parse
 from hub.cli.output import Format, FormatOption, print_objects
 
@@ -83,12 +84,14 @@ async def _objects(
         if name and not listing.items:
             complain(str(await missing(client, parse(name, namespace=namespace, kinds=(resource,)))))
         objects = sorted(listing.items, key=key_of)
-        return await _live(client, objects) if resource is CLUSTERS else objects
+        return await _live(client, objects, kubeconfig) if resource is CLUSTERS else objects
 
 
-async def _live(client: RestClient, clusters: list[Manifest]) -> list[Manifest]:
-    leases = await client.list(LEASES)
-    return with_liveness(clusters, leases.items, datetime.now(UTC))
+async def _live(client: RestClient, clusters: list[Manifest], kubeconfig: Path | None) -> list[Manifest]:
+    leases, now = (await client.list(LEASES)).items, datetime.now(UTC)
+    found = with_liveness(clusters, leases, now)
+    away = not hub_life(leases, now).running or hub_stopped(hub_kubeconfig(kubeconfig))
+    return unheard(found) if away else found
 
 
 def _resource(word: str) -> Resource:

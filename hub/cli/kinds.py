@@ -116,13 +116,19 @@ def _connection(obj: Manifest) -> str:
     return ", ".join(filter(None, (str(field(obj, "status", "connected")), "paused" if paused else "")))
 
 
+def _heard(obj: Manifest) -> str:
+    """`<60s` of who is connected: the Lease that says so is written far more rarely than that."""
+    within = field(obj, "status", "heardWithin")
+    return f"<{within}" if within else age(field(obj, "status", "lastSeen"))
+
+
 def _cluster_row(obj: Manifest) -> Sequence[str]:
     accepted = "yes" if field(obj, "spec", "accepted") else "no"
     return (
         obj["metadata"]["name"],
         accepted,
         _connection(obj),
-        age(field(obj, "status", "lastSeen")),
+        _heard(obj),
         str(field(obj, "status", "apps")),
         health(obj)
         if isinstance(field(obj, "status", "health"), dict)

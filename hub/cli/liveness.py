@@ -23,6 +23,8 @@ CONTROLLER = "axletree-controller"
 """The Lease of the controller that leads."""
 _CLUSTER = f"{GROUP}/cluster"
 _CONNECTED = f"{GROUP}/connected"
+RENEWED_SECONDS = 300
+"""A Lease of an agent is renewed at least this often, and holds for as long as silence may last on top of that."""
 _DEFAULT_LEASE = 15
 _GRACE = 2.0
 
@@ -49,7 +51,8 @@ def hub_life(leases: Iterable[Manifest], now: datetime) -> HubLife:
 def with_liveness(clusters: Iterable[Manifest], leases: Iterable[Manifest], now: datetime) -> list[Manifest]:
     """The Clusters with `status.connected` and `status.lastSeen` as the agents' Leases have them.
 
-    A Lease that nobody renews any more says nothing about its agent: `Unknown`, since then.
+    A Lease that nobody renews any more says nothing about its agent: `Unknown`, since then. One that is renewed says
+    that the agent speaks: when it did last its gateway alone knows, but not longer ago than `status.heardWithin`.
     """
     by_cluster = {_annotations(lease).get(_CLUSTER): lease for lease in leases}
     return [_joined(cluster, by_cluster.get(cluster["metadata"]["name"]), now) for cluster in clusters]
@@ -58,7 +61,7 @@ def with_liveness(clusters: Iterable[Manifest], leases: Iterable[Manifest], now:
 def unheard(clusters: Iterable[Manifest]) -> list[Manifest]:
     """The same where no hub runs: who was Connected then may be anything now."""
     return [
-        {**each, "status": {**each["status"], "connected": "Unknown"}}
+        {**each, "status": {**each["status"], "connected": "Unknown", "heardWithin": ""}}
         if each["status"]["connected"] == "Connected"
         else each
         for each in clusters
@@ -85,6 +88,8 @@ def _joined(cluster: Manifest, lease: Manifest | None, now: datetime) -> Manifes
     word = "Connected" if _annotations(lease).get(_CONNECTED) == "true" else "Stale"
     if word == "Connected" and not _fresh(spec, now):
         word = "Unknown"
+    if word == "Connected":
+        status["heardWithin"] = f"{max(1, int(spec['leaseDurationSeconds']) - RENEWED_SECONDS)}s"
     if word == "Connected" and status.get("clone"):
         word = "Cloned"
     seen = max(str(status.get("lastSeen") or ""), str(spec.get("renewTime") or ""))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hub.core.rollup import RollupResult
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+NOTIFICATIONS = "Notifications"
+"""Whether the sinks that an object names are there. None of the three above depends on it."""
 MAX_BLOCKERS = 8
 _MAX_MESSAGE = 4096
 _REASONS = {"Cycle": "DependencyCycle", "Render": "RenderFailed", "Project": "ProjectRefuses"}
@@ -118,11 +120,11 @@ def begun_status(current: Mapping[str, Any], *, generation: int, now: str) -> Ma
         return {}  # worse than that already, and no plan has mended it yet
     message = "a new plan begins"
     conditions = _triple(ready=False, reconciling=True, stalled=False, reason=state.value, message=message)
+    before = current.get("conditions") or ()
+    said = [dict(each) for each in before if each.get("type") == NOTIFICATIONS]  # no plan changes that
     return {
         "health": {"state": state.value, "message": message},
-        "conditions": merge_conditions(
-            current.get("conditions") or (), conditions, generation=generation, now=now
-        ),
+        "conditions": [*merge_conditions(before, conditions, generation=generation, now=now), *said],
     }
 
 

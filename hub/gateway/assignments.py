@@ -54,7 +54,8 @@ def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> Vie
             {**assignment["spec"], "hubId": identity.hub_id, "cluster": cluster}
         )
     except (ValidationError, KeyError, TypeError) as error:
-        log.error("the Assignment of cluster %s does not read: %s", cluster, error)  # noqa: TRY400 - no traceback
+        who = {"cluster": cluster}
+        log.error("the Assignment of %s does not read: %s", cluster, error, extra=who)  # noqa: TRY400 - no traceback
         raise AssignmentUnreadable("the assignment does not read on the hub") from error
     body = canonical_json(document.wire())
     return View(

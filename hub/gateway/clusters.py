@@ -155,7 +155,7 @@ class Clusters:
         cluster = self.get(name)
         if cluster is None or (cluster.get("status") or {}).get("clone"):
             return
-        log.warning("cluster %s: cloned: %s", name, message)
+        log.warning("cluster %s: cloned: %s", name, message, extra={"cluster": name})
         clone = {"since": _text(datetime.now(UTC)), "message": message}
         await self._write(paths.cluster(name), {"status": {"clone": clone}}, subresource="status")
 

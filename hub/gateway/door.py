@@ -42,7 +42,11 @@ class Door:
                 return
             case Admission.RENEWED | Admission.RETURNED:
                 await self._clusters.promote(peer, now=now)
-                log.info("cluster %s: its renewed certificate is in force", peer.cluster)
+                log.info(
+                    "cluster %s: its renewed certificate is in force",
+                    peer.cluster,
+                    extra={"cluster": peer.cluster},
+                )
             case Admission.SUPERSEDED:
                 if cluster is not None and is_clone(peer, cluster, now=now):
                     await self._clusters.mark_clone(peer.cluster, _COPY)
@@ -67,4 +71,6 @@ class Door:
         try:
             await self._clusters.mark_clone(name, message)
         except AxletreeError as error:
-            log.warning("cluster %s is cloned, which is not noted yet: %s", name, error)
+            log.warning(
+                "cluster %s is cloned, which is not noted yet: %s", name, error, extra={"cluster": name}
+            )

@@ -72,7 +72,13 @@ class Enrolment:
                 peer = peer_of(certificate_der(record.certificate))
                 await self._clusters.install(request, peer, now=self._now())
                 await tokens.save(self._client, replace(record, enrolled=True))
-                log.info("cluster %s joined with certificate %s", request.cluster, peer.fingerprint[:12])
+                who = {"cluster": request.cluster}
+                log.info(
+                    "cluster %s joined with certificate %s",
+                    request.cluster,
+                    peer.fingerprint[:12],
+                    extra=who,
+                )
         except ApiError as error:
             if error.status != _CONFLICT:
                 raise

@@ -166,7 +166,8 @@ class LeaseKeeper:
                 self._dirty.add(cluster)
                 self._wake.set()
                 return
-            log.warning("the Lease of cluster %s was not written: %s", cluster, error)
+            who = {"cluster": cluster}
+            log.warning("the Lease of cluster %s was not written: %s", cluster, error, extra=who)
             self._due[cluster] = self._clock() + _RETRY_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
     async def _kept_elsewhere(self, cluster: str) -> bool:

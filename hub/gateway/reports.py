@@ -274,7 +274,13 @@ class Intake:
     def _replaced(self, cluster: str, boot: str) -> None:
         """A report of a process that another one has followed: late, or of a second agent that goes on."""
         after = self._clock() - self._sessions[cluster].retired[boot]
-        log.warning("cluster %s: a report of an agent process that was followed %.0f s ago", cluster, after)
+        who = {"cluster": cluster}
+        log.warning(
+            "cluster %s: a report of an agent process that was followed %.0f s ago",
+            cluster,
+            after,
+            extra=who,
+        )
         if after > self._settled:
             self._on_clone(cluster, "two agent processes report for it at the same time")
 

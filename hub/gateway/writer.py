@@ -202,7 +202,7 @@ class LatestWriter(Generic[State]):
         except (ApiError, TransientError) as error:
             pause = self._failed(key, entry, state, error)
         except Exception:
-            log.exception("the state of %s was not written", key)
+            log.exception("the state of %s was not written", key, extra={"application": key})
             entry.content, entry.doubted = b"", True
         entry.busy = False
         if self._entries.get(key) is entry and entry.pending is not None and not self._closed:
@@ -222,7 +222,7 @@ class LatestWriter(Generic[State]):
             if entry.pending is None:
                 entry.content = b""
             return 0.0
-        log.info("the state of %s will be written again: %s", key, error)
+        log.info("the state of %s will be written again: %s", key, error, extra={"application": key})
         if entry.pending is None and self._entries.get(key) is entry:
             self._hold(entry, state)
         entry.failures += 1

@@ -43,7 +43,7 @@ def event_of(message: Message, *, source: str) -> CloudEvent:
         "id": message.id,
         "source": source,
         "type": f"{TYPE}.{message.kind.lower()}.{message.trigger.lower()}.v1",
-        "subject": f"{message.namespace}/{message.name}",
+        "subject": f"{message.namespace}/{message.name}".lstrip("/"),
         "time": datetime.fromisoformat(message.at),
         "datacontenttype": "application/json",
     }

@@ -50,20 +50,21 @@ class Message:
 
 def message_of(obj: Manifest, standing: Standing, step: Step, *, trigger: Trigger, at: str) -> Message:
     metadata = obj["metadata"]
+    namespace = str(metadata.get("namespace") or "")
     child = obj["kind"] == "Application"
     key = "/".join((metadata.get("uid", ""), step.topic, step.word, trigger, standing.since))
     cluster = str((obj.get("spec") or {}).get("cluster") or "") if child else ""
     where = f" on {cluster}" if cluster else ""
-    what = f"{metadata['namespace']}/{metadata['name']}"
+    what = f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
     text = (step.message or standing.message)[:MAX_TEXT]
     return Message(
         id=hashlib.sha256(key.encode()).hexdigest()[:32],
         trigger=trigger,
         topic=step.topic.value,
         kind=obj["kind"],
-        namespace=metadata["namespace"],
+        namespace=namespace,
         name=metadata["name"],
-        cluster=cluster,
+        cluster=metadata["name"] if obj["kind"] == "Cluster" else cluster,
         set=(views.owner_of(obj) or "").partition("/")[2] if child else "",
         health=standing.health,
         sync=standing.sync,

@@ -17,22 +17,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 
 from agent.contract.errors import AxletreeError
-from hub.api.notification import Trigger
-from hub.api.project import PROJECT_NAME
 from hub.core.plan import parse_duration
+from hub.core.sinks import is_sink
 from hub.notify.message import MAX_TEXT, MAX_TITLE, message_of
 from hub.notify.outbox import Letter, Outbox, Slot
-from hub.notify.rules import rules_of
-from hub.notify.sinks import Sinks, is_sink
+from hub.notify.sinks import Sinks
 from hub.notify.standing import Verdict, standing_of
+from hub.notify.subjects import Subject, Subjects, scope_of
 from hub.notify.topics import Topic, steps
-from hub.operator import views
-from hub.operator.objects import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent.contract.manifest import Manifest
+    from hub.api.notification import Trigger
     from hub.notify.ledger import Ledger
     from hub.notify.message import Message
     from hub.notify.rules import Rule
@@ -43,8 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BATCH = 200
-_KINDS = ("Application", "ApplicationSet")
-_WAITS = frozenset({Trigger.DEGRADED, Trigger.RECOVERED})
+_WAITS = frozenset({Topic.HEALTH, Topic.SILENCE})
 """What has to hold for a while: everything else has been waited for by whoever decided it."""
 
 
@@ -67,6 +64,7 @@ class Notifier:
         clock: Callable[[], float],
     ) -> None:
         self._caches = caches
+        self._subjects = Subjects(caches)
         self._ledger = ledger
         self._meters = meters
         self._source = source
@@ -77,12 +75,11 @@ class Notifier:
         self._due: dict[Slot, _Due] = {}
         self._heap: list[tuple[float, int, Slot]] = []
         self._count = itertools.count()
-        self._slots: dict[tuple[str, str], set[Slot]] = {}
-        self._dirty: dict[tuple[str, str], bool] = {}
+        self._slots: dict[Subject, set[Slot]] = {}
+        self._dirty: dict[Subject, bool] = {}
         """What is to be looked at, and whether for a new rule or sink alone: what is well by then is no news."""
         self._outboxes: dict[str, Outbox] = {}
         self._wake = asyncio.Event()
-        self._unknown: set[tuple[str, str]] = set()
 
     @property
     def waiting(self) -> int:
@@ -95,10 +92,7 @@ class Notifier:
         await caches.wait_synced()
         for slot, word in (await self._ledger.load()).items():
             self._remember(slot, word)
-        for objects in (caches.applications, caches.sets):
-            objects.subscribe(self._changed)
-        caches.projects.subscribe(self._rules_changed)
-        caches.sets.subscribe(self._rules_changed)
+        self._subjects.subscribe(self._mark)
         caches.credentials.subscribe(self._sink_changed)
         try:
             async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
@@ -112,12 +106,13 @@ class Notifier:
     async def _serve(self, tasks: asyncio.TaskGroup, *, first: bool) -> None:
         while True:
             while self._dirty:
-                for kind, key in list(self._dirty)[:BATCH]:
-                    quiet = self._dirty.pop((kind, key))
+                for subject in list(self._dirty)[:BATCH]:
+                    quiet = self._dirty.pop(subject)
                     try:
-                        self._look(kind, key, first=first or quiet)
+                        self._look(subject, first=first or quiet)
                     except Exception:
-                        log.exception("notifications of %s are left out", key)
+                        who = {subject.kind.lower(): subject.key}
+                        log.exception("notifications of %s are left out", subject.key, extra=who)
                 await asyncio.sleep(0)
             first = False
             self._post(tasks)
@@ -130,80 +125,52 @@ class Notifier:
 
     # -- events
 
-    def _changed(self, old: Manifest | None, new: Manifest | None) -> None:
-        obj = new or old
-        if obj is not None:
-            self._mark(obj["kind"], key_of(obj))
-
-    def _rules_changed(self, old: Manifest | None, new: Manifest | None) -> None:
-        said = [((each or {}).get("spec") or {}).get("notifications") for each in (old, new)]
-        obj = new or old
-        if obj is None or said[0] == said[1]:
-            return
-        namespace = obj["metadata"]["namespace"]
-        for objects, kind in ((self._caches.applications, _KINDS[0]), (self._caches.sets, _KINDS[1])):
-            for key in objects:
-                if key.startswith(f"{namespace}/"):
-                    self._mark(kind, key, quiet=True)
-
     def _sink_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         if any(obj is not None and is_sink(obj) for obj in (old, new)):
             self._mark_all()
 
     def _mark_all(self) -> None:
-        for objects, kind in ((self._caches.applications, _KINDS[0]), (self._caches.sets, _KINDS[1])):
-            for key in objects:
-                self._mark(kind, key, quiet=True)
-        for kind, key in self._slots:
-            self._mark(kind, key, quiet=True)  # what is gone since is forgotten
+        for subject in self._subjects.all():
+            self._mark(subject, quiet=True)
+        for subject in self._slots:
+            self._mark(subject, quiet=True)  # what is gone since is forgotten
 
-    def _mark(self, kind: str, key: str, *, quiet: bool = False) -> None:
-        self._dirty[kind, key] = quiet and self._dirty.get((kind, key), True)
+    def _mark(self, subject: Subject, *, quiet: bool = False) -> None:
+        self._dirty[subject] = quiet and self._dirty.get(subject, True)
         self._wake.set()
 
     # -- what is to be told
 
-    def _object(self, kind: str, key: str) -> Manifest | None:
-        caches = self._caches
-        return (caches.applications if kind == _KINDS[0] else caches.sets).get(key)
-
     def _rules(self, obj: Manifest) -> list[Rule]:
-        """Those whose sink is there, and may be used from its namespace."""
-        namespace = obj["metadata"]["namespace"]
+        """Those whose sink is there, and may be used by it; what names others says so in its status."""
         found = []
-        owner = self._caches.sets.get(views.owner_of(obj) or "") if obj["kind"] == _KINDS[0] else None
-        project = self._caches.projects.get(f"{namespace}/{PROJECT_NAME}")
-        for rule in rules_of(obj, owner=owner, project=project):
+        for rule in self._subjects.rules(obj):
             sink = self._sinks.get(rule.sink) if self._sinks is not None else None
-            if sink is not None and sink.allows(namespace):
+            if sink is not None and sink.allows(scope_of(obj)):
                 found.append(rule)
-                self._unknown.discard((namespace, rule.sink))
-            elif (namespace, rule.sink) not in self._unknown and len(self._unknown) < BATCH:
-                self._unknown.add((namespace, rule.sink))
-                log.warning("project %s: there is no sink %s for it", namespace, rule.sink)
         return found
 
-    def _look(self, kind: str, key: str, *, first: bool) -> None:
-        obj = self._object(kind, key)
+    def _look(self, subject: Subject, *, first: bool) -> None:
+        obj = self._subjects.get(subject)
         if obj is None:
-            self._forget(kind, key)
+            self._forget(subject)
             return
         rules = self._rules(obj)
         if not rules:
             return
         standing = standing_of(obj)
         for rule in rules:
-            found = {step.topic: step for step in self._steps(kind, key, rule, standing)}
+            found = {step.topic: step for step in self._steps(subject, rule, standing)}
             for topic in Topic:
-                slot = Slot(kind, key, rule.sink, topic)
+                slot = Slot(*subject, rule.sink, topic)
                 step = found.get(topic)
                 if step is None:
                     self._due.pop(slot, None)
                 else:
                     self._want(slot, step, rule, standing, first=first)
 
-    def _steps(self, kind: str, key: str, rule: Rule, standing: Standing) -> list[Step]:
-        told = {topic: self._told.get(Slot(kind, key, rule.sink, topic), "") for topic in Topic}
+    def _steps(self, subject: Subject, rule: Rule, standing: Standing) -> list[Step]:
+        told = {topic: self._told.get(Slot(*subject, rule.sink, topic), "") for topic in Topic}
         return list(steps(standing, told))
 
     def _want(self, slot: Slot, step: Step, rule: Rule, standing: Standing, *, first: bool) -> None:
@@ -222,7 +189,7 @@ class Notifier:
         if due is not None and due.word == step.word:
             return
         waits = 0.0
-        if step.trigger in _WAITS and slot.topic is Topic.HEALTH:
+        if slot.topic in _WAITS:
             waits = parse_duration(rule.after).total_seconds()
         when = self._clock() + waits
         self._due[slot] = _Due(step.word, when)
@@ -255,14 +222,14 @@ class Notifier:
                 self._remember(slot, due.word)
 
     def _letter(self, slot: Slot, word: str) -> Letter | None:
-        obj = self._object(slot.kind, slot.key)
+        obj = self._subjects.get(Subject(slot.kind, slot.key))
         if obj is None:
             return None
         standing = standing_of(obj)
         rule = next((each for each in self._rules(obj) if each.sink == slot.sink), None)
         if rule is None:
             return None
-        found = self._steps(slot.kind, slot.key, rule, standing)
+        found = self._steps(Subject(slot.kind, slot.key), rule, standing)
         step = next((each for each in found if each.topic is slot.topic and each.word == word), None)
         if step is None or step.trigger is None:
             return None
@@ -293,13 +260,13 @@ class Notifier:
         )
 
     def _done(self, letter: Letter) -> None:
-        if self._slots.get((letter.slot.kind, letter.slot.key)) is not None or not letter.word:
+        if self._slots.get(Subject(letter.slot.kind, letter.slot.key)) is not None or not letter.word:
             self._ledger.keep(letter.slot, letter.word)
 
     # -- memory
 
     def _remember(self, slot: Slot, word: str) -> None:
-        owner = (slot.kind, slot.key)
+        owner = Subject(slot.kind, slot.key)
         if word:
             self._told[slot] = word
             self._slots.setdefault(owner, set()).add(slot)
@@ -307,14 +274,14 @@ class Notifier:
             self._told.pop(slot, None)
             self._slots.get(owner, set()).discard(slot)
 
-    def _forget(self, kind: str, key: str) -> None:
+    def _forget(self, subject: Subject) -> None:
         """It is gone: what was told of it means nothing any more."""
-        for slot in self._slots.pop((kind, key), set()):
+        for slot in self._slots.pop(subject, set()):
             self._told.pop(slot, None)
             if self._ledger.kept(slot):
                 self._ledger.keep(slot, "")
         for sink, outbox in self._outboxes.items():
             for topic in Topic:
-                outbox.forget(Slot(kind, key, sink, topic))
-        for slot in [slot for slot in self._due if (slot.kind, slot.key) == (kind, key)]:
+                outbox.forget(Slot(*subject, sink, topic))
+        for slot in [slot for slot in self._due if Subject(slot.kind, slot.key) == subject]:
             del self._due[slot]

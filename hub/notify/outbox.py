@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.contract.errors import AxletreeError
@@ -81,15 +81,20 @@ class Outbox:
         """Take it; False where the box is full."""
         held = self._letters.get(letter.slot)
         if held is not None and held is not self._sending:
-            del self._letters[letter.slot]
-            if letter.word == held.previous:
-                return True  # it was never told, and no longer is so
-            letter = Letter(letter.slot, letter.message, letter.word, held.previous, letter.template)
-        elif len(self._letters) >= self._capacity:
+            return self._instead(held, letter)
+        if len(self._letters) >= self._capacity:
             self._count("dropped")
             return False
         self._letters[letter.slot] = letter
         self._wake.set()
+        return True
+
+    def _instead(self, untold: Letter, letter: Letter) -> bool:
+        """Take it in the place of one that was never told."""
+        del self._letters[letter.slot]
+        if letter.word != untold.previous:  # else it was never told, and no longer is so
+            self._letters[letter.slot] = replace(letter, previous=untold.previous)
+            self._wake.set()
         return True
 
     def forget(self, slot: Slot) -> None:
@@ -103,7 +108,11 @@ class Outbox:
                 self._wake.clear()
                 await self._wake.wait()
             slot, letter = next(iter(self._letters.items()))
+            self._sending = letter
             pause = await self._tried(letter, failures)
+            self._sending = (
+                None  # here, and not where it ends: what comes in between would take it for untold
+            )
             if pause is None:
                 failures = 0
                 if self._letters.get(slot) is letter:
@@ -111,6 +120,9 @@ class Outbox:
                 self._done(letter)
                 continue
             failures += 1
+            since = self._letters.get(slot)
+            if since is not None and since is not letter:
+                self._instead(letter, since)
             await asyncio.sleep(pause)
 
     async def _tried(self, letter: Letter, failures: int) -> float | None:
@@ -129,7 +141,6 @@ class Outbox:
     async def _try(self, letter: Letter, failures: int) -> float | None:
         """None where it is settled, else the seconds to wait."""
         began = time.perf_counter()
-        self._sending = letter
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 await self._send(letter)
@@ -150,7 +161,6 @@ class Outbox:
             self._count("dropped")
             return None
         finally:
-            self._sending = None
             self._meters.sending.labels(self._sink).observe(time.perf_counter() - began)
         self._count("sent")
         return None

@@ -1,4 +1,4 @@
-"""Which notifications concern an object: its own, its set's, its project's. Pure."""
+"""Which notifications concern an object: its own, its set's, its project's; a cluster's are its sets'. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from hub.api.notification import NotificationOfMany
 from hub.operator import views
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.contract.manifest import Manifest
 
 _RULES = TypeAdapter(list[NotificationOfMany])
@@ -26,10 +28,19 @@ def rules_of(obj: Manifest, *, owner: Manifest | None, project: Manifest | None)
         found += [rule for rule in declared(owner) if rule.children]
     if project is not None:
         found += [rule for rule in declared(project) if rule.children or not child]
-    by_sink: dict[str, Rule] = {}
-    for rule in found:
-        by_sink.setdefault(rule.sink, rule)
-    return tuple(by_sink.values())
+    return _by_sink(found)
+
+
+def nearest(objects: Iterable[Manifest]) -> tuple[Rule, ...]:
+    """One for each sink, of the first of these objects that has one."""
+    return _by_sink(rule for obj in objects for rule in declared(obj))
+
+
+def _by_sink(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    found: dict[str, Rule] = {}
+    for rule in rules:
+        found.setdefault(rule.sink, rule)
+    return tuple(found.values())
 
 
 def declared(obj: Manifest) -> tuple[Rule, ...]:

@@ -5,15 +5,12 @@ Whoever may write Secrets there already holds the hub. A Project names a sink, a
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from agent.contract.names import HUB_NAMESPACE, LABEL_CREDENTIALS
+from agent.contract.names import HUB_NAMESPACE
 from hub.api.notification import Trigger
-from hub.core.globs import glob_matches
+from hub.core.sinks import allows, is_sink, projects_of, text_of
 from hub.notify.chat import Chat
 from hub.notify.cloudevent import CloudEvents
 from hub.notify.commits import CommitStatuses
@@ -28,10 +25,14 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.notify.message import Message
 
-LABELLED = "notification"
 HOSTS = ("github", "gitlab", "gitea")
 TYPES = ("cloudevents", "apprise", *HOSTS)
-_OF_PEOPLE = frozenset({Trigger.DEGRADED, Trigger.DRIFTED, Trigger.HELD, Trigger.APPROVAL, Trigger.RECOVERED})
+_OF_PEOPLE = frozenset(
+    {
+        *(Trigger.DEGRADED, Trigger.DRIFTED, Trigger.HELD),
+        *(Trigger.APPROVAL, Trigger.STALE, Trigger.RECOVERED),
+    }
+)
 _OF_COMMITS = frozenset({Trigger.PROGRESSING, Trigger.DEPLOYED, Trigger.DEGRADED, Trigger.RECOVERED})
 
 
@@ -58,7 +59,7 @@ class Sink:
         return _OF_COMMITS if self.type in HOSTS else _OF_PEOPLE
 
     def allows(self, namespace: str) -> bool:
-        return not self.projects or any(glob_matches(glob, namespace) for glob in self.projects)
+        return allows(self.projects, namespace)
 
 
 class Sinks:
@@ -114,24 +115,12 @@ class Sinks:
         )
 
 
-def is_sink(obj: Manifest) -> bool:
-    metadata = obj["metadata"]
-    labels = metadata.get("labels") or {}
-    return metadata.get("namespace") == HUB_NAMESPACE and labels.get(LABEL_CREDENTIALS) == LABELLED
-
-
 def sink_of(obj: Manifest) -> Sink:
-    data = {}
-    for key, value in (obj.get("data") or {}).items():
-        try:
-            data[key] = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            continue
-    projects = re.split(r"[\s,]+", data.get("projects", "").strip())
+    data = {key: text for key in obj.get("data") or {} if (text := text_of(obj, key))}
     return Sink(
         name=obj["metadata"]["name"],
         type=data.get("type", "").strip().lower(),
         version=str(obj["metadata"].get("resourceVersion", "")),
-        projects=tuple(each for each in projects if each),
+        projects=projects_of(obj),
         data=data,
     )

@@ -1,4 +1,4 @@
-"""How an Application or ApplicationSet stands, as notifications see it. Pure.
+"""How an Application, an ApplicationSet or a Cluster stands, as notifications see it. Pure.
 
 What is under way says nothing: `MOVING` leaves open what is open, so that a rollout over a broken release is neither a
 recovery nor a second alarm.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DRIFT_ALERT = "DriftAlert:"
 """How an agent's message begins when drift has lasted for longer than `alertAfter`."""
+_SETTLED_BY_PEOPLE = frozenset({"HubBehind", "Cloned"})
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
@@ -46,11 +47,38 @@ class Standing:
     """What differs, and has for too long; empty where nothing does, None while that is not known."""
     held: str = ""
     approval: str = ""
+    silent: str | None = ""
+    """Of a cluster that is not heard; None while that is not known."""
 
 
 def standing_of(obj: Manifest) -> Standing:
-    """Of an Application or ApplicationSet as its status says."""
+    """Of an Application, ApplicationSet or Cluster as its status says."""
+    if obj["kind"] == "Cluster":
+        return _cluster(obj)
     return _application(obj) if obj["kind"] == "Application" else _set(obj)
+
+
+def _cluster(obj: Manifest) -> Standing:
+    """What a person has to settle is bad; silence is a matter of its own, since it ends by itself."""
+    status = obj.get("status") or {}
+    ready, connected = _condition(status, READY), str(status.get("connected") or "")
+    reason, message = str(ready.get("reason") or ""), str(ready.get("message") or "")
+    verdict, silent = Verdict.MOVING, None
+    if "deletionTimestamp" not in obj["metadata"]:
+        if ready.get("status") == "True":
+            verdict = Verdict.WELL
+        elif reason in _SETTLED_BY_PEOPLE:
+            verdict = Verdict.BAD
+        silent = {"Stale": message or "it is not heard", "Connected": ""}.get(connected)
+    return Standing(
+        verdict=verdict,
+        since=str(ready.get("lastTransitionTime") or ""),
+        message=message,
+        reason=reason,
+        health=connected,
+        drift="",
+        silent=silent,
+    )
 
 
 def _application(obj: Manifest) -> Standing:

@@ -24,6 +24,7 @@ class Topic(StrEnum):
     HELD = "held"
     APPROVAL = "approval"
     DEPLOYMENT = "deployment"
+    SILENCE = "silence"
 
 
 class Step(NamedTuple):
@@ -61,6 +62,7 @@ def _problems(standing: Standing, told: Mapping[Topic, str]) -> Iterator[Step]:
         (Topic.DRIFT, standing.drift, Trigger.DRIFTED, "it no longer differs"),
         (Topic.HELD, standing.held, Trigger.HELD, "nothing is held any more"),
         (Topic.APPROVAL, standing.approval, Trigger.APPROVAL, ""),
+        (Topic.SILENCE, standing.silent, Trigger.STALE, "its agent is heard again"),
     )
     for topic, now, trigger, over in table:
         known = told.get(topic, "")

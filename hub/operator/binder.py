@@ -104,7 +104,11 @@ class Binder:
             raise
         except (TransientError, TimeoutError) as error:
             log.warning(
-                "%s is not rendered with its inputs: %s; again in %.0f s", node.key, error, RETRY_SECONDS
+                "%s is not rendered with its inputs: %s; again in %.0f s",
+                node.key,
+                error,
+                RETRY_SECONDS,
+                extra={"application": node.key},
             )
             self._timer(node.key, RETRY_SECONDS, self.ask)
             return False

@@ -202,7 +202,7 @@ class Drafts:
             refused.add(failure.key)
             state = self._hub.state.set(one.key)
             state.problem, state.permanent = ("InvalidChild", f"{failure.key}: {failure}"), True
-            log.warning("set %s: child refused: %s", one.key, failure)
+            log.warning("set %s: child refused: %s", one.key, failure, extra={"applicationset": one.key})
         return refused
 
     async def _write_child(self, key: str, manifest: Manifest) -> None:

@@ -20,6 +20,7 @@ from agent.contract.names import (
     LABEL_CREDENTIALS,
     LABEL_VALUES,
 )
+from hub.core.sinks import is_sink
 from hub.gateway.liveness import AgentLease
 from hub.operator import views
 from hub.operator.fleetview import Seen, seen
@@ -70,6 +71,7 @@ class Events:
         caches.sets.subscribe(self._set_changed)
         for held in (caches.values_secrets, caches.values_config_maps, caches.credentials):
             held.subscribe(self._values_changed)
+        caches.credentials.subscribe(self._sink_changed)
         for plural, objects in (
             ("clusters", caches.clusters),
             ("clustersets", caches.cluster_sets),
@@ -155,6 +157,18 @@ class Events:
         for key, app in self.hub.caches.applications.view().items():
             if key.startswith(f"{namespace}/") and views.owner_of(app) is None:
                 self.plans.ask_app(key)
+
+    def _sink_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        """Whether a sink is there is told where it is named."""
+        if not any(obj is not None and is_sink(obj) for obj in (old, new)):
+            return
+        self.fleet_statuses.wake()
+        for key, obj in self.hub.caches.sets.view().items():
+            if (obj.get("spec") or {}).get("notifications"):
+                self.releaser.rollups.set_dirty(key)
+        for key, obj in self.hub.caches.applications.view().items():
+            if (obj.get("spec") or {}).get("notifications"):
+                self.releaser.wake(key)
 
     def _set_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import AxletreeError
 from hub.core.plan import stamp
+from hub.core.sinks import with_sinks
 from hub.operator import paths
 from hub.operator.clusterstatus import cluster_set_status, project_status
 from hub.operator.writer import changed
@@ -53,12 +54,14 @@ class FleetStatuses:
         for key, obj in caches.cluster_sets.view().items():
             conditions = (obj.get("status") or {}).get("conditions") or ()
             wanted = cluster_set_status(obj, fleet.cluster_sets[key], fleet, conditions=conditions, now=now)
+            with_sinks(wanted, obj, caches.credentials.get, now=now)
             writes.append(self._write(caches.cluster_sets, f"{paths.CLUSTER_SETS}/{key}", obj, wanted))
         apps = Counter(key.partition("/")[0] for key in caches.applications)
         for key, obj in caches.projects.view().items():
             namespace, _, name = key.partition("/")
             conditions = (obj.get("status") or {}).get("conditions") or ()
             wanted = project_status(obj, applications=apps[namespace], conditions=conditions, now=now)
+            with_sinks(wanted, obj, caches.credentials.get, now=now)
             path = paths.namespaced(paths.PROJECTS, namespace, name)
             writes.append(self._write(caches.projects, path, obj, wanted))
         return writes

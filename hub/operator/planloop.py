@@ -149,7 +149,8 @@ class PlanLoop:
             try:
                 await self._planner.publish(draft)
             except ApiError as error:
-                log.warning("the plan of %s is written again later: %s", key, error)
+                who = {"applicationset": key}
+                log.warning("the plan of %s is written again later: %s", key, error, extra=who)
                 self._later[key] = draft
                 return
             await asyncio.sleep(SPACING)

@@ -242,7 +242,8 @@ class Planner:
         state.problem = (reason, message)
         state.permanent = isinstance(error, TerminalError | ValueError)
         state.generation = generation
-        log.warning("set %s is frozen at its last plan: %s: %s", key, reason, error)
+        who = {"applicationset": key}
+        log.warning("set %s is frozen at its last plan: %s: %s", key, reason, error, extra=who)
 
     def approval_pending(self, obj: Manifest) -> bool:
         """Whether a person has approved what the set's plan holds, and no pass has seen it yet."""

@@ -16,6 +16,7 @@ from hub.api.applicationset import ApplicationSetSpec, HealthPolicy
 from hub.core.derive import Problem, set_status
 from hub.core.plan import stamp
 from hub.core.rollup import SetRollup
+from hub.core.sinks import with_sinks
 from hub.operator import paths
 from hub.operator.clusterstatus import cluster_status
 from hub.operator.pace import Pace
@@ -141,6 +142,7 @@ class Rollups:
             conditions=current.get("conditions") or (),
             now=stamp(self._hub.now()),
         )
+        with_sinks(wanted, obj, self._hub.caches.credentials.get, now=stamp(self._hub.now()))
         wanted["rollout"] = self._rollout(key)
         if state.generation != generation:
             # What it says is of the plan for an older spec: observedGeneration must not claim the new one.

@@ -16,6 +16,7 @@ from hub.core.model import AppNode, Drop
 from hub.core.plan import stamp
 from hub.core.rollout import blockers
 from hub.core.rollup import root_health
+from hub.core.sinks import with_sinks
 from hub.operator import paths, views
 from hub.operator.writer import changed
 
@@ -97,6 +98,7 @@ class Statuses:
             held if changes is None else [{"at": stamp(each)} for each in changes] or None
         )
         status["soaks"] = self._soaks(node.key)
+        with_sinks(status, obj, self._hub.caches.credentials.get, now=stamp(self._hub.now()))
         if parts is not None:
             status["health"] |= {"counts": parts.counts, "worst": parts.worst}
         return status

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.contract.names import HUB_NAMESPACE, LABEL_CREDENTIALS
-from hub.api.registry import APPLICATION, APPLICATION_SET, PROJECT
+from hub.api.registry import APPLICATION, APPLICATION_SET, CLUSTER_SET, PROJECT
 from tests.integration.hub_rig import SHOP, fleet, free_port
 from tests.unit.hub.notify.servers import receiver
 from tests.unit.hub.telemetry.collector import attribute, collector
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.unit.hub.telemetry.collector import Collector
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+STALE = 4.0
+NAMING = {APPLICATION: "extra", APPLICATION_SET: "shop", PROJECT: "project"}
 NONSENSE = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Not A Name"}}'
 
 
@@ -104,7 +106,7 @@ async def test_an_app_breaks_drifts_and_recovers_and_each_is_told_once(shop: Fle
 
         await hub.stop()
         _one_trace(traces)
-        await shop.hub("second", port)
+        await shop.hub("second", port, stale_after=STALE)
         await shop.led_by("second")
         await push(shop, None, extra="2")
         await ops.until(lambda: len(ops.taken) > 1, seconds=60)
@@ -121,4 +123,42 @@ async def test_an_app_breaks_drifts_and_recovers_and_each_is_told_once(shop: Fle
         await shop.client.merge_patch(live, {"data": {"value": "2"}}, field_manager="hand")
         await ops.until(lambda: len(ops.taken) > 3, seconds=60)
         assert said(ops)[3:] == ["extra Recovered"]
-        assert len({each.body["id"] for each in ops.taken}) == 4
+        await _silence_and_return(shop, ops, port)
+        assert len({each.body["id"] for each in ops.taken}) == 6
+        await _unknown_sinks_are_named(shop, ops)
+
+
+async def _silence_and_return(shop: Fleet, ops: Receiver, port: int) -> None:
+    """The cluster's own set says who is told."""
+    spec = {"clusters": [shop.cluster], "notifications": [{"sink": "ops", "after": "0s"}]}
+    obj = CLUSTER_SET.manifest("near") | {"spec": spec}
+    await shop.client.apply(CLUSTER_SET.path(name="near"), obj, field_manager="tests")
+    assert shop.agent is not None
+    await shop.agent.stop()
+    await shop.running
+    await ops.until(lambda: len(ops.taken) > 4, seconds=60)
+    assert said(ops)[4:] == [f"{shop.cluster} Stale"]
+    await shop.join(port)
+    await ops.until(lambda: len(ops.taken) > 5, seconds=60)
+    assert said(ops)[5:] == [f"{shop.cluster} Recovered"]
+
+
+async def _unknown_sinks_are_named(shop: Fleet, ops: Receiver) -> None:
+    """Where they are named, and no longer once they are there."""
+    rules = {"spec": {"notifications": [{"sink": "nobody"}]}}
+    path = {kind: kind.path(shop.namespace, name) for kind, name in NAMING.items()}
+    path[CLUSTER_SET] = CLUSTER_SET.path(name="near")
+    for each in path.values():
+        await shop.client.merge_patch(each, rules)
+
+    async def all_say(status: str, reason: str) -> bool:
+        found = [(await shop.client.get(each)).get("status") or {} for each in path.values()]
+        said = [
+            next((c for c in each.get("conditions") or () if c["type"] == "Notifications"), {})
+            for each in found
+        ]
+        return all((each.get("status"), each.get("reason")) == (status, reason) for each in said)
+
+    await shop.until("each says that there is no such sink", lambda: all_say("False", "UnknownSink"))
+    await sink(shop, "nobody", type="cloudevents", url=ops.url)
+    await shop.until("each says that it is there", lambda: all_say("True", "SinksKnown"))

@@ -13,10 +13,11 @@ import pytest
 from agent.kube.yaml import load_all
 from hub.api.notification import Trigger
 from hub.api.project import ProjectSpec
+from hub.core.sinks import is_sink
 from hub.core.templating import TemplateEngine
 from hub.notify.message import Message
 from hub.notify.rules import declared
-from hub.notify.sinks import TYPES, Sinks, is_sink
+from hub.notify.sinks import TYPES, Sinks
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations" / "notifications.md"
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hub.cli.liveness import CONTROLLER, hub_life, leads, unheard, with_liveness
+from hub.cli.kinds import CLUSTERS
+from hub.cli.liveness import CONTROLLER, RENEWED_SECONDS, hub_life, leads, unheard, with_liveness
+from hub.gateway.liveness import RENEW_SECONDS
 
-NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
+NOW = datetime(2020, 1, 1, 12, 0, tzinfo=UTC)
 
 
 def lease(name: str, *, ago: float, seconds: int, holder: str = "h-42", **annotations: str) -> dict[str, Any]:
@@ -41,10 +43,22 @@ def test_a_lease_that_nobody_renews_says_nothing() -> None:
 
 
 def test_the_latest_word_has_the_latest_time() -> None:
-    cluster = {"metadata": {"name": "eu1"}, "status": {"lastSeen": "2020-01-01T00:00:00Z"}}
+    cluster = {"metadata": {"name": "eu1"}, "status": {"lastSeen": "2010-01-01T00:00:00Z"}}
     (found,) = with_liveness([cluster], [agent(ago=5, connected="true")], NOW)
-    assert found["status"]["lastSeen"].startswith("2030-01-01T11:59:55")
-    assert cluster["status"] == {"lastSeen": "2020-01-01T00:00:00Z"}
+    assert found["status"]["lastSeen"].startswith("2020-01-01T11:59:55")
+    assert cluster["status"] == {"lastSeen": "2010-01-01T00:00:00Z"}
+
+
+def test_who_is_connected_was_heard_within_what_silence_may_last() -> None:
+    def row(clusters: list[dict[str, Any]]) -> list[str]:
+        return [CLUSTERS.row(each)[CLUSTERS.columns.index("LAST SEEN")] for each in clusters]
+
+    cluster = {"metadata": {"name": "eu1"}, "status": {"fingerprint": "ab"}}
+    near = with_liveness([cluster], [agent(ago=250, connected="true")], NOW)
+    assert row(near) == ["<60s"]
+    assert row(unheard(near))[0].endswith("d"), "what was known last, and how old that is"
+    assert row(with_liveness([cluster], [agent(ago=250, connected="false")], NOW))[0].endswith("d")
+    assert RENEWED_SECONDS == RENEW_SECONDS
 
 
 def test_without_a_hub_nobody_is_known_to_be_connected() -> None:
@@ -59,7 +73,7 @@ def test_the_controllers_lease_says_whether_the_hub_runs() -> None:
     assert not hub_life([lease(CONTROLLER, ago=60, seconds=15)], NOW).running
     assert not hub_life([lease(CONTROLLER, ago=1, seconds=15, holder="")], NOW).running
     dead = hub_life([lease(CONTROLLER, ago=60, seconds=15)], NOW)
-    assert dead.last.startswith("2030-01-01T11:59:00")
+    assert dead.last.startswith("2020-01-01T11:59:00")
     assert hub_life([], NOW).last == ""
 
 

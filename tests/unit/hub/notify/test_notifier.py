@@ -35,6 +35,8 @@ class Caches:
         self.applications = Objects()
         self.sets = Objects()
         self.projects = Objects()
+        self.clusters = Objects()
+        self.cluster_sets = Objects()
         self.credentials = Objects()
 
     async def wait_synced(self) -> None:
@@ -52,7 +54,7 @@ class Hub:
     def put(self, objects: Objects, obj: dict[str, Any]) -> None:
         obj = obj | {"metadata": obj["metadata"] | {"resourceVersion": str(next(VERSIONS))}}
         metadata = obj["metadata"]
-        key = f"{metadata['namespace']}/{metadata['name']}"
+        key = f"{metadata.get('namespace', '')}/{metadata['name']}".lstrip("/")
         objects.observe(objects.get(key), obj)
 
     def app(self, name: str, verdict: str, *, target: str = "d1", **spec: Any) -> None:
@@ -85,6 +87,21 @@ class Hub:
         self.put(
             self.caches.projects, {"kind": "Project", "metadata": metadata, "spec": {"notifications": rules}}
         )
+
+    def cluster(self, name: str, connected: str, *, reason: str = "", **labels: str) -> None:
+        good = connected == "Connected" and not reason
+        ready = {"type": "Ready", "status": str(good), "reason": reason or connected, "message": reason}
+        status = {
+            "connected": connected,
+            "conditions": [ready | {"lastTransitionTime": "2026-05-01T00:00:00Z"}],
+        }
+        metadata = {"name": name, "uid": f"uid-{name}", "labels": labels}
+        self.put(self.caches.clusters, {"kind": "Cluster", "metadata": metadata, "status": status})
+
+    def cluster_set(self, name: str, *rules: dict[str, Any], **spec: Any) -> None:
+        told = [{"after": "0s"} | rule for rule in rules]
+        obj = {"kind": "ClusterSet", "metadata": {"name": name}, "spec": {"notifications": told} | spec}
+        self.put(self.caches.cluster_sets, obj)
 
     def sink(self, name: str, **data: str) -> None:
         self.put(self.caches.credentials, secret(name, **data))
@@ -296,3 +313,39 @@ async def test_what_is_deleted_is_forgotten(hub: Hub) -> None:
             hub.app("api", "Degraded")
             await sink.until(lambda: len(sink.taken) == 2)
             assert not [slot for slot in await ledger.load() if slot.key == "shop/web"]
+
+
+async def test_a_cluster_that_is_not_heard_is_told_once_and_again_when_it_is_back(hub: Hub) -> None:
+    prod, team = {"matchLabels": {"env": "prod"}}, {"sink": "team", "after": "0s"}
+    async with receiver() as sink, receiver() as other:
+        hub.sink("ops", type="cloudevents", url=sink.url)
+        hub.sink("team", type="cloudevents", url=other.url, projects="shop")
+        asked = {"sink": "ops", "when": ["Degraded"]}
+        hub.cluster_set("all", asked, team, clusters=["eu1", "us1", "lab1"], priority=1)
+        hub.cluster_set("prod", {"sink": "ops"}, selector=prod, priority=2)
+        for name, env in (("eu1", "prod"), ("us1", "prod"), ("lab1", "dev")):
+            hub.cluster(name, "Connected", env=env)
+        async with hub.running():
+            hub.cluster("lab1", "Stale", env="dev")
+            hub.cluster("dark", "Stale", env="dev")
+            hub.cluster("eu1", "Stale", env="prod")
+            await sink.until(lambda: said(sink) == [("Stale", "eu1")])
+            (taken,) = sink.taken
+            assert (taken.body["subject"], taken.body["type"]) == ("eu1", "dev.axletree.cluster.stale.v1")
+            assert (taken.body["data"]["title"], taken.body["data"]["cluster"]) == (
+                "Stale: Cluster eu1",
+                "eu1",
+            )
+        async with hub.running():
+            hub.cluster("eu1", "Stale", env="prod")
+            hub.cluster("us1", "Connected", reason="Cloned", env="prod")
+            await sink.until(lambda: said(sink)[1:] == [("Degraded", "us1")])
+            hub.cluster("eu1", "Connected", env="prod")
+            hub.cluster("us1", "Connected", env="prod")
+            await sink.until(lambda: len(sink.taken) == 4)
+            assert sorted(said(sink)[2:]) == [("Recovered", "eu1"), ("Recovered", "us1")]
+            hub.cluster_set("prod", {"sink": "ops", "when": ["Stale"]}, clusters=["dark"], priority=2)
+            await sink.until(
+                lambda: said(sink)[4:] == [("Stale", "dark")]
+            )  # it is in a set that tells by now
+        assert other.taken == [], "a sink of one project is not for clusters"

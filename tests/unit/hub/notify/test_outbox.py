@@ -11,7 +11,7 @@ from hub.telemetry.meters import Meters
 from tests.unit.hub.notify.test_sinks import message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class Post:
@@ -24,6 +24,8 @@ class Post:
         self.tries = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.after: Callable[[], object] | None = None
+        """Called in the moment after the next letter is taken."""
         self.meters = Meters()
 
     async def send(self, letter: Letter) -> None:
@@ -32,6 +34,9 @@ class Post:
         if self.fail:
             raise self.fail.pop(0)
         self.sent.append(letter.word)
+        if self.after is not None:
+            asyncio.get_running_loop().call_soon(self.after)
+            self.after = None
 
     def finished(self, letter: Letter) -> None:
         self.done.append(letter.word)
@@ -117,6 +122,30 @@ async def test_what_broke_and_was_mended_while_a_sink_was_away_is_not_told() -> 
         post.gate.set()
         await until(lambda: len(post.done) == 2)
     assert post.sent == ["bad 1", "bad 2"]
+
+
+async def test_what_is_over_in_the_moment_after_it_was_told_is_told_to_be_over() -> None:
+    post = Post()
+    async with box(post) as outbox:
+        post.after = lambda: outbox.put(letter("web", "", previous="bad 1"))
+        outbox.put(letter("web", "bad 1"))
+        await until(lambda: len(post.done) == 2)
+    assert post.sent == ["bad 1", ""]
+
+
+async def test_what_was_mended_during_an_attempt_that_failed_is_not_told() -> None:
+    post = Post()
+    post.gate.clear()
+    post.fail = [SinkAway("down")]
+    async with box(post) as outbox:
+        outbox.put(letter("web", "bad 1"))
+        await until(lambda: post.tries == 1)
+        outbox.put(letter("web", "", previous="bad 1"))
+        post.gate.set()
+        outbox.put(letter("last", "bad 1"))
+        await until(lambda: len(post.done) == 1)
+    assert post.sent == ["bad 1"]
+    assert post.tries == 2
 
 
 async def test_what_is_on_its_way_when_the_hub_ends_is_noted() -> None:
