@@ -75,6 +75,8 @@ class Enforcer(Protocol):
 
     def linked(self, fetcher: BundleFetcher | None) -> None: ...
 
+    def reached(self) -> None: ...
+
     def halt(self, why: str) -> None:
         """Delete nothing while there is a reason not to; empty: there is none."""
 
@@ -167,6 +169,7 @@ class HubLink:
 
     def said(self, answer: ReportAnswer) -> None:
         """The answer to a report."""
+        self._engine.reached()
         if answer.keys > self.identity.keys:
             self._keys = answer.keys
             self._wake.set()

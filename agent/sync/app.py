@@ -76,6 +76,10 @@ class App(Objects):
     """How often this release failed for what time alone does not change."""
     fights: dict[ObjectRef, Fight] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=lambda: Backoff(base=0.5, cap=60.0))
+    obtaining: Backoff = field(default_factory=lambda: Backoff(base=0.5, cap=60.0))
+    """Of a release that is assigned and cannot be had, whatever becomes of the one that is enforced meanwhile."""
+    unreached: bool = False
+    """That is so because no hub answered: the next answer of it ends the wait."""
     gated: bool = False
     """The release waits for its own objects to be Healthy."""
     rulebook: RuleBook = field(default_factory=RuleBook)

@@ -143,6 +143,14 @@ class Engine:
                 if app.assigned is not None and (app.saved is None or app.saved.assigned != app.assigned):
                     self._queue.add(app.key)
 
+    def reached(self) -> None:
+        """The hub has just answered: what could not be fetched while it did not is asked for now."""
+        for app in self.apps.values():
+            if app.unreached:
+                app.unreached = False
+                app.obtaining.reset()
+                self._queue.add(app.key)
+
     @property
     def removed(self) -> bool:
         """Whether all that there was is deleted, by the decision that the cluster is removed."""

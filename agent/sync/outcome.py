@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError, TerminalError, TransientError
 from agent.contract.health import SyncState
+from agent.link.session import HubRefused, HubUnreachable
 
 if TYPE_CHECKING:
     from agent.contract.errors import AxletreeError
+    from agent.link.backoff import Backoff
     from agent.sync.app import App
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,8 @@ TERMINAL_SECONDS = 60.0
 CONFIRM_SECONDS = 10.0
 """A deletion that a person has to confirm is looked at so often: what is to go is not watched."""
 PENDING_SECONDS = 0.3
+_BROKEN = 500
+"""From this status on, the hub did not answer; below it, it said no."""
 
 
 class PolicyUnknown(TerminalError):
@@ -56,13 +60,25 @@ class Outcome:
 
 def failed(app: App, error: AxletreeError) -> Outcome:
     """Report and come back; how soon depends on whether time alone may help."""
+    return _failed(app, error, app.backoff, SyncState.FAILED)
+
+
+def unobtained(app: App, error: AxletreeError) -> Outcome:
+    """The same where what is assigned cannot be had, while what is enforced may be well."""
+    app.unreached = isinstance(error, HubUnreachable) or (
+        isinstance(error, HubRefused) and error.status >= _BROKEN
+    )
+    return _failed(app, error, app.obtaining, SyncState.SYNCING if app.unreached else SyncState.FAILED)
+
+
+def _failed(app: App, error: AxletreeError, backoff: Backoff, sync: SyncState) -> Outcome:
     app.message = f"{error.reason}: {error}"
     if isinstance(error, Blocked | HubAway):
         app.sync = SyncState.BLOCKED if isinstance(error, Blocked) else SyncState.SYNCING
         return Outcome()  # woken by what it waits for
-    app.sync = SyncState.FAILED
+    app.sync = sync
     logger.info("%s: %s", app.key, app.message)
     transient = isinstance(error, TransientError) or (isinstance(error, ApiError) and error.transient)
     retry_after = error.retry_after if isinstance(error, TransientError | ApiError) else None
-    pause = app.backoff.next(retry_after=retry_after)
+    pause = backoff.next(retry_after=retry_after)
     return Outcome(pause if transient else max(pause, TERMINAL_SECONDS))

@@ -86,6 +86,7 @@ class Roster:
                 app.assigned, app.tombstone, app.orphan, app.deleted = entry, None, False, False
                 app.order = order
                 app.backoff.reset()
+                app.obtaining.reset()
                 due.append(key)
         for key, stone in stones.items():
             app = self.app(key)

@@ -26,6 +26,7 @@ from agent.sync.outcome import (
     Blocked,
     Outcome,
     failed,
+    unobtained,
 )
 from agent.sync.phases import HOOK_SECONDS, Phases, Run
 from agent.sync.recover import recover_inventory
@@ -81,11 +82,13 @@ class Rounds:
         saving: asyncio.Task[None] | None = None
         try:
             saving = await self.obtainer.obtain(app)
+            app.obtaining.reset()
+            app.unreached = False
         except AxletreeError as error:
             problem = error
         try:
             if app.bundle is None or app.saved is None:
-                return failed(app, problem) if problem else Outcome()
+                return unobtained(app, problem) if problem else Outcome()
             if not app.saved.passed:
                 waiting = self.waits_for(app)
                 await finished(saving)
@@ -99,7 +102,7 @@ class Rounds:
             await self.syncs.serve(app, app.bundle)  # what waited for the release that is applied now
         except AxletreeError as error:
             return failed(app, error)
-        return failed(app, problem) if problem else outcome
+        return unobtained(app, problem) if problem else outcome
 
     async def watch(self, app: App) -> None:
         """Watch every kind of the app that the API server has by now."""

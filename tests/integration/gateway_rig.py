@@ -29,6 +29,7 @@ from hub.api.schema import crds
 from hub.gateway import paths, tokens
 from hub.gateway.identity import HubIdentity
 from hub.gateway.server import Gateway, GatewayContext
+from hub.store.port import StoreAway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,8 +77,11 @@ def _established(crd: dict[str, Any]) -> bool:
 @dataclass
 class Blobs:
     held: dict[str, bytes] = field(default_factory=dict)
+    away: bool = False
 
     async def fetch(self, blob: str) -> bytes | None:
+        if self.away:
+            raise StoreAway("the store does not answer")
         return self.held.get(blob)
 
 

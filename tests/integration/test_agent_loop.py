@@ -199,6 +199,19 @@ async def test_a_lost_bundle_keeps_what_runs_and_says_so(rig: AgentRig) -> None:
     assert live["data"]["color"] == "green"
 
 
+async def test_a_store_of_bundles_that_is_away_is_waited_for_and_no_failure(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", color="blue"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    rig.rig.blobs.away = True
+    digest = await rig.deploy("web", config_map("web", color="green"))
+    await rig.when("web", sync=SyncState.SYNCING)
+    said = rig.said("web")
+    assert said is not None
+    assert "HubRefused" in said.message
+    rig.rig.blobs.away = False
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
+
+
 async def test_a42_an_object_that_moves_between_apps_is_never_deleted(rig: AgentRig) -> None:
     await rig.deploy("one", config_map("moves", a="1"), config_map("stays", a="1"))
     await rig.when("one", sync=SyncState.SYNCED)
