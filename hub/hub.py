@@ -26,6 +26,7 @@ from hub.operator.caches import Caches
 from hub.operator.collector import Collector
 from hub.operator.context import HubContext
 from hub.operator.controller import Controller
+from hub.operator.explainer import Explainer
 from hub.operator.fleetview import FleetView
 from hub.operator.lease import Leader, LeadershipLost
 from hub.operator.settings import Role
@@ -98,7 +99,7 @@ class Hub:
             history = self.history = History(self._settings.database_url, now=_now)
             if self._settings.role is not Role.GATEWAY or self._settings.api_port is not None:
                 await history.start()
-            api = self.api = ApiServer(client, history, now=_now)
+            api = self.api = ApiServer(client, history, now=_now, hub_id=identity.hub_id)
             if self._settings.otlp_endpoint:
                 self.traces = open_export(self._settings.otlp_endpoint, hub_id=identity.hub_id)
             try:
@@ -220,6 +221,8 @@ class Hub:
                     key=admission_key(identity.digest_key),
                     ca_pem=identity.ca_pem,
                 )
+            if self.api is not None:
+                self.api.explanations.here = Explainer(context).explain
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
                 tasks.create_task(handlers.run(controller, self._config), name="kopf")
@@ -240,6 +243,8 @@ class Hub:
             self.meters.sources = [
                 each for each in self.meters.sources if not isinstance(each, ControllerSource)
             ]
+            if self.api is not None:
+                self.api.explanations.here = None
             if self.gateway is not None:
                 self.gateway.refuse = None
                 self.gateway.webhooks.here = None

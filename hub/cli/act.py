@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.contract.names import (
-    ANNOTATION_APPROVE,
-    ANNOTATION_APPROVE_WAVE,
-    ANNOTATION_REFRESH,
-)
 from hub.api.rollout import WaveState, WaveStatus
 from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, SETS, field, key_of, set_of
 from hub.cli.names import Found, NoSuchObject, Reference, apps_of, parse, resolve
 from hub.cli.output import out
-from hub.core.waves import approval_of
+from hub.cli.reach import MANAGER, reaching
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
-
-MANAGER = "axle"
-_APPROVABLE = frozenset({WaveState.WAITING, WaveState.AWAITING_APPROVAL, WaveState.HALTED})
 
 app = typer.Typer()
 
@@ -41,12 +34,12 @@ def refresh(name: NameArgument, namespace: NamespaceOption = "", kubeconfig: Kub
 
 
 async def _refresh(reference: Reference, kubeconfig: Path | None) -> Found:
-    async with connected(kubeconfig) as client:
-        found = await resolve(client, reference)
+    async with reaching(kubeconfig) as hub:
+        found = await resolve(hub, reference)
         owner = set_of(found.obj) if found.kind is APPS else ""
         if owner:
-            found = await resolve(client, parse(owner, kinds=(SETS,)))
-        await annotate(client, found.path, {ANNOTATION_REFRESH: secrets.token_hex(8)})
+            found = await resolve(hub, parse(owner, kinds=(SETS,)))
+        await hub.act("refresh", found)
         return found
 
 
@@ -85,55 +78,34 @@ def _waiting_waves(found: Found) -> str:
 
 
 async def _approve(reference: Reference, kubeconfig: Path | None) -> tuple[Found, list[str]]:
-    async with connected(kubeconfig) as client:
-        found = await resolve(client, reference)
-        approved = [] if found.kind is APPS else await _approve_plan(client, found)
-        return found, approved + await _approve_apps(client, await apps_of(client, found))
+    async with reaching(kubeconfig) as hub:
+        found = await resolve(hub, reference)
+        approved: list[str] = []
+        asked = [found] if found.kind is SETS and field(found.obj, "status", "plan", "held") else []
+        asked += [
+            Found(APPS, obj) for obj in await apps_of(hub, found) if field(obj, "status", "deletion", "held")
+        ]
+        for each in asked:
+            done = await hub.act("approve", each)
+            approved += about(each.obj, done.changed) if done is not None else []
+        return found, approved
 
 
 async def _approve_wave(reference: Reference, wave: str, kubeconfig: Path | None) -> tuple[Found, list[str]]:
-    async with connected(kubeconfig) as client:
-        found = await resolve(client, reference)
-        waves = [
-            WaveStatus.model_validate(each) for each in field(found.obj, "status", "rollout", "waves") or ()
-        ]
-        one = next((each for each in waves if each.name == wave), None)
-        if one is None:
-            known = ", ".join(each.name for each in waves) or "none"
-            raise NoSuchObject(f"{found} has no wave {wave}: {known}")
-        if one.state not in _APPROVABLE or (one.approved and one.state is not WaveState.HALTED):
-            return found, []
-        await annotate(client, found.path, {ANNOTATION_APPROVE_WAVE: _answers(found, waves, one)})
-        failures = f", with {len(one.failures)} failures" if one.state is WaveState.HALTED else ""
-        return found, [f"wave {wave} of {found} goes on{failures}"]
+    from hub.web.asked import ApproveRequest  # noqa: PLC0415 - models, which other commands do not need
+
+    async with reaching(kubeconfig) as hub:
+        found = await resolve(hub, reference)
+        names = [each["name"] for each in field(found.obj, "status", "rollout", "waves") or ()]
+        if wave not in names:
+            raise NoSuchObject(f"{found} has no wave {wave}: {', '.join(names) or 'none'}")
+        done = await hub.act("approve", found, ApproveRequest(wave=wave))
+        return found, done.changed if done is not None else []
 
 
-def _answers(found: Found, waves: list[WaveStatus], one: WaveStatus) -> str:
-    """What was answered of other waves' present plans stands; of older ones it means nothing any more."""
-    before = (found.obj["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE_WAVE, "")
-    current = {f"{each.name}/{each.plan}" for each in waves if each.name != one.name}
-    kept = [each for each in before.split(",") if "/".join(each.split("/")[:2]) in current]
-    return ",".join([*kept, approval_of(one)])
-
-
-async def _approve_plan(client: RestClient, found: Found) -> list[str]:
-    held = field(found.obj, "status", "plan", "held") or []
-    if not held:
-        return []
-    plan = field(found.obj, "status", "plan", "id")
-    await annotate(client, found.path, {ANNOTATION_APPROVE: f"deletions/{plan}"})
-    return [f"{each['app']} is deleted ({each['reason']}, held by plan {plan})" for each in held]
-
-
-async def _approve_apps(client: RestClient, apps: list[dict[str, Any]]) -> list[str]:
-    approved = []
-    for obj in apps:
-        held = field(obj, "status", "deletion", "held")
-        if held:
-            answer = f"deletion/{field(obj, 'status', 'deletion', 'decidedAt')}"
-            await annotate(client, Found(APPS, obj).path, {ANNOTATION_APPROVE: answer})
-            approved.append(f"{key_of(obj)} is deleted (was Held: {held})")
-    return approved
+def about(obj: Manifest, said: Sequence[str]) -> list[str]:
+    """What was said of "it", with its name."""
+    return [f"{key_of(obj)} {each.removeprefix('it ')}" if each.startswith("it ") else each for each in said]
 
 
 async def annotate(client: RestClient, path: str, annotations: dict[str, str]) -> None:

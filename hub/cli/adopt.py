@@ -19,8 +19,8 @@ from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, field, key_of, why
 from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
-from hub.cli.sync import waiting_target
 from hub.cli.verdict import seconds_of
+from hub.web.acts import waiting_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

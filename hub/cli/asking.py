@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from hub.cli.act import MANAGER, annotate
+from hub.cli.act import annotate
 from hub.cli.kinds import APPS, key_of
 from hub.cli.names import Found
+from hub.cli.reach import MANAGER
 from hub.cli.watching import following
 
 if TYPE_CHECKING:

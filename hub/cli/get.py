@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.contract.errors import AxletreeError
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, hub_kubeconfig, run
+from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
-from hub.cli.here import hub_stopped
 from hub.cli.kinds import CLUSTERS, RESOURCES, key_of, nearest, resource_of
 from hub.cli.liveness import LEASES, hub_life, unheard, with_liveness
 from hub.cli.names import missing, parse
 from hub.cli.output import Format, FormatOption, print_objects
+from hub.cli.reach import reaching
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.contract.manifest import Manifest
-    from agent.kube.client import RestClient
     from hub.cli.kinds import Resource
+    from hub.cli.reach import Reach
 
 app = typer.Typer()
 
@@ -77,21 +77,20 @@ async def _objects(
     resource: Resource, name: str, *, namespace: str, selector: str, kubeconfig: Path | None
 ) -> list[Manifest]:
     field_selector = f"metadata.name={name}" if name else ""
-    async with connected(kubeconfig) as client:
+    async with reaching(kubeconfig) as client:
         listing = await client.list(
             resource.path(namespace), label_selector=selector, field_selector=field_selector
         )
         if name and not listing.items:
             complain(str(await missing(client, parse(name, namespace=namespace, kinds=(resource,)))))
         objects = sorted(listing.items, key=key_of)
-        return await _live(client, objects, kubeconfig) if resource is CLUSTERS else objects
+        return await _live(client, objects) if resource is CLUSTERS else objects
 
 
-async def _live(client: RestClient, clusters: list[Manifest], kubeconfig: Path | None) -> list[Manifest]:
-    leases, now = (await client.list(LEASES)).items, datetime.now(UTC)
+async def _live(hub: Reach, clusters: list[Manifest]) -> list[Manifest]:
+    leases, now = (await hub.list(LEASES)).items, datetime.now(UTC)
     found = with_liveness(clusters, leases, now)
-    away = not hub_life(leases, now).running or hub_stopped(hub_kubeconfig(kubeconfig))
-    return unheard(found) if away else found
+    return unheard(found) if hub.stopped or not hub_life(leases, now).running else found
 
 
 def _resource(word: str) -> Resource:

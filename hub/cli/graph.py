@@ -10,11 +10,12 @@ import typer
 from agent.contract.names import LABEL_SET
 from hub.api.application import ApplicationSpec
 from hub.api.rollout import Rollout
-from hub.cli.connect import KubeconfigOption, connected, run
+from hub.cli.connect import KubeconfigOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.files import Document, InvalidFile, checked, fleet_of, read, repositories
 from hub.cli.offline import ClustersOption, FilesOption, RepoOption, children_of
 from hub.cli.output import Format, name_of_app, out, print_value
+from hub.cli.reach import reaching
 from hub.cli.snapshot import snapshot
 from hub.core.drawing import cycles, to_dot, to_json, to_mermaid, unmatched
 from hub.core.graph import AppGraph
@@ -115,7 +116,7 @@ def _of_files(files: Sequence[Path], clusters: Sequence[Path], repo: Sequence[st
 
 
 async def _of_hub(kubeconfig: Path | None) -> _Built:
-    async with connected(kubeconfig) as client:
+    async with reaching(kubeconfig) as client:
         found = await snapshot(client)
     built = found.graph()
     return built, contradictions(built, {key: _rollout(obj) for key, obj in found.sets.items()}, found.fleet)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hub.cli.arguments import AppArgument  # noqa: TC001 - typer reads it
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
 from hub.cli.kinds import APPS, SHORT_ID, field
 from hub.cli.names import Reference, parse, resolve
 from hub.cli.output import Format, FormatOption, age, name_of, out, print_table, print_value
+from hub.cli.reach import reaching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,5 +126,5 @@ def _read(name: str, namespace: str, kubeconfig: Path | None) -> Manifest:
 
 
 async def _get(reference: Reference, kubeconfig: Path | None) -> Manifest:
-    async with connected(kubeconfig) as client:
+    async with reaching(kubeconfig) as client:
         return (await resolve(client, reference)).obj

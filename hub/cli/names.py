@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.contract.manifest import Manifest
-    from agent.kube.client import RestClient
+    from hub.cli.reach import Reads
 
 _MAX_PARTS = 3
 
@@ -78,7 +78,7 @@ def parse(text: str, *, namespace: str = "", kinds: tuple[Resource, ...] = (APPS
     return Reference(kinds, *parts)
 
 
-async def candidates(client: RestClient, reference: Reference) -> list[Found]:
+async def candidates(client: Reads, reference: Reference) -> list[Found]:
     """Every object that is meant: the API server looks, also over all namespaces."""
     found = []
     for kind in reference.kinds:
@@ -99,7 +99,7 @@ def one_of(reference: Reference, found: Sequence[Found]) -> Found | None:
     return found[0] if found else None
 
 
-async def resolve(client: RestClient, reference: Reference) -> Found:
+async def resolve(client: Reads, reference: Reference) -> Found:
     """The object. Raises `NoSuchObject` with the nearest names, or `AmbiguousName`."""
     found = one_of(reference, await candidates(client, reference))
     if found is None:
@@ -107,7 +107,7 @@ async def resolve(client: RestClient, reference: Reference) -> Found:
     return found
 
 
-async def apps_of(client: RestClient, found: Found) -> list[Manifest]:
+async def apps_of(client: Reads, found: Found) -> list[Manifest]:
     """The Application that was named, or the children of the set, by name."""
     if found.kind is APPS:
         return [found.obj]
@@ -117,7 +117,7 @@ async def apps_of(client: RestClient, found: Found) -> list[Manifest]:
     return sorted(children.items, key=key_of)
 
 
-async def missing(client: RestClient, reference: Reference) -> NoSuchObject:
+async def missing(client: Reads, reference: Reference) -> NoSuchObject:
     """Why there is nothing, with what may have been meant."""
     known: dict[str, str] = {}
     for kind in reference.kinds:

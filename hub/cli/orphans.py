@@ -11,15 +11,16 @@ import typer
 
 from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import ANNOTATION_SYNC
-from hub.cli.act import MANAGER, annotate
+from hub.cli.act import annotate
 from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, CLUSTERS, PROJECTS, field, key_of, short, why
 from hub.cli.names import Found, parse, resolve
 from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
-from hub.cli.sync import waiting_target
+from hub.cli.reach import MANAGER
 from hub.cli.verdict import seconds_of
 from hub.cli.watching import following
+from hub.web.acts import waiting_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

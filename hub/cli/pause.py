@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.contract.names import ANNOTATION_PAUSED
-from hub.cli.act import MANAGER
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, CLUSTERS, SETS
 from hub.cli.names import Found, Reference, parse, resolve
 from hub.cli.output import out
+from hub.cli.reach import reaching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +51,10 @@ def _set(name: str, namespace: str, kubeconfig: Path | None, *, paused: bool) ->
 
 async def _mark(reference: Reference, kubeconfig: Path | None, *, paused: bool) -> tuple[Found, bool]:
     """Returns what is meant, and whether it was paused before."""
-    async with connected(kubeconfig) as client:
-        found = await resolve(client, reference)
+    async with reaching(kubeconfig) as hub:
+        found = await resolve(hub, reference)
         was = (found.obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true"
-        note = "true" if paused else None
+        verbs = ("cordon", "uncordon") if found.kind is CLUSTERS else ("pause", "resume")
         if was != paused:
-            patch = {"metadata": {"annotations": {ANNOTATION_PAUSED: note}}}
-            await client.merge_patch(found.path, patch, field_manager=MANAGER)
+            await hub.act(verbs[0] if paused else verbs[1], found)
         return found, was

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.contract.errors import AxletreeError
+from hub.cli.api import ApiNotNamed, ApiOption, CaOption, TokenOption, client_of
 from hub.cli.connect import run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
 from hub.cli.output import Format, err, out, print_value
 from hub.cli.verdict import seconds_of
 from hub.web.asked import EventQuery, RolloutQuery
-from hub.web.client import Client
 from hub.web.connection import ApiUnavailable
 from hub.web.models import RolloutState
 
 if TYPE_CHECKING:
+    from hub.web.client import Client
     from hub.web.models import Rollout
 
 app = typer.Typer()
@@ -29,32 +27,15 @@ _A_LOOK = 60.0
 """Seconds of one call: a proxy between may have limits of its own."""
 _PAUSE = 2.0
 
-ApiOption = Annotated[
-    str, typer.Option("--api", envvar="AXLETREE_API", help="https://HOST:PORT of the hub's API.")
-]
-CaOption = Annotated[
-    Path, typer.Option("--ca", envvar="AXLETREE_CA", help="A file with the hub's CA.", dir_okay=False)
-]
-TokenOption = Annotated[
-    str,
-    typer.Option("--token", envvar="AXLETREE_TOKEN", help="A Kubernetes token of the hub's cluster."),
-]
-
-
-class ApiNotNamed(AxletreeError):
-    """Which API is meant, whom it trusts, or as whom, is not said."""
-
-    reason = "ApiNotNamed"
-
 
 @app.command()
 def rollout(
     name: Annotated[str, typer.Argument(metavar="NAMESPACE/SET", help="An ApplicationSet.")],
     revision: Annotated[str, typer.Option("--revision", help="The commit, seven digits or more.")],
     *,
-    api: ApiOption,
-    ca: CaOption,
-    token: TokenOption,
+    api: ApiOption = "",
+    ca: CaOption = None,
+    token: TokenOption = "",
     timeout: Annotated[str, typer.Option(help="How long: 90s, 5m, 1h30m.")] = "10m",
     fmt: Annotated[Format, typer.Option("--output", "-o", help="table, yaml, json or name.")] = Format.TABLE,
 ) -> None:
@@ -68,7 +49,9 @@ def rollout(
         if not slash or not short:
             raise ApiNotNamed(f"{name!r}: write NAMESPACE/SET")
         seconds = seconds_of(timeout)
-    found = run(lambda: _rollout(namespace, short, revision, seconds=seconds, client=_client(api, ca, token)))
+    found = run(
+        lambda: _rollout(namespace, short, revision, seconds=seconds, client=client_of(api, ca, token))
+    )
     _print(found, fmt)
     if found.state is not RolloutState.HEALTHY:
         raise typer.Exit(EXIT_NEGATIVE)
@@ -77,9 +60,9 @@ def rollout(
 @app.command()
 def events(
     *,
-    api: ApiOption,
-    ca: CaOption,
-    token: TokenOption,
+    api: ApiOption = "",
+    ca: CaOption = None,
+    token: TokenOption = "",
     last: Annotated[int, typer.Option("--after", help="The id of the last event that was seen.")] = 0,
     namespace: Annotated[list[str] | None, typer.Option("--namespace", "-n", help="Only there.")] = None,
     reason: Annotated[list[str] | None, typer.Option(help="Only these: HealthChanged, Released, ...")] = None,
@@ -88,15 +71,7 @@ def events(
 ) -> None:
     """Print what happens, as it happens; a hub that was away is followed again where it was."""
     query = EventQuery(namespace=namespace or [], reason=reason or [])
-    run(lambda: _events(query, last=last, count=count, fmt=fmt, client=_client(api, ca, token)))
-
-
-def _client(api: str, ca: Path, token: str) -> Client:
-    try:
-        trusted = ssl.create_default_context(cafile=str(ca))
-    except (OSError, ssl.SSLError) as error:
-        raise ApiNotNamed(f"{ca} is no CA: {error}") from error
-    return Client(api, token=token, ca=trusted)
+    run(lambda: _events(query, last=last, count=count, fmt=fmt, client=client_of(api, ca, token)))
 
 
 async def _rollout(namespace: str, name: str, revision: str, *, seconds: float, client: Client) -> Rollout:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.contract.manifest import Manifest
-    from agent.kube.client import RestClient
+    from hub.cli.reach import Reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Snapshot:
         return built
 
 
-async def snapshot(client: RestClient, *, secrets: bool = False) -> Snapshot:
+async def snapshot(client: Reads, *, secrets: bool = False) -> Snapshot:
     """Everything that the core decides over, read once."""
     kinds = (APPS, SETS, CLUSTERS, CLUSTER_SETS, PROJECTS)
     listings = await asyncio.gather(*(client.list(kind.path()) for kind in kinds), client.list(LEASES))
@@ -83,7 +83,7 @@ async def snapshot(client: RestClient, *, secrets: bool = False) -> Snapshot:
     )
 
 
-async def _credentials(client: RestClient) -> Sequence[Manifest]:
+async def _credentials(client: Reads) -> Sequence[Manifest]:
     """Whoever may not read them reads repositories without."""
     try:
         return (await client.list(paths.SECRETS, label_selector=LABEL_CREDENTIALS)).items

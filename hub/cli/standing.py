@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.contract.errors import AxletreeError
-from hub.cli.act import MANAGER, annotate
+from hub.cli.act import annotate
 from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import CLUSTERS, field
 from hub.cli.names import parse, resolve
 from hub.cli.output import err, out
+from hub.cli.reach import MANAGER
 from hub.cli.tokens import (
     AllowLabelOption,
     AutoAcceptOption,

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agent.contract.errors import AxletreeError
-from hub.cli.connect import KubeconfigOption, connected, hub_kubeconfig, run
+from hub.cli.api import is_named
+from hub.cli.connect import KubeconfigOption, run
 from hub.cli.failure import EXIT_NEGATIVE
 from hub.cli.follow import worst
-from hub.cli.here import hub_stopped
 from hub.cli.kinds import APPS, CLUSTERS, SETS, health, sync
 from hub.cli.liveness import LEASES, HubLife, hub_life, unheard, with_liveness
 from hub.cli.output import STYLES, Format, FormatOption, age, name_of, out, print_table, print_value
+from hub.cli.reach import reaching
 from hub.fleet import fleets, processes
 from hub.fleet.home import cluster_names, home, kubeconfig_of, provider_of
 from hub.fleet.services import AGENT, Services
@@ -40,6 +41,8 @@ class _State:
     apps: list[Manifest] = field(default_factory=list)
     sets: list[Manifest] = field(default_factory=list)
     problem: str = ""
+    stopped: bool = False
+    """This machine knows that the hub's process has ended."""
 
 
 @app.command()
@@ -49,10 +52,10 @@ def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None
     Where the hub is not running, what it last wrote is shown, with its age.
     """
     root = home()
-    local = kubeconfig is None and bool(cluster_names(root))
+    local = kubeconfig is None and not is_named() and bool(cluster_names(root))
     parts = _parts(root) if local else {}
     state = run(lambda: _ask(kubeconfig))
-    if not state.problem and hub_stopped(hub_kubeconfig(kubeconfig)):
+    if state.stopped:
         state.hub = HubLife(running=False, last=state.hub.last)
     if not state.problem:
         parts = _expected(parts, {cluster["metadata"]["name"] for cluster in state.clusters})
@@ -71,10 +74,10 @@ def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None
 
 async def _ask(kubeconfig: Path | None) -> _State:
     try:
-        hub_kubeconfig(kubeconfig)
-        async with connected(kubeconfig) as client:
+        async with reaching(kubeconfig) as hub:
+            stopped = hub.stopped
             apps, sets, clusters, leases = await asyncio.gather(
-                *(client.list(path) for path in (APPS.path(), SETS.path(), CLUSTERS.path(), LEASES))
+                *(hub.list(path) for path in (APPS.path(), SETS.path(), CLUSTERS.path(), LEASES))
             )
     except AxletreeError as error:
         return _State(problem=str(error))
@@ -84,6 +87,7 @@ async def _ask(kubeconfig: Path | None) -> _State:
         clusters=with_liveness(clusters.items, leases.items, now),
         apps=apps.items,
         sets=sets.items,
+        stopped=stopped,
     )
 
 

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import secrets
+import asyncio
+import contextlib
+import random
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.contract.errors import AxletreeError
-from agent.contract.names import ANNOTATION_SYNC, ANNOTATION_SYNC_OBJECT
+from agent.contract.errors import ApiError
 from agent.contract.objectsync import MAX_OBJECT, ObjectSyncReport, ObjectSyncState
-from hub.cli.act import annotate
+from hub.cli.act import about
 from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
-from hub.cli.asking import ask
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import NOT_FOUND, KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
-from hub.cli.kinds import APPS, SHORT_ID, field, key_of
+from hub.cli.kinds import APPS, SETS, field, key_of
 from hub.cli.names import Found, InvalidReference, Reference, apps_of, parse, resolve
 from hub.cli.output import out
+from hub.cli.reach import reaching
 from hub.cli.verdict import seconds_of
+from hub.web.acts import waiting_target
+from hub.web.asked import SyncRequest
+from hub.web.problems import NothingReleased, WebError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from agent.contract.manifest import Manifest
+    from hub.cli.reach import Reach
 
 app = typer.Typer()
 
 
-class NothingReleased(AxletreeError):
-    """Nothing of the app runs yet, so that there is no object to apply again."""
-
-    reason = "NothingReleased"
+_PACE = 0.3
+"""Seconds between two looks."""
 
 
 @app.command()
@@ -49,17 +53,19 @@ def sync(
     """Let an app of mode Manual go to its target; of a set, every child that waits for that.
 
     It means exactly the target of now: what a later commit wants has to be asked for again. With --object nothing is
-    let go: one object of the release that runs is put back, whatever the app does about drift. Exit code 1: nothing
+    let go: one object of the release that runs is put back, whatever the app does about drift; of a set, that object of
+    every child. Exit code 1: nothing
     waits for it, or the object could not be applied.
     """
     with plainly():
-        reference = (
-            parse(name, namespace=namespace, kinds=(APPS,)) if object_ else parse(name, namespace=namespace)
-        )
+        reference = parse(name, namespace=namespace)
         seconds = seconds_of(timeout)
         _check(object_)
     if object_:
-        _tell(*run(lambda: _sync_object(reference, object_, kubeconfig, seconds=seconds)))
+        told = run(lambda: _sync_object(reference, object_, kubeconfig, seconds=seconds))
+        applied = [_tell(obj, said) for obj, said in told]
+        if not all(applied):
+            raise typer.Exit(EXIT_NEGATIVE)
         return
     found, asked = run(lambda: _sync(reference, kubeconfig))
     if not asked:
@@ -70,24 +76,13 @@ def sync(
 
 
 async def _sync(reference: Reference, kubeconfig: Path | None) -> tuple[Found, list[str]]:
-    async with connected(kubeconfig) as client:
-        found = await resolve(client, reference)
-        asked = []
-        for obj in await apps_of(client, found):
-            target = waiting_target(obj)
-            if target:
-                await annotate(client, Found(APPS, obj).path, {ANNOTATION_SYNC: target})
-                asked.append(f"{key_of(obj)} may go to {target[:SHORT_ID]}")
+    async with reaching(kubeconfig) as hub:
+        found = await resolve(hub, reference)
+        asked: list[str] = []
+        for obj in await apps_of(hub, found):
+            done = await hub.act("sync", Found(APPS, obj)) if waiting_target(obj) else None
+            asked += about(obj, done.changed) if done is not None else []
         return found, asked
-
-
-def waiting_target(obj: Manifest) -> str:
-    """The digest that a Manual app waits to be let go to; empty where there is none."""
-    target = str(field(obj, "status", "sync", "target"))
-    released = str(field(obj, "status", "sync", "released"))
-    asked = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_SYNC)
-    manual = field(obj, "spec", "sync", "mode") == "Manual"
-    return target if manual and target and target not in {released, asked} else ""
 
 
 def _check(what: str) -> None:
@@ -98,25 +93,70 @@ def _check(what: str) -> None:
 
 async def _sync_object(
     reference: Reference, what: str, kubeconfig: Path | None, *, seconds: float
-) -> tuple[Manifest, ObjectSyncReport | None]:
-    """Ask the app's agent about the release that runs there, and wait for what it says."""
-    async with connected(kubeconfig) as client:
-        obj = (await resolve(client, reference)).obj
-        digest = str(field(obj, "status", "sync", "released"))
-        if not digest:
-            raise NothingReleased(
-                f"{key_of(obj)}: nothing of it is released yet; `axle why` says what it waits for"
-            )
-        request = secrets.token_hex(8)
-        asked = await ask(
-            client,
-            [obj],
-            ANNOTATION_SYNC_OBJECT,
-            lambda _: f"{digest}/{request}/{what}",
-            seconds=seconds,
-            over=lambda one: _final(one, request) or digest != field(one, "status", "sync", "released"),
+) -> list[tuple[Manifest, ObjectSyncReport | None]]:
+    """Ask the agents about the releases that run there, and wait for what they say; then it is not asked any more."""
+    async with reaching(kubeconfig) as hub:
+        found = await resolve(hub, reference)
+        asked: dict[str, tuple[Found, str]] = {}
+        try:
+            for obj in await apps_of(hub, found):
+                if found.kind is SETS and not field(obj, "status", "sync", "released"):
+                    continue
+                done = await hub.act("sync", Found(APPS, obj), SyncRequest(object=what))
+                if done is not None:
+                    asked[key_of(obj)] = (Found(APPS, obj), done.request)
+            if not asked:
+                raise NothingReleased(
+                    f"{found}: nothing of it is released yet; `axle why` says what it waits for"
+                )
+            return await _answers(hub, found, asked, seconds=seconds)
+        finally:
+            for one, _ in asked.values():
+                await _take_back(hub, one)
+
+
+async def _take_back(hub: Reach, one: Found) -> None:
+    """An app that is deleted by now is not asked anything."""
+    try:
+        await hub.act("sync", one, SyncRequest(undo=True))
+    except (ApiError, WebError) as error:
+        if error.status != NOT_FOUND:
+            raise
+
+
+async def _answers(
+    hub: Reach, found: Found, asked: Mapping[str, tuple[Found, str]], *, seconds: float
+) -> list[tuple[Manifest, ObjectSyncReport | None]]:
+    """What each app's agent says, or None of those that did not in time, or moved to another release meanwhile."""
+    now: dict[str, Manifest] = {}
+
+    def over(key: str) -> bool:
+        one, request = asked[key]
+        obj, released = now.get(key), field(one.obj, "status", "sync", "released")
+        return obj is None or _final(obj, request) or field(obj, "status", "sync", "released") != released
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                now = {key_of(obj): obj for obj in await _again(hub, found)}
+                if all(map(over, asked)):
+                    break
+                await asyncio.sleep(_PACE * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+    return [
+        (now.get(key, one.obj), _answer(now[key], request) if key in now else None)
+        for key, (one, request) in asked.items()
+    ]
+
+
+async def _again(hub: Reach, found: Found) -> list[Manifest]:
+    """The apps as they are now. One that is deleted meanwhile is left out."""
+    if found.kind is SETS:
+        return await apps_of(hub, found)
+    return (
+        await hub.list(
+            found.path.rpartition("/")[0], field_selector=f"metadata.name={found.obj['metadata']['name']}"
         )
-        return (asked[0], _answer(asked[0], request)) if asked else (obj, None)
+    ).items
 
 
 def _answer(obj: Manifest, request: str) -> ObjectSyncReport | None:
@@ -131,13 +171,13 @@ def _final(obj: Manifest, request: str) -> bool:
     return said is not None and said.final
 
 
-def _tell(obj: Manifest, said: ObjectSyncReport | None) -> None:
-    """One line of what came of it. Raises `typer.Exit` unless the object was applied."""
+def _tell(obj: Manifest, said: ObjectSyncReport | None) -> bool:
+    """One line of what came of it; gives whether the object was applied."""
     key, cluster = key_of(obj), field(obj, "spec", "cluster")
     if said is not None and said.state is ObjectSyncState.APPLIED:
         more = f": {said.message}" if said.message else ""
         out.print(f"{said.ref} of {key} on {cluster}: {said.action.lower()}{more}")
-        return
+        return True
     if said is None:
         complain(
             f"{key}: the agent of {cluster} has not answered: it is away, older than this command, or the app moved to "
@@ -147,4 +187,4 @@ def _tell(obj: Manifest, said: ObjectSyncReport | None) -> None:
         complain(f"{key}: its release has to be applied in full first: {said.message}")
     else:
         complain(f"{key}: {said.ref + ': ' if said.ref else ''}{said.message}")
-    raise typer.Exit(EXIT_NEGATIVE)
+    return False

@@ -10,31 +10,20 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from agent.contract.errors import ApiError
-from hub.cli.connect import (
-    FORBIDDEN,
-    NOT_FOUND,
-    KubeconfigOption,
-    NamespaceOption,
-    connected,
-    hub_kubeconfig,
-    run,
-)
+from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.forest import grow
-from hub.cli.here import hub_stopped
 from hub.cli.kinds import APPS, CLUSTERS, SETS, short, why
 from hub.cli.liveness import LEASES, hub_life, unheard, with_liveness
 from hub.cli.names import NoSuchObject, parse, resolve
 from hub.cli.output import STYLES, Format, FormatOption, age, err, out, print_value, styled
-from hub.gateway import paths
-from hub.gateway.identity import SECRET_NAME, HubIdentity
+from hub.cli.reach import reaching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from agent.kube.client import RestClient
     from hub.cli.forest import Branch
+    from hub.cli.reach import Reach
 
 app = typer.Typer()
 
@@ -64,11 +53,11 @@ def tree(
 async def _trees(
     name: str, *, namespace: str, kubeconfig: Path | None
 ) -> tuple[list[Branch], Mapping[str, str]]:
-    async with connected(kubeconfig) as client:
-        trees, stale = await load(client, stopped=hub_stopped(hub_kubeconfig(kubeconfig)))
+    async with reaching(kubeconfig) as hub:
+        trees, stale = await load(hub)
         if not name:
             return [each for each in trees if _inside(each, namespace)], stale
-        wanted = await resolve(client, parse(name, namespace=namespace))
+        wanted = await resolve(hub, parse(name, namespace=namespace))
         uid = wanted.obj["metadata"]["uid"]
     found = (each for top in trees for each in top.walk() if each.obj["metadata"]["uid"] == uid)
     branch = next(found, None)
@@ -77,33 +66,23 @@ async def _trees(
     return [branch], stale
 
 
-async def load(client: RestClient, *, stopped: bool = False) -> tuple[list[Branch], Mapping[str, str]]:
-    """Every tree, and for each cluster that is not Connected its word. `stopped`: the hub is known not to run."""
+async def load(hub: Reach) -> tuple[list[Branch], Mapping[str, str]]:
+    """Every tree, and for each cluster that is not Connected its word."""
     apps, sets, clusters, leases, identity = await asyncio.gather(
-        client.list(APPS.path()),
-        client.list(SETS.path()),
-        client.list(CLUSTERS.path()),
-        client.list(LEASES),
-        hub_id(client),
+        hub.list(APPS.path()),
+        hub.list(SETS.path()),
+        hub.list(CLUSTERS.path()),
+        hub.list(LEASES),
+        hub.hub_id(),
     )
     now = datetime.now(UTC)
     live = with_liveness(clusters.items, leases.items, now)
-    if stopped or not hub_life(leases.items, now).running:
+    if hub.stopped or not hub_life(leases.items, now).running:
         live = unheard(live)
         err.print("axle: the hub is not running: this is what it last wrote", style="yellow")
     words = {each["metadata"]["name"]: str(each["status"]["connected"]) for each in live}
     stale = {cluster: word for cluster, word in words.items() if word != "Connected"}
     return grow(apps.items, sets.items, hub_id=identity), stale
-
-
-async def hub_id(client: RestClient) -> str | None:
-    """The hub's id; None where the asker may not read it, or the hub never ran."""
-    try:
-        return HubIdentity.from_secret(await client.get(paths.secret(SECRET_NAME))).hub_id
-    except ApiError as error:
-        if error.status not in {FORBIDDEN, NOT_FOUND}:
-            raise
-        return None
 
 
 def print_trees(trees: Sequence[Branch], *, stale: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from hub.cli.failure import EXIT_ERROR, EXIT_NEGATIVE, complain, plainly
 from hub.cli.follow import until_healthy, until_led
 from hub.cli.output import out, print_table, seconds_text
 from hub.cli.progress import Steps
+from hub.cli.reach import OverKubernetes
 from hub.cli.tree import load, print_trees
 from hub.cli.verdict import seconds_of
 from hub.fleet.errors import NotReadyError, ProcessExitedError
@@ -98,7 +99,7 @@ def _hub_pid(fleet: LocalFleet) -> int | None:
 
 async def _trees(fleet: LocalFleet) -> tuple[Sequence[Branch], dict[str, str]]:
     async with fleet.hub_client() as client:
-        trees, stale = await load(client)
+        trees, stale = await load(OverKubernetes(client))
         return trees, dict(stale)
 
 

@@ -11,18 +11,19 @@ from agent.contract.errors import ApiError
 from agent.contract.names import GROUP
 from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.chain import MAX_LINKS, Link, link_of
-from hub.cli.connect import NOT_FOUND, KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import NOT_FOUND, KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import plainly
 from hub.cli.kinds import APPS, field, key_of
 from hub.cli.kinds import why as summary
 from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import Format, FormatOption, name_of_app, out, print_value
+from hub.cli.reach import reaching
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.contract.manifest import Manifest
-    from agent.kube.client import RestClient
+    from hub.cli.reach import Reads
 
 app = typer.Typer()
 
@@ -52,7 +53,7 @@ def why(
 
 
 async def _chains(reference: Reference, kubeconfig: Path | None) -> list[list[Link]]:
-    async with connected(kubeconfig) as client:
+    async with reaching(kubeconfig) as client:
         found = await resolve(client, reference)
         now = datetime.now(UTC)
         if found.kind is APPS:
@@ -60,7 +61,7 @@ async def _chains(reference: Reference, kubeconfig: Path | None) -> list[list[Li
         return await _of_set(client, found, now)
 
 
-async def _of_set(client: RestClient, found: Found, now: datetime) -> list[list[Link]]:
+async def _of_set(client: Reads, found: Found, now: datetime) -> list[list[Link]]:
     """What the set says of itself, then the chains of its children that are not well, one for each root."""
     obj = found.obj
     said = summary(obj)
@@ -91,7 +92,7 @@ def _well(obj: Manifest) -> bool:
     return (sync, health) == ("Synced", "Healthy") and not field(obj, "status", "deletion")
 
 
-async def _chain(client: RestClient, obj: Manifest, now: datetime) -> list[Link]:
+async def _chain(client: Reads, obj: Manifest, now: datetime) -> list[Link]:
     """Follow the first wait of each that another Application can end; a cycle ends at its first member."""
     links = [link_of(obj, now)]
     seen = {links[0].app}

@@ -21,33 +21,20 @@ from hub.operator import views
 from hub.operator.commits import Commits
 from hub.operator.objects import key_of
 from hub.operator.policy import apply_policy
+from hub.operator.sourcing import allowed, check_all_signed, resolved_of
 from hub.operator.state import Target
-from hub.render.checks import project_violations
-from hub.render.rules import ProjectViolation
-from hub.render.signed import check_signed
 from hub.telemetry.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from agent.contract.manifest import Manifest
-    from hub.api.application import ApplicationSpec
     from hub.api.project import ProjectSpec
-    from hub.core.model import ClusterView, Fleet
+    from hub.core.model import Fleet
     from hub.operator.context import HubContext
     from hub.render.renderer import Rendered
 
     Render = Callable[..., Awaitable[Rendered]]
-
-
-class UnknownCluster(TerminalError):
-    reason = "UnknownCluster"
-
-
-class NotJoined(TerminalError):
-    """Secrets are sealed to a cluster's own key, so that nothing can be made for one that has not joined."""
-
-    reason = "Join"
 
 
 @dataclass(slots=True)
@@ -176,19 +163,8 @@ class Targets:
         values: Bound | None,
     ) -> tuple[str, str, str]:
         spec = views.application_spec(obj)
-        cluster = self._cluster(spec, fleet)
-        namespace = key.partition("/")[0]
-        project = fleet.projects.get(namespace)
-        if project is None:
-            raise ProjectViolation(f"namespace {namespace} has no Project named `project`")
-        broken = project_violations(namespace, project, spec, cluster=cluster, fleet=fleet)
-        if broken:  # before anything is fetched: an address that is not allowed is not asked, either
-            raise ProjectViolation("; ".join(broken[:5]))
-        resolved: dict[tuple[str, str], str] = {}
-        for address, revision in spec.origins():
-            commit = await commits.resolve(address, revision)
-            resolved[address, revision] = commit
-            revisions[f"{address}@{revision}"] = commit
+        cluster, project = allowed(key, spec, fleet)
+        resolved = await resolved_of(spec, commits, revisions)
         first = spec.sources[0]
         check_places(obj["spec"])
         if values is not None:
@@ -196,8 +172,7 @@ class Targets:
                 return "", "", resolved[first.address, first.reference]
             spec = views.application_spec({"spec": with_inputs(obj["spec"], values.values)})
         sealing_key = base64.b64decode(self._hub.caches.clusters.view()[cluster.name]["status"]["sealingKey"])
-        for (address, revision), commit in resolved.items():
-            await check_signed(commits, project, address, revision=revision, commit=commit)
+        await check_all_signed(commits, project, resolved)
         render = partial(
             self._hub.renderer.render,
             key,
@@ -236,16 +211,6 @@ class Targets:
         except TerminalError as error:
             raise InputMisplaced(said(list(found))) from error
         check_same(found, places(await self._hub.renderer.objects(again), project.input_places))
-
-    @staticmethod
-    def _cluster(spec: ApplicationSpec, fleet: Fleet) -> ClusterView:
-        cluster = fleet.clusters.get(spec.cluster)
-        if cluster is None:
-            raise UnknownCluster(f"there is no Cluster {spec.cluster}")
-        if not cluster.joined or not cluster.accepted:
-            state = "has not joined yet" if cluster.accepted else "is not accepted"
-            raise NotJoined(f"cluster {spec.cluster} {state}")
-        return cluster
 
 
 def _version(obj: Manifest) -> str:

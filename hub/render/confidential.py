@@ -39,9 +39,11 @@ class Confidential:
     def __init__(self) -> None:
         self._texts: set[str] = set()
         self._short: set[str] = set()
+        self._numbers: set[float] = set()
 
     def add(self, value: Any) -> None:
-        """Remember every text in it."""
+        """Remember every text in it, and every number of some length."""
+        self._numbers |= {one for one in _numbers(value) if len(f"{one}") >= _SHORTEST_SAID}
         for _, leaf in _leaves(value, ""):
             text = leaf.strip()
             if len(self._texts) >= _MOST:
@@ -73,6 +75,42 @@ class Confidential:
             return error
         pattern = _any_of(self._texts | self._short)
         return error.but(detail=pattern.sub(HIDDEN, error.detail), params=pattern.sub(HIDDEN, error.params))
+
+    def hidden(self, value: Any) -> Any:
+        """The same with no secret value in it: texts in which one stands, and numbers that are one."""
+        if not (self._texts or self._short or self._numbers):
+            return value
+        both = self._texts | self._short
+        return self._hidden(value, _any_of(both) if both else None)
+
+    def _hidden(self, value: Any, pattern: re.Pattern[str] | None) -> Any:
+        match value:
+            case str():
+                return pattern.sub(HIDDEN, value) if pattern is not None else value
+            case dict():
+                return {
+                    self._hidden(key, pattern): self._hidden(inner, pattern) for key, inner in value.items()
+                }
+            case list() | tuple():
+                return [self._hidden(inner, pattern) for inner in value]
+            case bool() | None:
+                return value
+            case int() | float() if value in self._numbers:
+                return HIDDEN
+            case _:
+                return value
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    match value:
+        case dict():
+            for inner in value.values():
+                yield from _numbers(inner)
+        case list() | tuple():
+            for inner in value:
+                yield from _numbers(inner)
+        case int() | float() if not isinstance(value, bool):
+            yield value
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:

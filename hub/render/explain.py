@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agent.contract.errors import TerminalError
 from agent.contract.manifest import ref_of
+from hub.render.chart import ChartSource
 from hub.render.lines import line_of_field, lines_of_value
+from hub.render.plain import PlainSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.contract.manifest import Manifest
-    from hub.render.pipeline import Stage
+    from hub.render.pipeline import AnySource, Stage
 
 Path: TypeAlias = tuple[str | int, ...]
 ABSENT: Final = object()
@@ -27,6 +29,12 @@ HIDDEN = "(secret)"
 CHART_DEFAULTS, DEFAULTS_FILE = "chart defaults", "values.yaml"
 _PART = re.compile(r"""\.?([^.\[\]'"]+)|\[(\d+)\]|\[(['"])(.*?)\3\]""")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class TooMuchToTell(TerminalError):
+    """The answer would be too large: one field of the object has to be named."""
+
+    reason = "TooMuchToTell"
 
 
 class NoSuchField(TerminalError):
@@ -56,6 +64,16 @@ class Touch:
         found |= {} if self.before is ABSENT else {"before": self.before}
         found |= {} if self.after is ABSENT else {"after": self.after}
         return {**found, "at": self.at} if self.at else found
+
+    def to_wire(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"stage": self.stage, "path": self.path, "at": self.at}
+        found |= {} if self.before is ABSENT else {"before": self.before}
+        return found if self.after is ABSENT else {**found, "after": self.after}
+
+    @staticmethod
+    def from_wire(data: Mapping[str, Any]) -> Touch:
+        before, after = data.get("before", ABSENT), data.get("after", ABSENT)
+        return Touch(data["stage"], tuple(data["path"]), before, after, data["at"])
 
 
 def parse_path(text: str) -> Path:
@@ -124,6 +142,20 @@ def explain(
         before = after
     if not found:
         raise NoSuchField(f"{path_text(field)}: no layer has it")
+    return found
+
+
+def texts_of(sources: Iterable[AnySource]) -> dict[str, str]:
+    """Contents in which a line can be looked for, by the name of a stage or a file."""
+    found: dict[str, str] = {}
+    for source in sources:
+        match source:
+            case PlainSource():
+                found |= source.files
+            case ChartSource():
+                found |= {layer.name: layer.text for layer in source.layers if layer.text is not None}
+                found |= {path: text for path, text in source.files.items() if isinstance(text, str)}
+                found[CHART_DEFAULTS] = found.get(DEFAULTS_FILE, "")
     return found
 
 

@@ -129,12 +129,13 @@ def render(request: RenderRequest, tools: Tools | None = None) -> RenderResult:
     """The objects of all sources with every layer applied. Raises `ManifestError`, with no secret value in it."""
     secret = Confidential()
     try:
-        return _rendered(request, tools or Tools(), secret)
+        return render_with(request, tools or Tools(), secret)
     except ManifestError as error:
         raise secret.without(error) from None  # the first one's text may hold a value
 
 
-def _rendered(request: RenderRequest, tools: Tools, secret: Confidential) -> RenderResult:
+def render_with(request: RenderRequest, tools: Tools, secret: Confidential) -> RenderResult:
+    """As `render`, for who goes on with what is secret in it: errors may hold values, which `secret` knows then."""
     objects: list[Manifest] = []
     stages: list[Stage] = []
     many = len(request.sources) > 1

@@ -25,6 +25,7 @@ import hub
 from agent.contract.errors import AxletreeError, TerminalError
 from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
 from hub.core.needs import Needs
+from hub.render.explain import NoSuchField, NoSuchObject, TooMuchToTell, Touch
 from hub.render.pipeline import RenderRequest, RenderResult, Stage
 from hub.render.plain import ManifestError
 from hub.render.programs import Programs
@@ -33,6 +34,8 @@ from hub.render.worker import HEADER, MAX_FRAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hub.render.explaining import Question
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class RenderTooLarge(RenderFailed):
     reason = "RenderTooLarge"
 
 
+_ANSWERS = {one.reason: one for one in (NoSuchObject, NoSuchField, TooMuchToTell)}
 _BY_REASON = {"OutOfMemory": RenderOutOfMemory, "TooLarge": RenderTooLarge}
 
 
@@ -149,6 +153,14 @@ class WorkerPool:
         """As `render`; values of Secrets never come into this process in the clear."""
         result = await self._call("seal", request.to_wire(), sealing=sealing.to_wire())
         return SealedResult(tuple(result["ok"]), tuple(result["masks"]))
+
+    async def explain(self, request: RenderRequest, question: Question) -> list[Touch]:
+        """Which layers made a field, told by the worker: no secret value is in it.
+
+        Raises `ManifestError`, `NoSuchObject`, `NoSuchField`, `TooMuchToTell`, or `RenderFailed`.
+        """
+        result = await self._call("explain", request.to_wire(), question=question.to_wire())
+        return [Touch.from_wire(one) for one in result["ok"]]
 
     async def text(self, template: str, params: dict[str, Any]) -> str:
         """A user's template as text. Raises `RenderFailed`."""
@@ -311,5 +323,7 @@ def _failure(error: dict[str, Any]) -> TerminalError:
             return ExpansionError.from_wire(error)
         case "manifest":
             return ManifestError.from_wire(error)
+        case "answer" if error["reason"] in _ANSWERS:
+            return _ANSWERS[error["reason"]](error["detail"])
         case _:
             return _BY_REASON.get(error["reason"], RenderFailed)(error["detail"])

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hub.core.sealed import Relay
     from hub.render.appinputs import AppInputs
     from hub.render.hubvalues import HubObjects
+    from hub.render.pipeline import RenderRequest
     from hub.render.runner import Runner
     from hub.render.seal import SealedResult
     from hub.sources.port import Source
@@ -180,6 +181,22 @@ class Renderer:
             if len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
         return rendered
+
+    async def request(
+        self,
+        app_key: str,
+        spec: ApplicationSpec,
+        *,
+        cluster: ClusterView,
+        commits: Mapping[tuple[str, str], str],
+        project: ProjectSpec,
+    ) -> RenderRequest:
+        """What a worker would render, read: for who wants to know how something came to be.
+
+        Raises `ManifestError`, and the errors of `hub.sources`.
+        """
+        inputs = await self._inputs.of(app_key, spec, cluster=cluster, commits=commits, project=project)
+        return await inputs.request(stages=True)
 
     def _unchanged(self, seen: bytes) -> Rendered | None:
         """The same question's last answer, while its blob is there."""

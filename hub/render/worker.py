@@ -18,6 +18,8 @@ from typing import IO, Any
 from hub.core.expand import expand
 from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
 from hub.render.confine import Confinement, confine, system_paths
+from hub.render.explain import NoSuchField, NoSuchObject, TooMuchToTell
+from hub.render.explaining import Question, answered
 from hub.render.pipeline import RenderRequest, Tools, render, render_sealed
 from hub.render.plain import ManifestError
 from hub.render.programs import Programs
@@ -78,6 +80,8 @@ def answer(request: dict[str, Any], tools: Tools, confinement: Confinement) -> d
         failure = {"type": "expansion", **error.to_wire()}
     except ManifestError as error:
         failure = {"type": "manifest", **error.to_wire()}
+    except (NoSuchObject, NoSuchField, TooMuchToTell) as error:
+        failure = {"type": "answer", "reason": error.reason, "detail": str(error)[:2000]}
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - the request's boundary: one bad request ends nothing
@@ -102,6 +106,9 @@ def _done(request: dict[str, Any], tools: Tools, confinement: Confinement) -> di
             sealing = Sealing.from_wire(request["sealing"])
             found = render_sealed(RenderRequest.from_wire(request["request"]), sealing, tools)
             return {"ok": found.objects, "masks": found.masks}
+        case "explain":
+            question = Question.from_wire(request["question"])
+            return {"ok": answered(RenderRequest.from_wire(request["request"]), question, tools)}
         case "text":
             asked = request["request"]
             return {"ok": tools.engine.text(asked["template"], asked["params"])}

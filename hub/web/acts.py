@@ -12,14 +12,15 @@ from agent.contract.names import (
     ANNOTATION_PIN,
     ANNOTATION_REFRESH,
     ANNOTATION_SYNC,
+    ANNOTATION_SYNC_OBJECT,
 )
 from hub.api.rollout import WaveState, WaveStatus
 from hub.core.outputs import checked
 from hub.core.pins import BY_PERSON, history_of, last_good, pin_value
 from hub.core.waves import approval_of
 from hub.operator import views
-from hub.web.asked import ApproveRequest, RollbackRequest
-from hub.web.problems import NothingToDo, ParameterInvalid
+from hub.web.asked import ApproveRequest, RollbackRequest, SyncRequest
+from hub.web.problems import NoSuchRelease, NothingReleased, NothingToDo, ParameterInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Change = tuple[dict[str, str | None], list[str]]
 """Annotations (None: taken away), and what is said of them."""
+SHORT_ID = 8
 _APPROVABLE = frozenset({WaveState.WAITING, WaveState.AWAITING_APPROVAL, WaveState.HALTED})
 
 
@@ -42,7 +44,7 @@ def decide(act: str, obj: Manifest, body: Any, *, token: str) -> Change:
         case "resume" | "uncordon":
             return _pause(obj, paused=False)
         case "sync":
-            return _sync(obj)
+            return _sync(obj, body if isinstance(body, SyncRequest) else SyncRequest(), token)
         case "rollback":
             return _rollback(obj, body if isinstance(body, RollbackRequest) else RollbackRequest())
         case "approve":
@@ -72,14 +74,33 @@ def _pause(obj: Manifest, *, paused: bool) -> Change:
     return {ANNOTATION_PAUSED: "true" if paused else None}, ["it is paused" if paused else "it goes on"]
 
 
-def _sync(obj: Manifest) -> Change:
+def _sync(obj: Manifest, asked: SyncRequest, token: str) -> Change:
+    sync = _status(obj).get("sync") or {}
+    if asked.undo:
+        if ANNOTATION_SYNC_OBJECT not in _annotations(obj):
+            raise NothingToDo("nothing is asked of its objects")
+        return {ANNOTATION_SYNC_OBJECT: None}, ["it is not asked any more"]
+    if asked.object:
+        released = str(sync.get("released") or "")
+        if not released:
+            raise NothingReleased(
+                f"{_key(obj)}: nothing of it is released yet; `axle why` says what it waits for"
+            )
+        value = f"{released}/{token}/{asked.object}"
+        return {ANNOTATION_SYNC_OBJECT: value}, [f"it is to apply {asked.object} again"]
+    target = waiting_target(obj)
+    if not target:
+        raise NothingToDo("it does not wait for a sync")
+    return {ANNOTATION_SYNC: target}, [f"it may go to {target[:SHORT_ID]}"]
+
+
+def waiting_target(obj: Manifest) -> str:
+    """The digest that a Manual app waits to be let go to; empty where there is none."""
     sync = _status(obj).get("sync") or {}
     target = str(sync.get("target") or "")
     asked = _annotations(obj).get(ANNOTATION_SYNC)
     manual = (obj["spec"].get("sync") or {}).get("mode") == "Manual"
-    if not manual or not target or target in {sync.get("released"), asked}:
-        raise NothingToDo("it does not wait for a sync")
-    return {ANNOTATION_SYNC: target}, [f"it may go to {target}"]
+    return target if manual and target and target not in {sync.get("released"), asked} else ""
 
 
 def _rollback(obj: Manifest, asked: RollbackRequest) -> Change:
@@ -101,7 +122,7 @@ def _rollback(obj: Manifest, asked: RollbackRequest) -> Change:
         raise NothingToDo("there is no other release to go back to")
     digest = str(entry["digest"])
     value = pin_value(digest, instead_of=wanted, by=BY_PERSON)
-    return {ANNOTATION_PIN: value}, [f"it goes back to release {entry['release']} ({digest})"]
+    return {ANNOTATION_PIN: value}, [f"it goes back to release {entry['release']} ({digest[:SHORT_ID]})"]
 
 
 def _release(obj: Manifest, number: int) -> Mapping[str, Any]:
@@ -110,7 +131,7 @@ def _release(obj: Manifest, number: int) -> Mapping[str, Any]:
     )
     if found is None:
         known = ", ".join(str(each["release"]) for each in history_of(obj) if each.get("blob")) or "none"
-        raise NothingToDo(f"there is no release {number} to go back to: {known}")
+        raise NoSuchRelease(f"{_key(obj)} has no release {number} to go back to: {known}")
     return found
 
 
@@ -118,9 +139,14 @@ def _approve(obj: Manifest) -> Change:
     status = _status(obj)
     deletion, plan = status.get("deletion") or {}, status.get("plan") or {}
     if deletion.get("held"):
-        return {ANNOTATION_APPROVE: f"deletion/{deletion['decidedAt']}"}, ["it is deleted"]
+        return {ANNOTATION_APPROVE: f"deletion/{deletion['decidedAt']}"}, [
+            f"it is deleted (was Held: {deletion['held']})"
+        ]
     if plan.get("held"):
-        said = [f"{each['app']} is deleted" for each in plan["held"]]
+        said = [
+            f"{each['app']} is deleted ({each.get('reason', '')}, held by plan {plan.get('id')})"
+            for each in plan["held"]
+        ]
         return {ANNOTATION_APPROVE: f"deletions/{plan.get('id')}"}, said
     raise NothingToDo("nothing of it is Held")
 
@@ -135,7 +161,13 @@ def _approve_wave(obj: Manifest, wave: str) -> Change:
     before = _annotations(obj).get(ANNOTATION_APPROVE_WAVE, "")
     current = {f"{each.name}/{each.plan}" for each in waves if each.name != one.name}
     kept = [each for each in before.split(",") if "/".join(each.split("/")[:2]) in current]
-    return {ANNOTATION_APPROVE_WAVE: ",".join([*kept, approval_of(one)])}, [f"wave {wave} goes on"]
+    failures = f", with {len(one.failures)} failures" if one.state is WaveState.HALTED else ""
+    said = f"wave {wave} of application set {_key(obj)} goes on{failures}"
+    return {ANNOTATION_APPROVE_WAVE: ",".join([*kept, approval_of(one)])}, [said]
+
+
+def _key(obj: Manifest) -> str:
+    return f"{obj['metadata'].get('namespace', '')}/{obj['metadata'].get('name', '')}"
 
 
 def _annotations(obj: Manifest) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from agent.contract.objectsync import MAX_OBJECT
+
 MAX_LIMIT = 500
 MAX_WAIT = 300
 Word = Annotated[str, StringConstraints(max_length=512)]
@@ -48,6 +50,13 @@ class AppQuery(FacetQuery, Paged):
     """What is counted by facets is what is listed, page by page."""
 
 
+class ObjectQuery(Paged):
+    namespace: Word = ""
+    name: Word = ""
+    label_selector: Word = ""
+    """As kubectl's `-l`."""
+
+
 class SetQuery(Paged):
     namespace: Words = Field(default_factory=list)
 
@@ -72,6 +81,22 @@ class RolloutQuery(Given):
 
 class GraphQuery(Given):
     namespace: Words = Field(default_factory=list)
+
+
+class ExplainQuery(Given):
+    object: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.]*/[^/\s]+$", max_length=512)]
+    """`Kind/name` of one of its objects."""
+    field: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """Such as `.spec.replicas`; empty: all of the object."""
+
+
+class SyncRequest(Given):
+    object: Annotated[
+        str, StringConstraints(pattern=r"^([^/\s]+(/[^/\s]+){1,2})?$", max_length=MAX_OBJECT)
+    ] = ""
+    """`Kind/name` of one object of the release that runs, to be applied again; empty: go to the target of now."""
+    undo: bool = False
+    """Take back what was asked of an object, and is not answered yet."""
 
 
 class RollbackRequest(Given):

@@ -30,6 +30,12 @@ class Client(Connection):
         """Where an Application is not what its plan wants."""
         return await self._call("GET", f"/applications/{namespace}/{name}/diff", m.Diff)
 
+    async def explain(self, namespace: str, name: str, query: q.ExplainQuery) -> m.Explanation:
+        """Which layers made a field of an Application's object what it is."""
+        return await self._call(
+            "GET", f"/applications/{namespace}/{name}/explain", m.Explanation, query=query, seconds=60.0
+        )
+
     async def history(self, namespace: str, name: str, query: q.Paged | None = None) -> m.ReleasePage:
         """Deployments of an Application."""
         return await self._call(
@@ -82,13 +88,43 @@ class Client(Connection):
         """What was done through this API."""
         return await self._call("GET", "/audit", m.AuditPage, query=query)
 
+    async def hub(self) -> m.HubInfo:
+        """Which hub this is."""
+        return await self._call("GET", "/hub", m.HubInfo)
+
+    async def applications_objects(self, query: q.ObjectQuery | None = None) -> m.ObjectPage:
+        """Applications as the API server has them."""
+        return await self._call("GET", "/objects/applications", m.ObjectPage, query=query)
+
+    async def applicationsets_objects(self, query: q.ObjectQuery | None = None) -> m.ObjectPage:
+        """Applicationsets as the API server has them."""
+        return await self._call("GET", "/objects/applicationsets", m.ObjectPage, query=query)
+
+    async def projects_objects(self, query: q.ObjectQuery | None = None) -> m.ObjectPage:
+        """Projects as the API server has them."""
+        return await self._call("GET", "/objects/projects", m.ObjectPage, query=query)
+
+    async def clusters_objects(self, query: q.ObjectQuery | None = None) -> m.ObjectPage:
+        """Clusters as the API server has them."""
+        return await self._call("GET", "/objects/clusters", m.ObjectPage, query=query)
+
+    async def clustersets_objects(self, query: q.ObjectQuery | None = None) -> m.ObjectPage:
+        """Clustersets as the API server has them."""
+        return await self._call("GET", "/objects/clustersets", m.ObjectPage, query=query)
+
+    async def leases_objects(self, query: q.ObjectQuery | None = None) -> m.ObjectPage:
+        """Leases as the API server has them."""
+        return await self._call("GET", "/objects/leases", m.ObjectPage, query=query)
+
     async def refresh_application(self, namespace: str, name: str, *, key: str = "") -> m.Done:
         """Fetch Git now."""
         return await self._call("POST", f"/applications/{namespace}/{name}/refresh", m.Done, key=key)
 
-    async def sync_application(self, namespace: str, name: str, *, key: str = "") -> m.Done:
-        """Let an Application of mode Manual go to its target of now."""
-        return await self._call("POST", f"/applications/{namespace}/{name}/sync", m.Done, key=key)
+    async def sync_application(
+        self, namespace: str, name: str, body: q.SyncRequest | None = None, *, key: str = ""
+    ) -> m.Done:
+        """Let an Application of mode Manual go to its target, or apply an object again."""
+        return await self._call("POST", f"/applications/{namespace}/{name}/sync", m.Done, body=body, key=key)
 
     async def rollback_application(
         self, namespace: str, name: str, body: q.RollbackRequest | None = None, *, key: str = ""
@@ -125,6 +161,14 @@ class Client(Connection):
     async def refresh_applicationset(self, namespace: str, name: str, *, key: str = "") -> m.Done:
         """Fetch Git now."""
         return await self._call("POST", f"/applicationsets/{namespace}/{name}/refresh", m.Done, key=key)
+
+    async def sync_applicationset(
+        self, namespace: str, name: str, body: q.SyncRequest | None = None, *, key: str = ""
+    ) -> m.Done:
+        """The same for all children of a set."""
+        return await self._call(
+            "POST", f"/applicationsets/{namespace}/{name}/sync", m.Done, body=body, key=key
+        )
 
     async def pause_applicationset(self, namespace: str, name: str, *, key: str = "") -> m.Done:
         """Let nothing new go to a set."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from datetime import timedelta
@@ -13,13 +14,14 @@ from sqlalchemy import delete, insert, select, update
 
 from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import LABEL_SET
+from hub.history.rows import key_of
 from hub.history.tables import answers, audit
 from hub.operator import paths
 from hub.web.acts import decide, posted
-from hub.web.asked import ExportRequest
+from hub.web.asked import ExportRequest, SyncRequest
 from hub.web.call import fetched
 from hub.web.models import Done
-from hub.web.problems import Busy, KeyInUse, ParameterInvalid, WebError, dumped
+from hub.web.problems import Busy, KeyInUse, NothingToDo, ParameterInvalid, WebError, dumped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,10 +80,35 @@ class Acts:
         path, obj = await self._target(call)
         if isinstance(call.body, ExportRequest):
             return await self._export(call.body, path, obj)
-        annotations, said = decide(call.route.verb, obj, call.body, token=secrets.token_hex(8))
-        patch = {"metadata": {"annotations": annotations}}
-        await self._client.merge_patch(path, patch, field_manager=MANAGER)
-        return Done(act=call.route.verb, target=path.partition("/v1alpha1/")[2], changed=said)
+        token = secrets.token_hex(8)
+        if call.route.resource == "applicationsets" and call.route.verb == "sync":
+            said = await self._children(call, token)
+        else:
+            annotations, said = decide(call.route.verb, obj, call.body, token=token)
+            await self._annotate(path, annotations)
+        request = token if isinstance(call.body, SyncRequest) and call.body.object else ""
+        return Done(
+            act=call.route.verb, target=path.partition("/v1alpha1/")[2], changed=said, request=request
+        )
+
+    async def _children(self, call: Call, token: str) -> list[str]:
+        """The act on every child of a set that has something to do. Raises `NothingToDo` where none has."""
+        path = paths.namespaced(paths.APPLICATIONS, call.namespace)
+        children = (await self._client.list(path, label_selector=f"{LABEL_SET}={call.name}")).items
+        changes = []
+        for obj in sorted(children, key=key_of):
+            with contextlib.suppress(NothingToDo):
+                changes.append((key_of(obj), *decide(call.route.verb, obj, call.body, token=token)))
+        if not changes:
+            raise NothingToDo("no child of it waits for that")
+        for key, wanted, _ in changes:
+            await self._annotate(paths.application(key), wanted)
+        return [f"{key} {each.removeprefix('it ')}" for key, _, said in changes for each in said]
+
+    async def _annotate(self, path: str, annotations: dict[str, str | None]) -> None:
+        await self._client.merge_patch(
+            path, {"metadata": {"annotations": annotations}}, field_manager=MANAGER
+        )
 
     async def _export(self, asked: ExportRequest, path: str, obj: Manifest) -> Done:
         """Keep the value on the Application itself; who writes another at the same time is not overwritten."""

@@ -60,6 +60,18 @@ class Facets(Told):
     namespace: dict[str, int]
 
 
+class HubInfo(Told):
+    id: str
+    """The hub's own, which is in labels of what it deploys."""
+
+
+class ObjectPage(Told):
+    """Objects as the API server has them."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str
+
+
 class Blocker(Told):
     edge: str = ""
     on: str = ""
@@ -77,6 +89,8 @@ class AppDetail(Told):
     observed: dict[str, Any]
     inputs: list[dict[str, Any]]
     drift: list[dict[str, Any]]
+    object_sync: dict[str, Any]
+    """What came of the last object that was asked to be applied again; `request` says which question that was."""
 
 
 class Why(Told):
@@ -96,6 +110,34 @@ class Diff(Told):
     live: str
     drift: list[dict[str, Any]]
     """Objects, with paths and such values as may be told."""
+
+
+class Change(StrEnum):
+    ADDED = "Added"
+    CHANGED = "Changed"
+    REMOVED = "Removed"
+
+
+class Layer(Told):
+    """One layer that touched one field. Values of Secrets are hidden."""
+
+    stage: str
+    field: str
+    change: Change
+    before: Any
+    """Null where there was none before: see `change`."""
+    after: Any
+    at: str
+    """A file, with a line where that is known, or a field of an object of the hub; empty for neither."""
+
+
+class Explanation(Told):
+    """The layers that touched an object or a field of it, in their order."""
+
+    application: str
+    cluster: str
+    object: str
+    layers: list[Layer]
 
 
 class GraphNode(Told):
@@ -300,3 +342,5 @@ class Done(Told):
     act: str
     target: str
     changed: list[str]
+    request: str = ""
+    """Of an object that is to be applied again: `objectSync.request` of the Application once it is answered."""

@@ -80,6 +80,24 @@ def _act(verb: str, path: str, summary: str, body: type[BaseModel] | None = None
     )
 
 
+def _objects(resource: str, *, access: Access = Access.VISIBLE, of: str = "") -> Route:
+    """`of`: what the right is asked on, where that is something else."""
+    path, summary = f"/objects/{resource}", f"{resource.capitalize()} as the API server has them"
+    return Route(
+        f"{resource}_objects",
+        "GET",
+        path,
+        access,
+        summary,
+        m.ObjectPage,
+        resource=of or resource,
+        verb="list",
+        query=q.ObjectQuery,
+        timeout=30.0,
+        concurrency=16,
+    )
+
+
 ROUTES: tuple[Route, ...] = (
     Route("openapi", "GET", "/openapi.json", Access.PUBLIC, "This document", None),
     _read(
@@ -103,6 +121,17 @@ ROUTES: tuple[Route, ...] = (
     _read("application", _APP, "One Application, in full", m.AppDetail, _APPS),
     _read("why", f"{_APP}/why", "What an Application waits for", m.Why, _APPS),
     _read("diff", f"{_APP}/diff", "Where an Application is not what its plan wants", m.Diff, _APPS),
+    _read(
+        "explain",
+        f"{_APP}/explain",
+        "Which layers made a field of an Application's object what it is",
+        m.Explanation,
+        _APPS,
+        verb="explain",
+        query=q.ExplainQuery,
+        timeout=60.0,
+        concurrency=4,
+    ),
     _read("history", f"{_APP}/history", "Deployments of an Application", m.ReleasePage, _APPS, query=q.Paged),
     _read(
         "outputs",
@@ -183,14 +212,27 @@ ROUTES: tuple[Route, ...] = (
         verb="list",
         query=q.Paged,
     ),
+    _read("hub", "/hub", "Which hub this is", m.HubInfo, _APPS, verb="list"),
+    _objects(_APPS),
+    _objects(_SETS),
+    _objects("projects"),
+    _objects(_CLUSTERS, access=Access.CLUSTER),
+    _objects("clustersets", access=Access.CLUSTER),
+    _objects("leases", access=Access.CLUSTER, of=_CLUSTERS),
     _act("refresh", _APP, "Fetch Git now"),
-    _act("sync", _APP, "Let an Application of mode Manual go to its target of now"),
+    _act(
+        "sync",
+        _APP,
+        "Let an Application of mode Manual go to its target, or apply an object again",
+        q.SyncRequest,
+    ),
     _act("rollback", _APP, "Pin an Application at an earlier release, or undo that", q.RollbackRequest),
     _act("pause", _APP, "Let nothing new go to an Application"),
     _act("resume", _APP, "End a pause"),
     _act("approve", _APP, "Let a deletion go that is Held", q.ApproveRequest),
     _act("export", _APP, "Give the value of an external output", q.ExportRequest),
     _act("refresh", _SET, "Fetch Git now"),
+    _act("sync", _SET, "The same for all children of a set", q.SyncRequest),
     _act("pause", _SET, "Let nothing new go to a set"),
     _act("resume", _SET, "End a pause"),
     _act("approve", _SET, "Let deletions go that are Held, or a wave", q.ApproveRequest),

@@ -57,11 +57,40 @@ class NothingToDo(WebError):
     reason = "NothingToDo"
 
 
+class NoSuchRelease(NothingToDo):
+    """There is no release of that number any more, or its bundle is not kept."""
+
+    reason = "NoSuchRelease"
+
+
+class NothingReleased(NothingToDo):
+    """Nothing of the app runs yet, so that there is no object to apply again."""
+
+    reason = "NothingReleased"
+
+
+class CursorExpired(WebError):
+    """What the pages before were a snapshot of is not kept any more."""
+
+    status = 410
+    reason = "CursorExpired"
+
+
 class KeyInUse(WebError):
     """The same idempotency key came before, with something else, or is being answered now."""
 
     status = 409
     reason = "IdempotencyKeyInUse"
+
+
+class Unexplained(WebError):
+    """It cannot be rendered, or has no such object or field: `reason` is that of the failure itself."""
+
+    status = 422
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class TooMuch(WebError):

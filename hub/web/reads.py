@@ -97,6 +97,7 @@ class Reads:
             },
             inputs=list(status.get("inputs") or ()),
             drift=list(observed.get("drift") or ()),
+            object_sync=status.get("objectSync") or {},
         )
 
     async def why(self, call: Call) -> m.Why:

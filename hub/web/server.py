@@ -19,7 +19,9 @@ from hub.history import queries
 from hub.web.auth import Access as Authority
 from hub.web.call import Call
 from hub.web.doing import Acts
+from hub.web.explaining import Explanations
 from hub.web.graphs import Graphs
+from hub.web.objects import Objects
 from hub.web.openapi import document
 from hub.web.policy import PREFIX, ROUTES, Access
 from hub.web.problems import Busy, Forbidden, NotFound, ParameterInvalid, TooMuch, WebError, dumped, problem
@@ -53,7 +55,9 @@ _NAMESPACES_KEPT = 2.0
 class ApiServer:
     """Listens between `start` and `stop`."""
 
-    def __init__(self, client: RestClient, history: History, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, client: RestClient, history: History, *, now: Callable[[], datetime], hub_id: str = ""
+    ) -> None:
         self._history = history
         self._access = Authority(client, clock=time.monotonic)
         reads = Reads(client, history, self._access)
@@ -61,6 +65,9 @@ class ApiServer:
         streams = Streams(history.database, history.feed, self._access, reads)
         self._handlers: dict[str, Handler] = reads.table() | streams.table()
         self._handlers["graph"] = Graphs(client).graph
+        self._handlers |= Objects(client, self._access, hub_id=hub_id).table(ROUTES)
+        self.explanations = Explanations(client)
+        self._handlers["explain"] = self.explanations.explain
         self._handlers |= {route.name: acts.act for route in ROUTES if route.act}
         self._slots = {route.name: asyncio.Semaphore(route.concurrency) for route in ROUTES}
         self._namespaces: tuple[float, list[str]] = (0.0, [])
@@ -159,7 +166,7 @@ class ApiServer:
         may = self._access.may
         if await may(caller, route.verb, route.resource, namespace=namespace, name=name):
             return
-        if route.act and await may(caller, "get", route.resource, namespace=namespace, name=name):
+        if route.verb != "get" and await may(caller, "get", route.resource, namespace=namespace, name=name):
             raise Forbidden(f"{caller.name} may not {route.verb} {route.resource} in {namespace}")
         raise NotFound
 

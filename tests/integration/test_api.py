@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from typer.testing import CliRunner
 
-from agent.contract.names import ANNOTATION_PAUSED, ANNOTATION_PIN, HUB_NAMESPACE
+from agent.contract.names import (
+    ANNOTATION_PAUSED,
+    ANNOTATION_PIN,
+    ANNOTATION_REFRESH,
+    HUB_NAMESPACE,
+    LABEL_VALUES,
+)
 from hub.api.registry import APPLICATION
+from hub.cli.main import app
 from hub.gateway.identity import SECRET_NAME, HubIdentity
 from hub.web.asked import AppQuery, EventQuery
 from hub.web.client import Client
@@ -34,6 +42,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 READ = [{"apiGroups": ["axletree.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
+CHART: dict[str, str | None] = {
+    "chart/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
+    "chart/values.yaml": "replicas: 1\npassword: ''\nhost: ''\n",
+    "chart/templates/all.yaml": (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: {{ .Values.password | quote }}}\n"
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
+        "data: {host: {{ .Values.host | quote }}, replicas: {{ .Values.replicas | quote }}}\n"
+    ),
+}
 
 
 class Api:
@@ -174,7 +191,8 @@ async def test_s10_every_route_asks_who_and_what_is_hidden_looks_as_if_it_were_n
                 assert status == 200, route
                 assert not said.get("items"), route
                 assert not any(
-                    said.get(name) for name in ("total", "health", "cluster", "namespace", "nodes", "edges")
+                    said.get(name)
+                    for name in ("total", "health", "cluster", "namespace", "nodes", "edges", "id")
                 ), route
     for path in ("/nothing", "/applications/..%2F..%2Fsecrets/x", f"/applications/{shop.namespace}/..%2Fdb"):
         reader = await world.caller("reader", READ)
@@ -447,3 +465,139 @@ async def _is_served_by_the_next_ca(world: World) -> None:
                 return False
 
     await world.shop.until("the API shows a certificate of the next CA", served)
+
+
+async def test_i5_what_the_api_explains_has_no_secret_value_in_it(world: World) -> None:
+    shop = world.shop
+    word, metadata = "hunter2-and-more", {"namespace": shop.namespace, "name": "db-password"}
+    await _make(
+        shop.client,
+        f"/api/v1/namespaces/{shop.namespace}/secrets/db-password",
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "stringData": {"values.yaml": f"password: {word}\nreplicas: 3\n"},
+        },
+    )
+    labels = {"metadata": metadata | {"labels": {LABEL_VALUES: "true"}}}
+    await shop.client.merge_patch(f"/api/v1/namespaces/{shop.namespace}/secrets/db-password", labels)
+    await shop.author.commit(CHART)
+    source = {"repoURL": shop.repo, "revision": "main", "path": "chart"}
+    helm = {"valuesFrom": [{"kind": "Secret", "name": "db-password"}], "values": "host: db.example.com\n"}
+    await shop.put(
+        APPLICATION,
+        "chart",
+        shop.spec("chart") | {"sources": [source | {"helm": helm}]},
+        annotations={ANNOTATION_REFRESH: "1"},
+    )
+    path = f"/applications/{shop.namespace}/chart"
+    reader = await world.caller("reader", READ)
+    explains = [{"apiGroups": ["axletree.dev"], "resources": ["applications"], "verbs": ["explain"]}]
+    person = await world.caller("person", READ + explains)
+
+    async def rendered() -> bool:
+        return bool((((await shop.app("chart")).get("status") or {}).get("sync") or {}).get("target"))
+
+    await shop.until("it is rendered", rendered)
+    status, said = await reader.get(f"{path}/explain", object="secret/s")
+    assert (status, said["reason"]) == (403, "Forbidden")
+    told = {}
+    for what, field in (("secret/s", ""), ("secret/s", ".stringData.password"), ("ConfigMap/c", ".data")):
+        status, told[what, field] = await person.get(f"{path}/explain", object=what, field=field)
+        assert status == 200, told
+    assert word not in json.dumps(list(told.values()))
+    assert [each["after"] for each in told["secret/s", ".stringData.password"]["layers"]] == ["(secret)"] * 2
+    layers = [
+        (each["stage"], each["change"], each["after"]) for each in told["ConfigMap/c", ".data"]["layers"]
+    ]
+    assert layers == [
+        ("chart defaults", "Added", {"host": "", "replicas": "1"}),
+        ("Secret " + f"{shop.namespace}/db-password: values.yaml", "Changed", "(secret)"),
+        ("helm.values", "Changed", "db.example.com"),
+    ]
+    for parameters, reason in (
+        ({"object": "service/s"}, "NoSuchObject"),
+        ({"object": "secret/s", "field": ".data.nothing"}, "NoSuchField"),
+        ({"object": "secret/s", "field": ".["}, "NoSuchField"),
+    ):
+        status, said = await person.get(f"{path}/explain", **parameters)
+        assert (status, said["reason"]) == (422, reason)
+    assert (await person.get(f"{path}/explain", object="secret"))[0] == 400
+    code, printed = await _axle(
+        world, person, "explain", f"{shop.namespace}/chart", "ConfigMap/c", ".data.host"
+    )
+    assert (code, "helm.values" in printed, "db.example.com" in printed) == (0, True, True), printed
+
+
+async def test_the_command_line_says_the_same_over_the_api_and_over_kubernetes(world: World) -> None:
+    shop, space = world.shop, world.shop.namespace
+    await shop.settled()
+    verbs = ["pause", "resume", "sync", "rollback", "refresh", "approve", "cordon", "uncordon", "explain"]
+    person = await world.caller(
+        "steerer",
+        [*READ, {"apiGroups": ["axletree.dev"], "resources": ["*"], "verbs": verbs}],
+        everywhere=True,
+    )
+    (shop.folder / "ca.pem").write_text(world.ca)
+    over = {
+        "AXLETREE_API": world.url,
+        "AXLETREE_CA": str(shop.folder / "ca.pem"),
+        "AXLETREE_TOKEN": person.token,
+    }
+    kubernetes = {"AXLETREE_KUBECONFIG": str(shop.server.kubeconfig_path)}
+
+    async def axle(env: dict[str, str], *arguments: str) -> tuple[int, str]:
+        bare = dict.fromkeys((*over, *kubernetes)) | {"AXLETREE_HOME": str(shop.folder / "none")}
+        done = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=bare | env)
+        return done.exit_code, done.stdout + done.stderr
+
+    for arguments in (
+        ("get", "apps", "-n", space, "-o", "json"),
+        ("get", "apps", "-l", f"axletree.dev/cluster={shop.cluster}", "-o", "name"),
+        ("get", "appset", f"{space}/shop", "-o", "yaml"),
+        ("get", "projects", "-o", "yaml"),
+        ("get", "clusters", "-o", "name"),
+        ("get", "app", f"{space}/nothing"),
+        ("tree", "-o", "json"),
+        ("graph", "-o", "json"),
+        ("why", f"{space}/web"),
+        ("history", f"{space}/web", "-o", "json"),
+        ("diff", f"{space}/web", "-o", "json"),
+        ("status", "-o", "name"),
+        ("resume", f"{space}/web"),
+        ("rollback", f"{space}/web", "--to", "7"),
+        ("sync", f"{space}/web"),
+        ("approve", f"appset/{space}/shop"),
+        ("approve", f"appset/{space}/shop", "--wave", "none"),
+        ("refresh", "nothing"),
+    ):
+        said = await axle(over, *arguments)
+        assert said == await axle(kubernetes, *arguments)
+        assert said[1], arguments
+    last = (2, "")
+    for arguments in (
+        ("pause", f"{space}/web"),
+        ("resume", f"{space}/web"),
+        ("pause", f"cluster/{shop.cluster}"),
+        ("resume", f"cluster/{shop.cluster}"),
+        ("refresh", f"{space}/web"),
+        ("sync", f"appset/{space}/shop", "--object", "configmap/db"),
+        ("sync", f"app/{space}/db", "--object", "configmap/db"),
+    ):
+        said = await axle(over, *arguments)
+        assert said == await axle(kubernetes, *arguments)
+        last = said
+    assert last == (0, f"ConfigMap {space}-apps/db of {space}/db on {shop.cluster}: unchanged\n")
+    entries = (await person.get("/audit"))[1]["items"]
+    mine = [each["act"] for each in entries if each["who"].endswith(":steerer") and each["outcome"] == "Done"]
+    assert mine == [*["sync", "sync"] * 4, "refresh", "uncordon", "cordon", "resume", "pause"]
+    status, said_of_all = await person.post(f"/applicationsets/{space}/shop/sync", {"object": "ConfigMap/db"})
+    assert (status, len(said_of_all["changed"])) == (200, 3)
+
+    async def heard() -> bool:
+        found = (await person.get(f"/applications/{space}/db"))[1]["objectSync"]
+        return (found.get("request"), found.get("state")) == (said_of_all["request"], "Applied")
+
+    await shop.until("the agent has applied the object again", heard)
+    assert (await person.post(f"/applicationsets/{space}/shop/sync", {"object": "x"}))[0] == 400
+    assert (await person.post(f"/applicationsets/{space}/shop/sync"))[1]["reason"] == "NothingToDo"

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from hub.render.chart import ValuesLayer
-from hub.render.explain import explain, parse_path
+from hub.render.explain import explain, parse_path, path_text
+from hub.render.explaining import Question
 from hub.render.hubvalues import CachedObjects, GivenObjects, keys_of
 from hub.render.plain import ManifestError
 from hub.render.pool import WorkerPool
@@ -115,6 +116,32 @@ async def test_i5_explain_hides_what_a_secret_set(desk: Desk) -> None:
         ("Secret shop/db: host at host", "", "(secret)"),
         ("helm.values", "(secret)", "plain"),
     ]
+
+
+async def test_i5_no_secret_value_leaves_the_worker_that_explains(desk: Desk) -> None:
+    """Neither as a text, nor within one, nor as a number, however short; what else is said stays."""
+    desk.write("web/values.yaml", "replicas: 1\npassword: ''\nhost: ''\npin: 0\n")
+    desk.write(
+        "web/templates/pins.yaml",
+        "apiVersion: example.com/v1\nkind: Lock\nmetadata: {name: l}\n"
+        'spec: {pin: {{ .Values.pin }}, url: {{ printf "x://%s@db" .Values.host | quote }}}\n',
+    )
+    desk.objects.append(
+        _object("Secret", "db", values_yaml="pin: 481516\nhost: abc12\npassword: hunter2-long\n")
+    )
+    request = await desk.request(_from({"kind": "Secret", "name": "db"}, values={"replicas": 7}))
+    pool = cast("WorkerPool", desk.runner)
+    lock = await pool.explain(request, Question("lock", "l"))
+    secret = await pool.explain(request, Question("Secret", "s"))
+    config = await pool.explain(request, Question("ConfigMap", "c", ".data.replicas"))
+    assert {(path_text(one.path), one.after) for one in lock if one.stage.startswith("Secret")} == {
+        (".spec.pin", "(secret)"),
+        (".spec.url", "(secret)"),
+    }
+    assert [(one.stage, one.after) for one in config] == [("chart defaults", "1"), ("helm.values", "7")]
+    for told in (lock, secret, config):
+        for word in ("481516", "abc12", "hunter2"):
+            assert word not in repr(told)
 
 
 async def test_what_changes_with_the_objects_is_asked_again(desk: Desk) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import json
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from hub.fleet.tools import SOPS_SOURCE, ensure_tools
+from hub.render.explain import NoSuchField, NoSuchObject
+from hub.render.explaining import Question
 from hub.render.plain import ManifestError
 from hub.render.pool import WorkerPool
 from hub.render.programs import Programs
@@ -108,6 +110,39 @@ async def test_values_files_and_generated_secrets(vault: Vault) -> None:
     assert chart.objects[0]["data"] == {"host": "db.example.com"}, "what was not encrypted is no secret"
     overlay = await vault.render({"path": "over"})
     assert _data(overlay) == {"password": "aHVudGVyMi1hbmQtbW9yZQ=="}
+
+
+async def test_i5_what_a_worker_explains_leaves_it_without_what_was_encrypted(vault: Vault) -> None:
+    for name, text in CHART.items():
+        vault.write(name, text)
+    vault.write("web/values.yaml", "password: first\nhost_plain: a\n")
+    vault.encrypt("web/secret-values.yaml", VALUES, "--unencrypted-suffix", "_plain")
+    vault.encrypt("over/s.yaml", SECRET, "--encrypted-regex", "^(data|stringData)$")
+    vault.key(a_agekey=PRIVATE)
+    pool = cast("WorkerPool", vault.runner)
+    request = await vault.request({"path": "web", "helm": {"valueFiles": ["secret-values.yaml"]}})
+    host, password, whole = [
+        await pool.explain(request, Question(kind, name, field))
+        for kind, name, field in (
+            ("ConfigMap", "c", ".data.host"),
+            ("secret", "s", ".stringData.password"),
+            ("secret", "s", ""),
+        )
+    ]
+    assert [(one.after, one.at) for one in host] == [
+        ("a", "values.yaml:2"),
+        ("(secret)", "secret-values.yaml:2"),
+    ]
+    assert [one.after for one in password] == ["(secret)"] * len(password)
+    plain = await pool.explain(
+        await vault.request({"path": "over"}), Question("Secret", "s", ".metadata.name")
+    )
+    assert [one.after for one in plain] == ["s"]
+    assert "hunter2" not in repr([host, password, whole, plain])
+    with pytest.raises(NoSuchObject, match="there are: configmap/c, secret/s"):
+        await pool.explain(request, Question("Service", "s", ""))
+    with pytest.raises(NoSuchField):
+        await pool.explain(request, Question("ConfigMap", "c", ".data.nothing"))
 
 
 async def test_pgp_keys_open_without_an_agent(vault: Vault) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.render.explain import ABSENT, path_text
 from hub.render.lines import line_below
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from agent.contract.manifest import Manifest
-    from hub.cli.files import Document
-    from hub.cli.render import RenderedApp
     from hub.render.explain import Touch
 
 _CLUSTER = re.compile(r"cluster \S+: values\.(\S+)")
@@ -34,27 +32,48 @@ _OF_SPEC = {
 _SUFFIXES = {".yaml", ".yml", ".json"}
 
 
+class Written(Protocol):
+    """An object, and where it stands: a file, or any other word for where it is from."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def obj(self) -> Manifest: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object that the hub has."""
+
+    obj: Manifest
+    source: str = "the hub"
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
-    document: Document
+    document: Written
     path: tuple[str | int, ...]
 
 
-def with_places(touches: Iterable[Touch], one: RenderedApp) -> list[Touch]:
+def with_places(touches: Iterable[Touch], *, app: Written, cluster: Written | None) -> list[Touch]:
     """The touches, those of such layers with the object and field that says it; by file and line where it is in one.
 
     Of several fields with the same value, the one with the same key, else the layer's whole part is named. Values that
     are one text have their line within it already.
     """
-    return [touch if _within(touch) else replace(touch, at=_at(touch, one) or touch.at) for touch in touches]
+    return [
+        touch if _within(touch) else replace(touch, at=_at(touch, app, cluster) or touch.at)
+        for touch in touches
+    ]
 
 
 def _within(touch: Touch) -> bool:
     return touch.at.startswith(f"{touch.stage.rpartition(': ')[2]}:")
 
 
-def _at(touch: Touch, one: RenderedApp) -> str:
-    place = _place(touch.stage, one)
+def _at(touch: Touch, app: Written, cluster: Written | None) -> str:
+    place = _place(touch.stage, app, cluster)
     if place is None or touch.after is ABSENT:
         return ""
     key = touch.path[-1] if touch.path else ""
@@ -73,18 +92,18 @@ def _at(touch: Touch, one: RenderedApp) -> str:
             return f"{file}:{line}"
     metadata = place.document.obj["metadata"]
     name = f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else metadata["name"]
-    return f"{place.document.kind} {name} {path_text(path)}"
+    return f"{place.document.obj['kind']} {name} {path_text(path)}"
 
 
-def _place(stage: str, one: RenderedApp) -> _Place | None:
+def _place(stage: str, app: Written, cluster: Written | None) -> _Place | None:
     numbered = _SOURCE.fullmatch(stage)
     name = numbered[2] if numbered is not None else stage
-    if (found := _CLUSTER.fullmatch(name)) is not None and one.cluster_document is not None:
-        return _Place(one.cluster_document, ("values", *found[1].split(".")))
+    if (found := _CLUSTER.fullmatch(name)) is not None and cluster is not None:
+        return _Place(cluster, ("values", *found[1].split(".")))
     if name in _OF_SPEC:
-        return _Place(one.document, _OF_SPEC[name])
+        return _Place(app, _OF_SPEC[name])
     if name in _OF_SOURCE:
-        return _Place(one.document, ("sources", _index(one.document.obj, numbered), *_OF_SOURCE[name]))
+        return _Place(app, ("sources", _index(app.obj, numbered), *_OF_SOURCE[name]))
     return None
 
 
