@@ -121,6 +121,8 @@ class ApplicationSetStatus(ApiModel):
     sync: dict[str, int] | None = Field(default=None, max_length=16)
     """Children by sync state."""
     children: int | None = None
+    attempted: dict[str, Text] | None = Field(default=None, max_length=64)
+    """The commits of an expansion that failed, where only a change mends it: the plan is of earlier ones."""
     rollout: RolloutStatus | None = None
     """What its waves have come to; none for a set without waves."""
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _MAX_PROBLEM = 512
 _MAX_SCHEMA = 16 * 1024
+_MAX_DEPTH = 32
+_INTEGER = 2**63
+_EXPONENT = 1e21
+"""From here on a whole number is written with an exponent, and read as a floating one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +192,10 @@ def checked(rule: Output, raw: str) -> tuple[str, str]:
     if len(raw) > MAX_VALUE:
         return f"OutputTooLarge: a value has at most {MAX_VALUE} bytes", ""
     try:
-        value = json.loads(raw)
+        value = _kept(json.loads(raw), depth=0)
         text = canonical_json(value).decode()
+    except _Unfit as error:
+        return f"OutputInvalid: {error}", ""
     except (ValueError, RecursionError):
         return "OutputInvalid: it is no JSON value", ""
     if len(text.encode()) > MAX_VALUE:
@@ -199,6 +205,30 @@ def checked(rule: Output, raw: str) -> tuple[str, str]:
         if problem:
             return f"OutputInvalid: {problem}", ""
     return "", text
+
+
+class _Unfit(ValueError):
+    """JSON that the API server would not give back as it is."""
+
+
+def _kept(value: Any, *, depth: int) -> Any:
+    """The value as an API server gives it back: whole numbers are integers, of 64 bits. Raises `_Unfit`.
+
+    A value that came back as another one would look like a new one after each restart.
+    """
+    if depth > _MAX_DEPTH:
+        raise _Unfit(f"it is nested deeper than {_MAX_DEPTH}")
+    match value:
+        case dict():
+            return {key: _kept(inner, depth=depth + 1) for key, inner in value.items()}
+        case list():
+            return [_kept(inner, depth=depth + 1) for inner in value]
+        case float() if value.is_integer() and abs(value) < _EXPONENT:
+            return _kept(int(value), depth=depth)
+        case int() if not -_INTEGER <= value < _INTEGER:
+            raise _Unfit("a number in it does not fit into 64 bits: write it as text")
+        case _:
+            return value
 
 
 def schema_problem(schema: Mapping[str, Any]) -> str:

@@ -111,6 +111,13 @@ def add_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
         connection.execute(made, list(rows))
 
 
+def claim(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert the row; gives whether that was it, and not another transaction's of the same primary key."""
+    keys = list(table.primary_key.columns)
+    asked = _insert_into(table, connection.dialect.name).values(dict(row)).on_conflict_do_nothing()
+    return connection.execute(asked.returning(*keys)).first() is not None
+
+
 @cache
 def _upsert_into(table: Table, dialect: str) -> Executable:
     """The statement, made once: to make it costs as much as to run it."""

@@ -125,6 +125,8 @@ class Feed:
 
     async def _look(self) -> None:
         last = await self._database.run(last_event)
+        if last < self._last and self._pause == LOOK_SECONDS:
+            self._last = 0  # another database: all that is in it is new
         if self._last < 0 or last <= self._last:
             self._last = max(self._last, last)
             return

@@ -133,6 +133,12 @@ def last_event(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
 
 
+def event_bounds(connection: Connection) -> tuple[int, int]:
+    """The ids of the first and the last event that there is; (1, 0) for none."""
+    first, last = connection.execute(select(func.min(events.c.id), func.max(events.c.id))).one()
+    return (int(first), int(last)) if last is not None else (1, 0)
+
+
 def list_audit(connection: Connection, *, before: int, limit: int) -> Page:
     """What was done through the API, the newest first."""
     terms = [audit.c.id < before] if before else []

@@ -169,6 +169,7 @@ def _changes(old: Manifest | None, new: Manifest | None) -> Iterator[tuple[str, 
     elif kind == APPLICATION_SET:
         told = (
             ("Planned", _plan),
+            ("PlanFailed", _attempted),
             ("HealthChanged", _health),
             ("WavesChanged", _waves),
             ("ReadyChanged", _done),
@@ -228,6 +229,11 @@ def _plan(obj: Manifest) -> tuple[str, str]:
     plan = _status(obj).get("plan") or {}
     revisions = ", ".join(f"{key}={value}" for key, value in sorted((plan.get("revisions") or {}).items()))
     return str(plan.get("id") or ""), revisions
+
+
+def _attempted(obj: Manifest) -> tuple[str, str]:
+    found = _status(obj).get("attempted") or {}
+    return ", ".join(f"{key}={value}" for key, value in sorted(found.items())), _done(obj)[1]
 
 
 def _waves(obj: Manifest) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import AxletreeError, TerminalError
 from agent.contract.names import ANNOTATION_REFRESH, FINALIZER
@@ -27,10 +27,11 @@ from hub.operator.targets import Targets, TargetSet
 from hub.render.expansion import expand_set
 from hub.render.pool import RenderTimeout
 from hub.render.signed import check_children_signed
+from hub.sources.pins import split_name
 from hub.telemetry.logs import about
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from agent.contract.manifest import Manifest
     from hub.core.model import AppKey, Fleet
@@ -102,7 +103,7 @@ class Planner:
         for key in (*keys, *(one.key for one in parts)):
             self._partials.forget(key)  # until its plan is made: a pass that fails is followed by a whole one
         found = await asyncio.gather(*(self._expand(key, fleet, commits) for key in sorted(keys)))
-        claimed = self._claimed([one for one in (*found, *parts) if one is not None])
+        claimed = self._claimed([one for one in (*found, *parts) if one is not None], commits)
         drafts = await asyncio.gather(*(self._drafts.make(one, fleet, commits) for one in claimed))
         hand_written = [
             obj
@@ -189,10 +190,12 @@ class Planner:
             await check_children_signed(commits, fleet.projects.get(namespace), expansion.children)
         except (AxletreeError, ValueError) as error:
             self._freeze(state, key, error, generation=int(obj["metadata"].get("generation", 0)))
+            state.attempted = _read_by(obj["spec"], commits) if state.permanent else {}
             state.refresh = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_REFRESH, "")
             state.rest_until = self._hub.now() + REST if isinstance(error, RenderTimeout) else None
             return None
         state.problem = state.rest_until = None
+        state.attempted = {}
         return Expanded(key=key, obj=obj, spec=spec, expansion=expansion)
 
     def _rests(self, state: SetState, obj: Manifest) -> bool:
@@ -205,7 +208,7 @@ class Planner:
             and state.refresh == (metadata.get("annotations") or {}).get(ANNOTATION_REFRESH, "")
         )
 
-    def _claimed(self, found: list[Expanded]) -> list[Expanded]:
+    def _claimed(self, found: list[Expanded], commits: Commits) -> list[Expanded]:
         """Those whose names are free or their own; the others are frozen."""
         caches = self._hub.caches
         wanted = {one.key: _names(one) for one in found}
@@ -220,7 +223,9 @@ class Planner:
             if one.key in refused:
                 error = DuplicateName(str(refused[one.key]), set_key=one.key)
                 generation = int(one.obj["metadata"].get("generation", 0))
-                self._freeze(self._hub.state.set(one.key), one.key, error, generation=generation)
+                state = self._hub.state.set(one.key)
+                self._freeze(state, one.key, error, generation=generation)
+                state.attempted = _read_by(one.obj["spec"], commits)
         return [one for one in found if one.key not in refused]
 
     def waiting_for_a_name(self, namespace: str) -> set[str]:
@@ -283,3 +288,21 @@ class Planner:
 def _names(one: Expanded) -> set[AppKey]:
     namespace = one.key.partition("/")[0]
     return {f"{namespace}/{child.name}" for child in one.expansion.children}
+
+
+def _read_by(spec: Manifest, commits: Commits) -> dict[str, str]:
+    """What a pass resolved, of the repositories that a set names in so many words."""
+    named = set(_repositories(spec))
+    return {name: commit for name, commit in commits.revisions.items() if split_name(name)[0] in named}
+
+
+def _repositories(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _repositories(one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if key == "repoURL" and isinstance(one, str):
+                yield one
+            else:
+                yield from _repositories(one)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 GAP = 0.25
 """Seconds between two writes of one object while it moves."""
+_ATTEMPTED = 64
 SPACING = 0.01
 SET_SETTLE = 0.15
 """Seconds before a set says how far it is: the plan's own write says that it moves."""
@@ -144,6 +145,7 @@ class Rollups:
         )
         with_sinks(wanted, obj, self._hub.caches.credentials.get, now=stamp(self._hub.now()))
         wanted["rollout"] = self._rollout(key)
+        wanted["attempted"] = dict(list(state.attempted.items())[:_ATTEMPTED]) or None
         if state.generation != generation:
             # What it says is of the plan for an older spec: observedGeneration must not claim the new one.
             wanted["observedGeneration"] = state.generation or None

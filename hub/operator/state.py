@@ -55,6 +55,8 @@ class SetState:
     problem: tuple[str, str] | None = None
     """(reason, message) of the last failed expansion: the last good plan stays."""
     permanent: bool = True
+    attempted: dict[str, str] = field(default_factory=dict)
+    """`repo@revision` -> commit of that expansion, of the repositories that the set names."""
     rest_until: datetime | None = None
     """Its templates ran into the time limit: until then no pass waits for them, unless a person changes or asks."""
     generation: int = 0

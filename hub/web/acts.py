@@ -60,12 +60,12 @@ def posted(obj: Manifest, asked: ExportRequest, *, at: str) -> list[dict[str, An
     if rule is None:
         known = ", ".join(declared) or "none"
         raise NothingToDo(f"it has no external output {asked.output}: {known}")
-    problem, _ = checked(rule, json.dumps(asked.value, ensure_ascii=False))
+    problem, text = checked(rule, json.dumps(asked.value, ensure_ascii=False))
     if problem:
         raise ParameterInvalid(problem)
     kept = [each for each in _status(obj).get("external") or () if each.get("name") in declared]
     others = [each for each in kept if each["name"] != asked.output]
-    return [*others, {"name": asked.output, "value": asked.value, "at": at}]
+    return [*others, {"name": asked.output, "value": json.loads(text), "at": at}]
 
 
 def _pause(obj: Manifest, *, paused: bool) -> Change:

@@ -11,7 +11,7 @@ from agent.contract.objectsync import MAX_OBJECT
 
 MAX_LIMIT = 500
 MAX_WAIT = 300
-Word = Annotated[str, StringConstraints(max_length=512)]
+Word = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Words = Annotated[list[Word], Field(max_length=64)]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 Seconds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3})?s?$")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import logging
 import secrets
 from datetime import timedelta
 from functools import partial
@@ -14,6 +16,7 @@ from sqlalchemy import delete, insert, select, update
 
 from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import LABEL_SET
+from hub.history.database import claim
 from hub.history.rows import key_of
 from hub.history.tables import answers, audit
 from hub.operator import paths
@@ -21,7 +24,7 @@ from hub.web.acts import decide, posted
 from hub.web.asked import ExportRequest, SyncRequest
 from hub.web.call import fetched
 from hub.web.models import Done
-from hub.web.problems import Busy, KeyInUse, NothingToDo, ParameterInvalid, WebError, dumped
+from hub.web.problems import Busy, KeyInUse, NothingToDo, ParameterInvalid, dumped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +37,16 @@ if TYPE_CHECKING:
     from hub.history.database import Database
     from hub.web.call import Call
 
+log = logging.getLogger(__name__)
+
 MANAGER = "axletree-api"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _KINDS = {"applications": "Application", "applicationsets": "ApplicationSet", "clusters": "Cluster"}
 _MAX_KEY = 128
 _UNFINISHED = 0
 _CONFLICT = 409
+_LONGEST = 30.0
+"""Seconds of one act, whoever waits for it still."""
 STUCK = timedelta(minutes=1)
 """After this a process that began an act and did not end it is taken for dead: its key may be used again."""
 
@@ -51,30 +58,47 @@ class Acts:
         self._client = client
         self._database = database
         self._now = now
+        self._running: set[asyncio.Task[web.Response]] = set()
 
     async def act(self, call: Call) -> web.Response:
         """Do it, or give the answer that the same key had before. Raises `WebError`, `ApiError`."""
         key = call.request.headers.get(IDEMPOTENCY_KEY, "")
         if len(key) > _MAX_KEY or not key.isprintable():
             raise ParameterInvalid(f"{IDEMPOTENCY_KEY}: at most {_MAX_KEY} printable characters")
-        who = call.caller.name
         asked = hashlib.sha256(
             dumped([call.request.method, call.request.path, _plain(call.body)])
         ).hexdigest()
         entry = self._entry(call, key)
-        number, before = await self._database.run(partial(_begin, key=key, asked=asked, entry=entry))
+        begun = partial(_begin, key=key, asked=asked, entry=entry)
+        # Who goes away in the middle comes back with the same key: what was begun ends all the same, and is known.
+        task = asyncio.create_task(self._through(call, begun, key), name=f"act {call.route.name}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def _through(
+        self, call: Call, begun: Callable[[Connection], tuple[int, Any]], key: str
+    ) -> web.Response:
+        """From the first note to the last."""
+        number, before = await self._database.run(begun)
         if before is not None:
             return web.json_response(before, headers={"Idempotent-Replayed": "true"})
+        end = partial(_end, number=number, who=call.caller.name, key=key)
         try:
-            done = await self._do(call)
-        except (WebError, AxletreeError) as error:
-            await self._database.run(
-                partial(_end, number=number, outcome=error.reason, who=who, key=key, body=None)
-            )
+            async with asyncio.timeout(_LONGEST):
+                done = await self._do(call)
+        except Exception as error:
+            reason = error.reason if isinstance(error, AxletreeError) else type(error).__name__
+            await self._database.run(partial(end, outcome=reason, body=None))
             raise
         body = done.model_dump(mode="json", by_alias=True)
-        await self._database.run(partial(_end, number=number, outcome="Done", who=who, key=key, body=body))
+        await self._database.run(partial(end, outcome="Done", body=body))
         return web.json_response(body)
+
+    def _ended(self, task: asyncio.Task[web.Response]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("an act failed: %s", error)  # told to who asked; here, where nobody waits any more
 
     async def _do(self, call: Call) -> Done:
         path, obj = await self._target(call)
@@ -184,7 +208,8 @@ def _begin(connection: Connection, *, key: str, asked: str, entry: dict[str, Any
                 return 0, known.body
             connection.execute(delete(answers).where(answers.c.who == who, answers.c.key == key))
         row = {"who": who, "key": key, "asked": asked, "status": _UNFINISHED, "body": {}, "at": entry["at"]}
-        connection.execute(insert(answers), [row])
+        if not claim(connection, answers, row):
+            raise KeyInUse("a request with this idempotency key is being answered", retry_after=1.0)
     noted = {name: value for name, value in entry.items() if name != "stuck"}
     made = connection.execute(insert(audit).returning(audit.c.id), [noted])
     return int(made.scalar_one()), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from hub.web.call import Call, Handler
 
 _LABEL = 317
+_ID = re.compile(r"[0-9]{1,18}")
+"""What a database has as an id, and no more digits than that."""
 
 
 class Reads:
@@ -117,7 +120,7 @@ class Reads:
     async def history(self, call: Call) -> m.ReleasePage:
         page = await self._database.run(
             partial(
-                queries.history_of, app=call.key, before=_number(call.query.cursor), limit=call.query.limit
+                queries.history_of, app=call.key, before=number_of(call.query.cursor), limit=call.query.limit
             )
         )
         items = [m.Release(**{key: row[key] for key in m.Release.model_fields}) for row in page.items]
@@ -130,7 +133,7 @@ class Reads:
                 partial(
                     queries.outputs_of,
                     app=call.key,
-                    before=_number(call.query.cursor),
+                    before=number_of(call.query.cursor),
                     limit=call.query.limit,
                 )
             ),
@@ -200,14 +203,14 @@ class Reads:
 
     async def list_events(self, call: Call) -> m.EventPage:
         asked: q.EventQuery = call.query
-        wanted = event_filter(asked, call.visible, after=_number(asked.cursor))
+        wanted = event_filter(asked, call.visible, after=number_of(asked.cursor))
         page = await self._database.run(partial(queries.list_events, wanted=wanted, limit=asked.limit))
         items = [event_of(row) for row in page.items]
         return m.EventPage(items=items, next_cursor=str(items[-1].id) if page.more else "")
 
     async def list_audit(self, call: Call) -> m.AuditPage:
         page = await self._database.run(
-            partial(queries.list_audit, before=_number(call.query.cursor), limit=call.query.limit)
+            partial(queries.list_audit, before=number_of(call.query.cursor), limit=call.query.limit)
         )
         items = [m.AuditEntry(**row) for row in page.items]
         return m.AuditPage(items=items, next_cursor=str(items[-1].id) if page.more else "")
@@ -218,6 +221,11 @@ class Reads:
         if row is None:
             raise NotFound
         return row
+
+    async def attempted(self, key: str, revision: str) -> bool:
+        """Whether a set could not be planned at this commit. Raises `NotFound`."""
+        status = (await fetched(self._client, paths.application_set(key))).get("status") or {}
+        return any(str(each).startswith(revision) for each in (status.get("attempted") or {}).values())
 
     async def _stale(self, obj: Manifest) -> bool:
         (row,) = rows_of(obj).apps
@@ -266,9 +274,10 @@ def _label(text: str) -> tuple[str, str | None]:
     return key, value if equals else None
 
 
-def _number(cursor: str) -> int:
-    if cursor and not cursor.isdecimal():
-        raise ParameterInvalid("cursor: take it from `nextCursor`")
+def number_of(cursor: str, *, what: str = "cursor: take it from `nextCursor`") -> int:
+    """The id in a cursor; 0 for none. Raises `ParameterInvalid` for what was never given out."""
+    if cursor and not _ID.fullmatch(cursor):
+        raise ParameterInvalid(what)
     return int(cursor or 0)
 
 

@@ -15,8 +15,13 @@ _HALTED = "Halted"
 _BAD = frozenset({"Degraded", "Missing", "Unknown"})
 
 
-def verdict(revision: str, set_: Row, unwell: Sequence[Row], *, superseded: bool) -> Rollout:
-    """`set_` is the set's row, `unwell` its children that are not Ready; `superseded`: an earlier plan had it."""
+def verdict(
+    revision: str, set_: Row, unwell: Sequence[Row], *, superseded: bool, unplanned: bool = False
+) -> Rollout:
+    """`set_` is the set's row, `unwell` its children that are not Ready.
+
+    `superseded`: an earlier plan had it. `unplanned`: it was tried, and gave no plan.
+    """
     current = any(commit.startswith(revision) for commit in set_["revisions"].values())
     waves = [Wave(**each) for each in set_["waves"]]
     halted = [each.name for each in waves if each.state == _HALTED]
@@ -24,6 +29,8 @@ def verdict(revision: str, set_: Row, unwell: Sequence[Row], *, superseded: bool
     if not current:
         state = RolloutState.SUPERSEDED if superseded else RolloutState.PENDING
         message = "another commit is wanted now" if superseded else "no plan has this commit yet"
+        if unplanned:
+            state, message = RolloutState.FAILED, f"no plan can be made of it: {set_['message']}"
     elif halted:
         state, message = RolloutState.FAILED, f"wave {halted[0]} is Halted: {message}".rstrip(": ")
     elif set_["settled"] and set_["ready"] and not unwell:

@@ -10,21 +10,22 @@ from aiohttp import web
 
 from hub.history import queries
 from hub.history.queries import EventFilter
+from hub.web import models as m
 from hub.web.asked import MAX_LIMIT, MAX_WAIT
-from hub.web.problems import NotFound, ParameterInvalid, WebError, dumped
-from hub.web.reads import event_filter, event_of
+from hub.web.problems import NotFound, WebError, dumped
+from hub.web.reads import event_filter, event_of, number_of
 from hub.web.rollout import verdict
 
 if TYPE_CHECKING:
     from hub.history.database import Database
     from hub.history.feed import Feed, Listener
     from hub.web import asked as q
-    from hub.web import models as m
     from hub.web.auth import Access
     from hub.web.call import Call, Handler
     from hub.web.reads import Reads
 
 PING_SECONDS = 15.0
+MISSED = "EventsMissed"
 CHECK_SECONDS = 30.0
 SETTLE_SECONDS = 0.1
 """Changes come in bursts: one look for all of them."""
@@ -90,7 +91,8 @@ class Streams:
         earlier = not known and await self._database.run(
             partial(queries.was_planned, set_key=key, revision=revision)
         )
-        return verdict(revision, row, unwell, superseded=earlier)
+        failed = not known and not earlier and await self._reads.attempted(key, revision)
+        return verdict(revision, row, unwell, superseded=earlier, unplanned=failed)
 
     # -- events
 
@@ -98,9 +100,11 @@ class Streams:
         """Server-sent events until the caller goes, may not see them any more, or does not keep up."""
         asked: q.EventQuery = call.query
         last = call.request.headers.get("Last-Event-ID", "") or asked.cursor
-        if last and not last.isdecimal():
-            raise ParameterInvalid("Last-Event-ID: a number that came as an event's id")
-        after = int(last) if last else await self._database.run(queries.last_event)
+        first, newest = await self._database.run(queries.event_bounds)
+        after = number_of(last, what="Last-Event-ID: a number that came as an event's id") if last else newest
+        missed = _missed(after, first, newest)
+        if missed is not None:
+            after = missed.id
         response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream",
@@ -111,7 +115,7 @@ class Streams:
         wanted = event_filter(asked, call.visible, after=after)
         with self._feed.listening(wanted) as listener:
             await response.prepare(call.request)
-            await response.write(b": connected\n\n")
+            await response.write(b": connected\n\n" + (_written(missed) if missed is not None else b""))
             after = await self._backlog(response, wanted, after)
             await self._follow(call, response, listener, after)
         return response
@@ -173,7 +177,19 @@ async def _moved(listener: Listener, seconds: float) -> None:
     listener.drain()
 
 
+def _missed(after: int, first: int, newest: int) -> m.Event | None:
+    """What is told to who comes back after what is not kept any more, or is of another database."""
+    if first - 1 <= after <= newest:
+        return None
+    message = "events before are not kept any more" if after <= newest else "it is another database by now"
+    about = dict.fromkeys(("namespace", "name", "cluster", "application_set", "old", "new", "at"), "")
+    return m.Event(id=max(0, first - 1), kind="Hub", reason=MISSED, message=message, **about)
+
+
 def _encoded(row: dict[str, object]) -> bytes:
-    event = event_of(row)
+    return _written(event_of(row))
+
+
+def _written(event: m.Event) -> bytes:
     data = dumped(event.model_dump(mode="json", by_alias=True))
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.reason.encode(), data)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
 import os
 import ssl
 import sys
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,7 +25,7 @@ from agent.contract.names import (
     HUB_NAMESPACE,
     LABEL_VALUES,
 )
-from hub.api.registry import APPLICATION
+from hub.api.registry import APPLICATION, APPLICATION_SET
 from hub.cli.main import app
 from hub.gateway.identity import SECRET_NAME, HubIdentity
 from hub.web.asked import AppQuery, EventQuery
@@ -311,6 +314,59 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     assert (code, f"{shop.namespace}/web on {shop.cluster}: Failed" in printed) == (1, True), printed
     status, said = await reader.get(path, revision=bad, wait="1s")
     assert (status, said["state"]) == (200, "Failed")
+    await shop.author.commit({"apps/web/it.yaml": None, "README.md": "what is here"})
+    await _of_no_concern(world, pipeline, path)
+    await _not_to_be_planned(world, pipeline, path)
+
+
+async def _of_no_concern(world: World, pipeline: Api, path: str) -> None:
+    """A commit that changes nothing that the set reads is everywhere as soon as it is planned."""
+    shop = world.shop
+    await shop.commit(web="3")
+    await pipeline.post(f"/applicationsets/{shop.namespace}/shop/refresh")
+    await shop.deployed("web", "3")
+    await shop.settled()
+    await shop.author.commit({"README.md": "of no concern to any app"})
+    commit = await shop.author.git("rev-parse", "HEAD")
+    asked = asyncio.get_running_loop().time()
+    waiting = asyncio.create_task(pipeline.get(path, revision=commit, wait="40s", until="End"))
+    await pipeline.post(f"/applicationsets/{shop.namespace}/shop/refresh")
+    assert (await waiting)[1]["state"] == "Healthy"
+    assert asyncio.get_running_loop().time() - asked < 30
+
+
+async def _not_to_be_planned(world: World, pipeline: Api, path: str) -> None:
+    """A commit whose files make no plan has failed: who waits for it is told at once, and what runs goes on."""
+    shop = world.shop
+    spec = {
+        "generators": [
+            {"git": {"repoURL": shop.repo, "revision": "main", "files": [{"path": "sets/*.yaml"}]}}
+        ],
+        "template": {"metadata": {"name": "{{ name }}"}, "spec": shop.spec("{{ of }}")},
+    }
+    await shop.commit(one="1")
+    await shop.author.commit({"sets/one.yaml": "name: one\nof: one\n"})
+    await shop.put(APPLICATION_SET, "files", spec, annotations={ANNOTATION_REFRESH: "1"})
+    commit, path = await shop.author.git("rev-parse", "HEAD"), path.replace("/shop/", "/files/")
+
+    async def well() -> bool:
+        status, said = await pipeline.get(path, revision=commit, wait="10s", until="End")
+        return status == 200 and said["state"] == "Healthy"
+
+    await shop.until("the files are planned", well)
+    await shop.author.commit({"sets/one.yaml": "name: one\n"})
+    bad = await shop.author.git("rev-parse", "HEAD")
+    waiting = asyncio.create_task(pipeline.get(path, revision=bad, wait="60s", until="End"))
+    await pipeline.post(f"/applicationsets/{shop.namespace}/files/refresh")
+    said = (await waiting)[1]
+    assert (said["state"], "no plan can be made of it" in said["message"]) == ("Failed", True), said
+    assert (await pipeline.get(path, revision=commit))[1]["state"] != "Failed"
+    await shop.author.commit({"sets/one.yaml": "name: one\nof: one\n"})
+    good = await shop.author.git("rev-parse", "HEAD")
+    waiting = asyncio.create_task(pipeline.get(path, revision=good, wait="60s", until="End"))
+    await pipeline.post(f"/applicationsets/{shop.namespace}/files/refresh")
+    assert (await waiting)[1]["state"] == "Healthy"
+    assert (await pipeline.get(path, revision=bad))[1]["state"] != "Failed"
 
 
 async def _axle(world: World, caller: Api, *arguments: str) -> tuple[int, str]:
@@ -398,6 +454,66 @@ async def test_acts_are_done_once_for_a_key_by_who_may_and_are_written_down(worl
     assert mine[:2] == [("rollback", "Done"), ("rollback", "Done")]
     assert mine[-2:] == [("pause", "NothingToDo"), ("pause", "Done")]
     assert {each["source"] for each in entries} == {"127.0.0.1"}
+
+
+async def test_an_act_ends_though_its_caller_went_and_is_done_once_for_its_key(world: World) -> None:
+    shop = world.shop
+    verbs = [{"apiGroups": ["axletree.dev"], "resources": ["applications"], "verbs": ["refresh"]}]
+    person = await world.caller("hasty", READ + verbs)
+    path = f"/applications/{shop.namespace}/extra/refresh"
+    for number in range(12):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(person.post(path, **{"Idempotency-Key": f"k{number}"}), number * 0.004)
+
+        async def answered(key: str = f"k{number}") -> bool:
+            status, said = await person.post(path, **{"Idempotency-Key": key})
+            assert status == 200 or said["reason"] == "IdempotencyKeyInUse", said
+            return status == 200
+
+        await shop.until("the same key is answered", answered)
+    both = await asyncio.gather(*(person.post(path, **{"Idempotency-Key": "twice"}) for _ in range(4)))
+    assert {status for status, _ in both} <= {200, 409}
+    auditor = await world.caller("auditor", READ, everywhere=True)
+    entries = (await auditor.get("/audit", limit=200))[1]["items"]
+    mine = [each for each in entries if each["who"].endswith(":hasty")]
+    done = Counter(each["detail"]["idempotencyKey"] for each in mine if each["outcome"] == "Done")
+    assert done == dict.fromkeys((*(f"k{number}" for number in range(12)), "twice"), 1)
+    assert {each["outcome"] for each in mine} == {"Done"}
+
+
+async def test_hostile_questions_are_refused_as_problems(world: World) -> None:
+    reader = await world.caller("reader", READ)
+    for path, parameters in (
+        ("/events/list", {"cursor": "9" * 400}),
+        ("/events/list", {"cursor": "\u0663"}),
+        ("/events", {"cursor": "9" * 30}),
+        ("/audit", {"cursor": "-1"}),
+        ("/applications", {"q": "a\x00b"}),
+        ("/applications", {"limit": "501"}),
+        ("/applications", {"cursor": "x" * 600}),
+        ("/objects/applications", {"cursor": "e30="}),
+        ("/objects/applications", {"cursor": "\u00e9"}),
+        ("/objects/applications", {"labelSelector": "!!"}),
+        ("/objects/applications", {"namespace": "../secrets"}),
+        (f"/applicationsets/{world.shop.namespace}/shop/rollout", {"revision": "main"}),
+        (f"/applicationsets/{world.shop.namespace}/shop/rollout", {"revision": "c0ffee1", "wait": "1e9"}),
+    ):
+        status, said = await reader.get(path, **parameters)
+        if path == "/audit":
+            assert status == 403
+            continue
+        assert (status, said.get("reason")) == (400, "InvalidRequest"), (path, said)
+    place = (await reader.get("/objects/applications", limit=1))[1]
+    _, token = json.loads(base64.urlsafe_b64decode(place["nextCursor"]))
+    for other in ("kube-system", "default"):
+        forged = base64.urlsafe_b64encode(json.dumps([other, token]).encode()).decode()
+        items = (await reader.get("/objects/applications", limit=5, cursor=forged))[1]["items"]
+        assert {each["metadata"]["namespace"] for each in items} <= {world.shop.namespace}
+    first = (await reader.get("/events/list", limit=1))[1]["items"][0]["id"]
+    async with reader.events(last="900000000", reason="Released") as stream:
+        told = await asyncio.wait_for(anext(stream), 20)
+        assert (told["reason"], told["id"]) == ("EventsMissed", first - 1)
+        assert (await asyncio.wait_for(anext(stream), 20))["reason"] == "Released"
 
 
 async def test_what_a_program_made_elsewhere_is_an_output_like_any_other(world: World) -> None:
@@ -574,23 +690,22 @@ async def test_the_command_line_says_the_same_over_the_api_and_over_kubernetes(w
         said = await axle(over, *arguments)
         assert said == await axle(kubernetes, *arguments)
         assert said[1], arguments
-    last = (2, "")
-    for arguments in (
+    acts = (
         ("pause", f"{space}/web"),
         ("resume", f"{space}/web"),
         ("pause", f"cluster/{shop.cluster}"),
         ("resume", f"cluster/{shop.cluster}"),
         ("refresh", f"{space}/web"),
-        ("sync", f"appset/{space}/shop", "--object", "configmap/db"),
-        ("sync", f"app/{space}/db", "--object", "configmap/db"),
-    ):
-        said = await axle(over, *arguments)
-        assert said == await axle(kubernetes, *arguments)
-        last = said
-    assert last == (0, f"ConfigMap {space}-apps/db of {space}/db on {shop.cluster}: unchanged\n")
+        ("sync", f"appset/{space}/shop", "--object", "configmap/db", "--timeout", "20s"),
+        ("sync", f"app/{space}/db", "--object", "configmap/db", "--timeout", "20s"),
+    )
+    told = [[await axle(each, *arguments) for arguments in acts] for each in (over, kubernetes)]
+    assert told[0] == told[1]
+    assert [code for code, _ in told[0]] == [0, 0, 0, 0, 0, 1, 0]
+    assert told[0][-1][1] == f"ConfigMap {space}-apps/db of {space}/db on {shop.cluster}: unchanged\n"
     entries = (await person.get("/audit"))[1]["items"]
     mine = [each["act"] for each in entries if each["who"].endswith(":steerer") and each["outcome"] == "Done"]
-    assert mine == [*["sync", "sync"] * 4, "refresh", "uncordon", "cordon", "resume", "pause"]
+    assert mine == [*["sync"] * 8, "refresh", "uncordon", "cordon", "resume", "pause"]
     status, said_of_all = await person.post(f"/applicationsets/{space}/shop/sync", {"object": "ConfigMap/db"})
     assert (status, len(said_of_all["changed"])) == (200, 3)
 

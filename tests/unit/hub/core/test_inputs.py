@@ -242,6 +242,31 @@ def test_s8_what_is_no_good_value_is_told_and_does_not_replace_one(
     assert Exported.from_json(first.to_json()) == first
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("100.0", "100"),
+        ("-0.0", "0"),
+        ("1e2", "100"),
+        ("0.5", "0.5"),
+        ("1e21", "1e+21"),
+        ('{"a":[7.0]}', '{"a":[7]}'),
+    ],
+)
+def test_s8_a_number_is_kept_as_the_api_server_gives_it_back(raw: str, text: str) -> None:
+    """Or it would look like a new value after each restart of the hub, and render its consumers anew."""
+    (found,) = kept(seen=report({"name": "url", "value": raw}))
+    assert found.text == text
+
+
+@pytest.mark.parametrize("raw", [str(2**63), "1" * 900, "1e20", "NaN", "1e400", "[" * 40 + "]" * 40])
+def test_s8_what_no_status_can_hold_is_refused(raw: str) -> None:
+    """One such value would keep the status of its app from being written, with all else that is in it."""
+    (found,) = kept(OLD, seen=report({"name": "url", "value": raw}))
+    assert found.text == OLD.text
+    assert found.problem.startswith("OutputInvalid")
+
+
 def test_an_output_that_is_no_longer_declared_is_forgotten() -> None:
     assert exported([], [OLD], None, released="new", revision="") == ()
 

@@ -84,6 +84,14 @@ def test_the_verdict_on_a_commit(fields: Any, unwell: Any, superseded: bool, sta
     assert [each.message for each in found.where] == (["no image"] * len(unwell) if not superseded else [])
 
 
+def test_a_commit_of_which_no_plan_can_be_made_has_failed() -> None:
+    found = verdict(
+        "f" * 40, row(message="TemplateError: no such name"), [], superseded=False, unplanned=True
+    )
+    assert found.state is RolloutState.FAILED
+    assert found.message == "no plan can be made of it: TemplateError: no such name"
+
+
 def test_what_failed_is_named_before_what_is_on_its_way() -> None:
     unwell = [child(key="shop/a", health="Progressing"), child(key="shop/b")]
     found = verdict(SHA, row(ready=False, health="Degraded"), unwell, superseded=False)
