@@ -221,8 +221,7 @@ class Hub:
                     key=admission_key(identity.digest_key),
                     ca_pem=identity.ca_pem,
                 )
-            if self.api is not None:
-                self.api.explanations.here = Explainer(context).explain
+            self._answers(Explainer(context))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
                 tasks.create_task(handlers.run(controller, self._config), name="kopf")
@@ -239,12 +238,13 @@ class Hub:
                     notifier = self.notifier = self._notifier(context, self.history)
                     tasks.create_task(notifier.run(), name="notifications")
                     tasks.create_task(self.history.record(caches), name="history")
+                    if self.api is not None:
+                        tasks.create_task(self.history.answer(self.api.explanations.serve), name="questions")
         finally:
             self.meters.sources = [
                 each for each in self.meters.sources if not isinstance(each, ControllerSource)
             ]
-            if self.api is not None:
-                self.api.explanations.here = None
+            self._answers(None)
             if self.gateway is not None:
                 self.gateway.refuse = None
                 self.gateway.webhooks.here = None
@@ -252,6 +252,11 @@ class Hub:
             await pool.close()
             await source.close()
             index.close()
+
+    def _answers(self, explainer: Explainer | None) -> None:
+        """Who explains, while there is one."""
+        if self.api is not None:
+            self.api.explanations.here = explainer.explain if explainer is not None else None
 
     def _announcer(self, client: RestClient) -> Announcer:
         clock = asyncio.get_running_loop().time

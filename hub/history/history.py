@@ -6,15 +6,16 @@ import asyncio
 import logging
 import random
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hub.history.database import Database, DatabaseAway
 from hub.history.feed import Feed
+from hub.history.questions import Questions
 from hub.history.recorder import Recorder
 from hub.history.search import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from hub.operator.caches import Caches
@@ -31,6 +32,7 @@ class History:
         self.database = Database(url)
         self.feed = Feed(self.database)
         self.search = Search(self.database)
+        self.questions = Questions(self.database, now=now)
         self._now = now
         self._opened = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,6 +68,11 @@ class History:
             await self.search.warm()
         except DatabaseAway as error:
             log.warning("search: %s", error)  # who asks makes it
+
+    async def answer(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
+        """Answer what other processes ask, for as long as this one leads. Until cancelled."""
+        await self._opened.wait()
+        await self.questions.serve(answer)
 
     async def record(self, caches: Caches) -> None:
         """Write what the caches see, for as long as this process leads. Until cancelled."""

@@ -169,3 +169,11 @@ answers = Table(
     Column("body", JSON, nullable=False),
     Column("at", String(40), nullable=False),
 )
+questions = Table(
+    "questions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", String(40), nullable=False),
+    Column("asked", JSON, nullable=False),
+    Column("answer", JSON, nullable=True),
+)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
-from agent.contract.errors import TerminalError
+from agent.contract.errors import AxletreeError, TerminalError
 from hub.operator import paths
-from hub.render.explain import ABSENT, path_text
+from hub.render.explain import ABSENT, Touch, path_text
 from hub.render.explaining import Question
 from hub.web import models as m
 from hub.web.call import fetched
@@ -16,37 +17,58 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from agent.kube.client import RestClient
-    from hub.render.explain import Touch
+    from hub.history.questions import Questions
     from hub.web import asked as q
     from hub.web.call import Call
 
-_BUSY_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+_SECONDS = 50.0
 
 
 class Explanations:
-    """`here` is what this process's controller answers with, while it leads."""
+    """`here` is what this process's controller answers with, while it leads; another process is asked else."""
 
-    def __init__(self, client: RestClient) -> None:
+    def __init__(self, client: RestClient, questions: Questions) -> None:
         self._client = client
+        self._questions = questions
         self.here: Callable[[str, Question], Awaitable[list[Touch]]] | None = None
 
     async def explain(self, call: Call) -> m.Explanation:
-        """Raises `NotFound`, `Unexplained`, and `Busy` where no controller leads here."""
+        """Raises `NotFound`, `Unexplained`, and `NobodyAnswers` where no controller leads."""
         asked: q.ExplainQuery = call.query
         obj = await fetched(self._client, paths.application(call.key))
-        if self.here is None:
-            raise Busy("the controller that would render it does not run here now", retry_after=_BUSY_SECONDS)
         kind, _, name = asked.object.partition("/")
-        try:
-            touches = await self.here(call.key, Question(kind, name, asked.field))
-        except TerminalError as error:
-            raise Unexplained(str(error), reason=error.reason) from error
+        question = {"app": call.key, **Question(kind, name, asked.field).to_wire()}
+        if self.here is not None:
+            said = await self.serve(question)
+        else:
+            said = await self._questions.ask(question, seconds=_SECONDS)
+        if "retry" in said:
+            raise Busy(said["detail"], retry_after=said["retry"])
+        if "reason" in said:
+            raise Unexplained(said["detail"], reason=said["reason"])
         return m.Explanation(
             application=call.key,
             cluster=str(obj["spec"]["cluster"]),
             object=asked.object,
-            layers=[_layer(each) for each in touches],
+            layers=[_layer(Touch.from_wire(each)) for each in said["touches"]],
         )
+
+    async def serve(self, asked: Any) -> dict[str, Any]:
+        """The answer of this process's controller, or why there is none, as JSON."""
+        try:
+            if self.here is None:
+                return {"retry": 2.0, "detail": "the controller has just ended its term"}
+            touches = await self.here(str(asked["app"]), Question.from_wire(asked))
+        except TerminalError as error:
+            return {"reason": error.reason, "detail": str(error)}
+        except (AxletreeError, TimeoutError) as error:
+            return {"retry": getattr(error, "retry_after", None) or 2.0, "detail": str(error)}
+        except Exception:
+            log.exception("an explanation failed")
+            return {"reason": "ApiFailed", "detail": "it failed inside"}
+        return {"touches": [each.to_wire() for each in touches]}
 
 
 def _layer(touch: Touch) -> m.Layer:

@@ -222,10 +222,10 @@ class Reads:
             raise NotFound
         return row
 
-    async def attempted(self, key: str, revision: str) -> bool:
-        """Whether a set could not be planned at this commit. Raises `NotFound`."""
+    async def attempted(self, key: str) -> list[str]:
+        """The commits at which a set could not be planned, and stays at its last plan. Raises `NotFound`."""
         status = (await fetched(self._client, paths.application_set(key))).get("status") or {}
-        return any(str(each).startswith(revision) for each in (status.get("attempted") or {}).values())
+        return [str(each) for each in (status.get("attempted") or {}).values()]
 
     async def _stale(self, obj: Manifest) -> bool:
         (row,) = rows_of(obj).apps

@@ -16,11 +16,18 @@ _BAD = frozenset({"Degraded", "Missing", "Unknown"})
 
 
 def verdict(
-    revision: str, set_: Row, unwell: Sequence[Row], *, superseded: bool, unplanned: bool = False
+    revision: str,
+    set_: Row,
+    unwell: Sequence[Row],
+    *,
+    superseded: bool,
+    unplanned: bool = False,
+    frozen: bool = False,
 ) -> Rollout:
     """`set_` is the set's row, `unwell` its children that are not Ready.
 
-    `superseded`: an earlier plan had it. `unplanned`: it was tried, and gave no plan.
+    `superseded`: an earlier plan had it. `unplanned`: it was tried, and gave no plan. `frozen`: a later one did not,
+    which says nothing about this one.
     """
     current = any(commit.startswith(revision) for commit in set_["revisions"].values())
     waves = [Wave(**each) for each in set_["waves"]]
@@ -35,6 +42,8 @@ def verdict(
         state, message = RolloutState.FAILED, f"wave {halted[0]} is Halted: {message}".rstrip(": ")
     elif set_["settled"] and set_["ready"] and not unwell:
         state = RolloutState.HEALTHY
+    elif frozen and not unwell:
+        state, message = RolloutState.HEALTHY, f"of a later commit no plan can be made: {message}"
     elif set_["health"] == "Degraded":
         state = RolloutState.FAILED
     children = int(set_["children"])

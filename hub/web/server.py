@@ -66,7 +66,7 @@ class ApiServer:
         self._handlers: dict[str, Handler] = reads.table() | streams.table()
         self._handlers["graph"] = Graphs(client).graph
         self._handlers |= Objects(client, self._access, hub_id=hub_id).table(ROUTES)
-        self.explanations = Explanations(client)
+        self.explanations = Explanations(client, history.questions)
         self._handlers["explain"] = self.explanations.explain
         self._handlers |= {route.name: acts.act for route in ROUTES if route.act}
         self._slots = {route.name: asyncio.Semaphore(route.concurrency) for route in ROUTES}

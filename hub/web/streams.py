@@ -91,8 +91,17 @@ class Streams:
         earlier = not known and await self._database.run(
             partial(queries.was_planned, set_key=key, revision=revision)
         )
-        failed = not known and not earlier and await self._reads.attempted(key, revision)
-        return verdict(revision, row, unwell, superseded=earlier, unplanned=failed)
+        unsure = not earlier if not known else not unwell and not row["ready"]
+        attempted = await self._reads.attempted(key) if unsure else []
+        failed = any(commit.startswith(revision) for commit in attempted)
+        return verdict(
+            revision,
+            row,
+            unwell,
+            superseded=earlier,
+            unplanned=failed and not known,
+            frozen=bool(attempted) and not failed,
+        )
 
     # -- events
 

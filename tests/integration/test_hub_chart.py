@@ -17,7 +17,7 @@ from agent.contract.names import AGENT_NAMESPACE, HUB_NAMESPACE
 from agent.kube.yaml import load_all
 from hub.fleet.tools import ensure_tools
 from hub.gateway.identity import HubIdentity
-from hub.web.asked import AppQuery
+from hub.web.asked import AppQuery, ExplainQuery, ObjectQuery
 from hub.web.client import Client
 from tests.integration.hub_rig import SHOP, Fleet, fleet, free_port
 from tests.integration.kubelet_rig import kubeconfig_as
@@ -247,6 +247,14 @@ async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
         await shop.until("the API has it all", listed)
         done = await api.refresh_application(shop.namespace, "extra")
         assert done.act == "refresh"
+        asked = ExplainQuery(object="ConfigMap/db", field=".data.value")
+        said = await api.explain(shop.namespace, "db", asked)
+        assert [each.after for each in said.layers] == ["2"], (
+            "the controller has answered, through the database"
+        )
+        leases = (await api.leases_objects()).items
+        assert "axletree-controller" in {each["metadata"]["name"] for each in leases}
+        assert len((await api.projects_objects(ObjectQuery(namespace=shop.namespace))).items) == 1
 
     events = await shop.client.list(f"/apis/events.k8s.io/v1/namespaces/{shop.namespace}/events")
     about = {(each["regarding"]["kind"], each["regarding"]["name"], each["reason"]) for each in events.items}

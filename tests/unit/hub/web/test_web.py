@@ -90,6 +90,10 @@ def test_a_commit_of_which_no_plan_can_be_made_has_failed() -> None:
     )
     assert found.state is RolloutState.FAILED
     assert found.message == "no plan can be made of it: TemplateError: no such name"
+    bad = row(ready=False, health="Degraded", message="TemplateError: no such name")
+    assert verdict(SHA, bad, [], superseded=False, frozen=True).state is RolloutState.HEALTHY
+    assert verdict(SHA, bad, [child()], superseded=False, frozen=True).state is RolloutState.FAILED
+    assert verdict(SHA, bad, [], superseded=False).state is RolloutState.FAILED
 
 
 def test_what_failed_is_named_before_what_is_on_its_way() -> None:
