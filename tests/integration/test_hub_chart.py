@@ -184,6 +184,16 @@ async def _admitted_where_pods_are_restricted(client: RestClient) -> None:
         await client.request("POST", where, params={"dryRun": "All"}, body=pod)
 
 
+async def _asks_the_controller(api: Client, namespace: str) -> None:
+    """What the process of the API cannot tell by itself, it asks through the database."""
+    asked = ExplainQuery(object="ConfigMap/db", field=".data.value")
+    said = await api.explain(namespace, "db", asked)
+    assert [each.after for each in said.layers] == ["2"]
+    leases = (await api.leases_objects()).items
+    assert "axletree-controller" in {each["metadata"]["name"] for each in leases}
+    assert len((await api.projects_objects(ObjectQuery(namespace=namespace))).items) == 1
+
+
 async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
     database: str, shop: Fleet, helm: Path, tmp_path: Path
 ) -> None:
@@ -247,14 +257,7 @@ async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
         await shop.until("the API has it all", listed)
         done = await api.refresh_application(shop.namespace, "extra")
         assert done.act == "refresh"
-        asked = ExplainQuery(object="ConfigMap/db", field=".data.value")
-        said = await api.explain(shop.namespace, "db", asked)
-        assert [each.after for each in said.layers] == ["2"], (
-            "the controller has answered, through the database"
-        )
-        leases = (await api.leases_objects()).items
-        assert "axletree-controller" in {each["metadata"]["name"] for each in leases}
-        assert len((await api.projects_objects(ObjectQuery(namespace=shop.namespace))).items) == 1
+        await _asks_the_controller(api, shop.namespace)
 
     events = await shop.client.list(f"/apis/events.k8s.io/v1/namespaces/{shop.namespace}/events")
     about = {(each["regarding"]["kind"], each["regarding"]["name"], each["reason"]) for each in events.items}

@@ -62,6 +62,7 @@ def test_the_index_says_what_looking_at_each_application_says(
 ) -> None:
     index, there = AppIndex(), {each.key: each for each in first}
     index.load(first)
+    index.matching(wanted)  # what was asked for once is kept up to date
     for step in steps:
         if isinstance(step, str):
             index.drop(step)
