@@ -45,18 +45,21 @@ def _released(change: Change) -> str:
 
 
 def _dependencies(app: Object, now: dict[str, Object]) -> list[str]:
-    """The applications that the sample's edges mean: by labels, on the same cluster."""
+    """The applications that the sample's edges mean: by labels on the same cluster, inputs by name on a named one."""
     found = []
-    for edge in app["spec"].get("dependsOn") or ():
-        wanted = edge["selector"]["matchLabels"].items()
+    metadata, spec = app["metadata"], app["spec"]
+    for edge in (*(spec.get("dependsOn") or ()), *(spec.get("inputs") or ())):
+        wanted = edge.get("selector", {}).get("matchLabels", {}).items()
+        clusters = edge["clusters"].get("names") or [spec["cluster"]]
         matching = [
             key
             for key, other in now.items()
-            if other["spec"]["cluster"] == app["spec"]["cluster"]
-            and other["metadata"]["namespace"] == app["metadata"]["namespace"]
-            and wanted <= other["metadata"]["labels"].items()
+            if other["spec"]["cluster"] in clusters
+            and other["metadata"]["namespace"] == metadata["namespace"]
+            and edge.get("name", other["metadata"]["name"]) == other["metadata"]["name"]
+            and wanted <= other["metadata"].get("labels", {}).items()
         ]
-        assert matching, f"{app['metadata']['name']} was released while nothing matches {dict(wanted)}"
+        assert matching, f"{metadata['name']} was released while nothing matches {edge}"
         found += matching
     return found
 

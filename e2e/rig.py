@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SPOKES = ("eu1", "us1", "lab1")
 PROD = ("eu1", "us1")
 SHOP = ("database", "backend", "frontend")
+PRIMARY = "eu1"
+"""Where the database is whose address all backends are told."""
 SAMPLE_SETS = ("dev/dev", "platform/platform", "shop/shop")
 GREEN_SECONDS = 90.0
 AXLE_SECONDS = 120.0
@@ -182,6 +184,20 @@ class Rig:
         assert sorted(self.hub.all(CLUSTERS)) == sorted((HUB, *SPOKES))
 
     # -- the spokes
+
+    def address(self) -> str:
+        """Where the database that all backends write to is now."""
+        service = self.spokes[PRIMARY].get(words.SERVICES, "shop-database/database")
+        assert service is not None, "the database has no Service"
+        return f"{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
+
+    def primary(self, cluster: str) -> str:
+        """Where the cluster's backend writes to."""
+        backend = self.spokes[cluster].get(words.DEPLOYMENTS, "shop-backend/backend")
+        assert backend is not None, f"there is no backend on {cluster}"
+        (variable,) = backend["spec"]["template"]["spec"]["containers"][0]["env"]
+        assert variable["name"] == "PRIMARY"
+        return str(variable["value"])
 
     async def versions(self, cluster: str, *, agent: bool = False) -> Versions:
         """Every object that the agent applied there; with `agent`, what it keeps for itself, too.

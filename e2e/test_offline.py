@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.words import CONFIG_MAPS, DEPLOYMENTS, one, status
+from e2e.words import CONFIG_MAPS, DEPLOYMENTS, image, one, status
 from hub.fleet.services import HUB as HUB_SERVICE
 
 if TYPE_CHECKING:
@@ -27,6 +27,30 @@ async def said(rig: Rig, *, code: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(await rig.axle("status", "-o", "json", code=code))
     found["by"] = {each["name"]: each for each in found["clusters"]}
     return found
+
+
+async def _goes_on_with_what_was_said_last(rig: Rig) -> None:
+    """F48: the database's cluster is away; a backend elsewhere is still changed, with the address that it gave."""
+    address, before = rig.address(), rig.digests["shop/backend-us1"]
+    commit = await rig.commit("A new backend", rig.checkout.retagged({"backend": "1.0.3"}))
+
+    def changed() -> None:
+        rig.planned("shop/shop", commit)
+        rig.live("shop/backend-us1")
+        backend = rig.spokes["us1"].get(DEPLOYMENTS, BACKEND)
+        assert backend is not None
+        assert image(backend).endswith(":1.0.3")
+        assert rig.primary("us1") == address
+
+    await rig.hub.eventually(changed)
+    commit = await rig.revert()
+
+    def back() -> None:
+        rig.planned("shop/shop", commit)
+        rig.live("shop/backend-us1")
+        assert status(rig.app("shop/backend-us1"), "sync", "live") == before
+
+    await rig.hub.eventually(back)
 
 
 async def said_when(rig: Rig, cluster: str, word: str, *, code: int = 0) -> dict[str, Any]:
@@ -53,6 +77,7 @@ async def test_f44_hub_stopped_agent_killed_and_an_object_deleted_it_is_back_and
     assert stale["hub"]["running"]
     assert stale["by"]["eu1"]["lastSeen"]
     assert stale["by"]["us1"]["connected"] == "Connected"
+    await _goes_on_with_what_was_said_last(rig)
 
     # No hub either: nothing is known of anyone, and what is shown has an age.
     await rig.fleet.services.stop(frozenset({HUB_SERVICE}))

@@ -106,8 +106,14 @@ class Statuses:
     def _inputs(self, node: AppNode, obj: Manifest) -> list[dict[str, Any]] | None:
         """What its target was made with, and since when."""
         held = (obj.get("status") or {}).get("inputs")
-        bound = self._hub.state.bound.get(node.key) if node.inputs else None
-        if bound is None or not bound.names:
+        if not node.inputs:
+            return None
+        bound = self._hub.state.bound.get(node.key)
+        if bound is None:
+            return (
+                list(held) if held else None
+            )  # this process has not looked yet: it stands until then, to be read
+        if not bound.names:
             return None
         if held and Bound.from_json(held) == bound:
             return list(held)

@@ -100,9 +100,14 @@ def test_argo_cds_words_for_the_same_give_the_same(clusters: str, tmp_path: Path
     imported = _objects("-f", str(ours), "--clusters", clusters, "--repo", REPO)
     assert directly == imported
     child = _objects(*_set(clusters), "--app", "backend-eu1")
-    for one in child:  # Argo CD has no overlay over several sources
+    for one in child:  # Argo CD has no overlay over several sources, and no inputs
         one["metadata"].pop("labels")
         one["spec"].pop("revisionHistoryLimit", None)
+        if one["kind"] == "Deployment":
+            env = one["spec"]["template"]["spec"]["containers"][0].pop("env")
+            assert env == [
+                {"name": "PRIMARY", "value": "{{ inputs.primary.host }}:{{ inputs.primary.port }}"}
+            ]
     assert imported == child
 
 
