@@ -17,6 +17,7 @@ from agent.contract.adoption import MAX_ORPHANS
 from agent.contract.errors import AxletreeError
 from agent.contract.health import SyncState
 from agent.contract.wire import TombstoneReason
+from agent.logs import about
 from agent.sync.adoption import Adoptions
 from agent.sync.claims import Claims
 from agent.sync.documents import DocumentKeeper
@@ -218,9 +219,10 @@ class Engine:
         while True:
             key = await self._queue.get()
             try:
-                await self._round(key)
+                with about(application=key):
+                    await self._round(key)
             except Exception:
-                logger.exception("%s: a round failed unexpectedly", key)
+                logger.exception("%s: a round failed unexpectedly", key, extra={"application": key})
                 self._queue.add(key, delay=_CRASH_PAUSE)
             finally:
                 self._queue.done(key)

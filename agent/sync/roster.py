@@ -57,14 +57,14 @@ class Roster:
                 app.bundle = decoded(saved)
                 app.learn_rules()
             except AxletreeError as error:
-                logger.error("%s: %s", key, error)  # noqa: TRY400 - the message says it
+                logger.error("%s: %s", key, error, extra={"application": key})  # noqa: TRY400 - the message says it
                 app.saved = app.kept = None
         for key, secret in state.inventories.items():
             app = self.app(key)
             try:
                 app.inventory = app.inventory_kept = from_secret(secret)
             except InventoryCorrupt as error:
-                logger.error("%s: %s", key, error)  # noqa: TRY400 - the message says it
+                logger.error("%s: %s", key, error, extra={"application": key})  # noqa: TRY400 - the message says it
                 app.inventory_lost = True
         for app in self.apps.values():
             app.locate()
@@ -101,7 +101,11 @@ class Roster:
                 del self.apps[app.key], self.by_applyset[app.applyset]
                 gone.append(app)
             elif not app.orphan:
-                logger.warning("%s is no longer assigned, and nobody decided to delete it: it runs on", key)
+                logger.warning(
+                    "%s is no longer assigned, and nobody decided to delete it: it runs on",
+                    key,
+                    extra={"application": key},
+                )
                 app.orphan, app.tombstone = True, None
                 app.assigned = app.saved.assigned if app.saved else None
                 due.append(key)
