@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shutil
 import sys
 import tempfile
@@ -46,6 +47,7 @@ _LOOK = 1.0
 _QUIET = 20.0
 """Seconds without another word after which it is taken for what it comes to."""
 _NOT_FOUND = 404
+_CLAIM = re.compile(r"PersistentVolumeClaim ([^/\s]+)/([^:\s]+):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,9 @@ def _values(**values: Any) -> dict[str, Any]:
 
 
 EXAMPLES = "argoproj/argocd-example-apps"
-ANY_NAMESPACE = '[{"op": "remove", "path": "/metadata/namespace"}]'
-"""What a chart sets on kinds that have none."""
+_AT = "/metadata/namespace"
+ANY_NAMESPACE = f"[{{op: add, path: {_AT}, value: x}}, {{op: remove, path: {_AT}}}]"
+"""Away with what a chart sets on some objects of kinds that have none."""
 CHOSEN = (
     App("guestbook", EXAMPLES, "guestbook"),
     App("helm-guestbook", EXAMPLES, "helm-guestbook"),
@@ -165,10 +168,9 @@ async def main() -> int:
     if kubeconfig is None:
         print("skipped: no local fleet is there; start one with `axle up`")
         return 0
-    async with client_of(kubeconfig) as spoke:
-        await install.install_spoke(spoke, service_accounts=(ACCOUNT,))
     counts: Counter[str] = Counter()
-    async with fleet.hub_client() as hub:
+    async with fleet.hub_client() as hub, client_of(kubeconfig) as spoke:
+        await install.install_spoke(spoke, service_accounts=(ACCOUNT,))
         await _project(hub, spokes[0])
         for repository in NAMED if arguments.every else dict.fromkeys(one.repository for one in CHOSEN):
             apps = await _published(repository, fleet, arguments)
@@ -177,7 +179,7 @@ async def main() -> int:
                 print(f"skipped     {repository}: it is not there")
             for app in apps or ():
                 spec = app.spec(fleet.services.git_url, spokes[0])
-                words = await _deployed(hub, app, spec, arguments)
+                words = await _deployed(hub, spoke, app, spec, arguments)
                 for word, detail in words:
                     counts[word] += 1
                     print(f"{word:11} {app.name} ({app.repository}/{app.path}) {detail}", flush=True)
@@ -243,7 +245,7 @@ async def _project(hub: RestClient, cluster: str) -> None:
 
 
 async def _deployed(
-    hub: RestClient, app: App, spec: dict[str, Any], arguments: argparse.Namespace
+    hub: RestClient, spoke: RestClient, app: App, spec: dict[str, Any], arguments: argparse.Namespace
 ) -> list[tuple[str, str]]:
     """One Application until it moves no more, and, unless it is kept, until it is gone: a word and a detail each."""
     made = APPLICATION.manifest(app.name, namespace=NAMESPACE) | {"spec": spec}
@@ -253,6 +255,8 @@ async def _deployed(
     words = [_judged(found)]
     if not arguments.keep:
         await hub.delete(path)
+        asked = await _confirmed(hub, spoke, path)
+        words += [("asks", asked)] if asked else []
         left = await _gone(hub, path, arguments.seconds)
         words += [("stuck", left)] if left is not None else []
     return words
@@ -277,10 +281,26 @@ async def _settled(hub: RestClient, path: str, seconds: float) -> dict[str, Any]
         said = _judged(status)
         if said != before:
             since, before = loop.time(), said
-        moving = said[0] in {"None", "silent", "Unknown"} or "waits for" in said[1]
+        moving = said[0] in {"None", "silent", "Unknown", "Syncing"}
         if said[0] == "Healthy" or loop.time() > deadline or (loop.time() - since > _QUIET and not moving):
             return status
         await asyncio.sleep(_LOOK)
+
+
+async def _confirmed(hub: RestClient, spoke: RestClient, path: str) -> str:
+    """Say yes to the deletion of claims, where that is asked; what was asked, empty where nothing was."""
+    for _ in range(5):
+        await asyncio.sleep(_LOOK)
+        try:
+            said = _judged((await hub.get(path)).get("status") or {})[1]
+        except ApiError:
+            return ""
+        for namespace, name in _CLAIM.findall(said) if "ConfirmDelete" in said else ():
+            patch = {"metadata": {"annotations": {"axletree.dev/confirm-delete": name}}}
+            await spoke.merge_patch(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}", patch)
+        if "ConfirmDelete" in said:
+            return said
+    return ""
 
 
 async def _gone(hub: RestClient, path: str, seconds: float) -> str | None:

@@ -33,8 +33,10 @@ RepoURLTemplate = Annotated[
     StringConstraints(min_length=1, max_length=1024, pattern=rf"^({REPO_URL}|[^-\s].*\{{\{{.*|\{{\{{.*)$"),
 ]
 """A repository URL, or a template of one: a later generator of a matrix may use an earlier one's params."""
-Revision = Annotated[str, StringConstraints(max_length=255, pattern=r"^([^-\s]\S*)?$")]
-"""A branch, tag or commit; never anything that Git could read as an option."""
+Revision = Annotated[
+    str, StringConstraints(max_length=255, pattern=r"^([^-\s]\S*|[v0-9^~<>=!*][0-9A-Za-z.+*^~<>=!|, -]*)?$")
+]
+"""A branch, tag, commit or range of versions; never anything that Git could read as an option."""
 RevisionTemplate = Annotated[
     str, StringConstraints(max_length=255, pattern=r"^([^-\s]\S*|[^-\s].*\{\{.*|\{\{.*)?$")
 ]

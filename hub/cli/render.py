@@ -23,7 +23,7 @@ from hub.fleet.tools import find_programs
 from hub.render.checks import check_objects
 from hub.render.hubvalues import GivenObjects
 from hub.render.inputs import Inputs
-from hub.render.runner import InlineRunner
+from hub.render.pool import WorkerPool
 from hub.sources.directory import LOCAL, DirectorySource
 from hub.sources.errors import RepositoryUnreachable
 
@@ -136,12 +136,12 @@ async def _rendered(
     missing = [name for name in names if not any(name in (one.name, one.key) for one in wanted)]
     if missing or not chosen:
         raise InvalidFile(f"there is no Application {', '.join(missing)}".rstrip() + " in these files")
-    runner = InlineRunner(find_programs())
-    return [await _one(one, fleet, inputs, runner, stages=stages) for one in chosen]
+    async with WorkerPool(size=1, programs=find_programs()) as pool:
+        return [await _one(one, fleet, inputs, pool, stages=stages) for one in chosen]
 
 
 async def _one(
-    document: Document, fleet: Fleet, inputs: Inputs, runner: InlineRunner, *, stages: bool
+    document: Document, fleet: Fleet, inputs: Inputs, pool: WorkerPool, *, stages: bool
 ) -> RenderedApp:
     spec = checked(ApplicationSpec, document)
     cluster = fleet.clusters.get(spec.cluster) or ClusterView(spec.cluster)
@@ -151,7 +151,7 @@ async def _one(
         request = await found.request(stages=stages)
     except RepositoryUnreachable as error:
         raise InvalidFile(f"{document.key}: {error}: map it with --repo URL=DIR") from error
-    result = await runner.render(request)
+    result = await pool.render(request)
     where = ", ".join(dict.fromkeys(one.where for one in request.sources))
     check_objects(result.objects, namespace=spec.namespace, where=where)
     return RenderedApp(document, spec.cluster, request, result)

@@ -23,8 +23,8 @@ from hub.fleet.tools import find_programs
 from hub.operator import views
 from hub.operator.policy import apply_policy
 from hub.render.expansion import expand_set
+from hub.render.pool import WorkerPool
 from hub.render.renderer import Renderer
-from hub.render.runner import InlineRunner
 from hub.store.disk import DiskStore
 from hub.store.index import RenderIndex
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from hub.sources.port import Source
 
 _AT_ONCE = 16
+_WORKERS = 2
+"""Processes that render: what a commit brings may be anybody's."""
 _ANY = ProjectSpec.model_validate(
     {
         "sourceRepos": ["**"],
@@ -79,25 +81,26 @@ class Kitchen:
         self, apps: Mapping[AppKey, Manifest], source: Source
     ) -> tuple[dict[AppKey, Sequence[Manifest]], dict[AppKey, str]]:
         """What each renders to, and the problems of those that do not. A repository that is not there is one."""
-        renderer = Renderer(
-            source=source,
-            pool=InlineRunner(find_programs()),
-            store=self._store,
-            index=self._index,
-            digest_key=self._digest_key,
-        )
         slots = asyncio.Semaphore(_AT_ONCE)
         objects: dict[AppKey, Sequence[Manifest]] = {}
         problems: dict[AppKey, str] = {}
+        async with WorkerPool(size=_WORKERS, programs=find_programs()) as pool:
+            renderer = Renderer(
+                source=source,
+                pool=pool,
+                store=self._store,
+                index=self._index,
+                digest_key=self._digest_key,
+            )
 
-        async def one(key: AppKey, obj: Manifest) -> None:
-            async with slots:
-                try:
-                    objects[key] = await self._objects(key, obj, renderer, source)
-                except AxletreeError as error:
-                    problems[key] = f"{error.reason}: {error}"
+            async def one(key: AppKey, obj: Manifest) -> None:
+                async with slots:
+                    try:
+                        objects[key] = await self._objects(key, obj, renderer, source)
+                    except AxletreeError as error:
+                        problems[key] = f"{error.reason}: {error}"
 
-        await asyncio.gather(*(one(key, obj) for key, obj in sorted(apps.items())))
+            await asyncio.gather(*(one(key, obj) for key, obj in sorted(apps.items())))
         return objects, problems
 
     async def _objects(

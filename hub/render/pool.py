@@ -33,7 +33,7 @@ from hub.render.seal import SealedResult, Sealing
 from hub.render.worker import HEADER, MAX_FRAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hub.render.explaining import Question
 
@@ -44,6 +44,9 @@ _BATCH_BYTES = 8 * 1024 * 1024
 _WAITING = 4096
 _SCRATCH = "axletree-worker-"
 _READ_AHEAD = 1024 * 1024
+_END_SECONDS = 2.0
+_WORDS, _SHOWN = 4096, 300
+"""Bytes that are kept of what a worker says beside its answers, and characters that are logged."""
 _ROOT = str(Path(hub.__file__).parent.parent)
 
 
@@ -87,6 +90,8 @@ class _Slot:
     scratch: str = ""
     calls: int = 0
     again: deque[_Job] = field(default_factory=deque)
+    words: asyncio.Task[str] | None = None
+    """What it says beside its answers, once it ended."""
 
 
 class WorkerPool:
@@ -145,13 +150,15 @@ class WorkerPool:
 
     async def render(self, request: RenderRequest) -> RenderResult:
         """Raises `ManifestError`, or `RenderFailed` where the worker did not survive it."""
-        result = await self._call("render", request.to_wire())
+        with _about(request):
+            result = await self._call("render", request.to_wire())
         stages = tuple(map(Stage.from_wire, result["stages"]))
         return RenderResult(tuple(result["ok"]), stages)
 
     async def render_sealed(self, request: RenderRequest, sealing: Sealing) -> SealedResult:
         """As `render`; values of Secrets never come into this process in the clear."""
-        result = await self._call("seal", request.to_wire(), sealing=sealing.to_wire())
+        with _about(request):
+            result = await self._call("seal", request.to_wire(), sealing=sealing.to_wire())
         return SealedResult(tuple(result["ok"]), tuple(result["masks"]))
 
     async def explain(self, request: RenderRequest, question: Question) -> list[Touch]:
@@ -239,11 +246,26 @@ class WorkerPool:
                     break
         except TimeoutError:
             await self._fail(slot, waiting, RenderTimeout(f"it took longer than {self._timeout:g} s"))
-        except (OSError, EOFError, ValueError) as error:
+        except EOFError:
+            await self._fail(slot, waiting, RenderCrashed(f"its worker ended {await self._how(slot)}"))
+        except (OSError, ValueError) as error:
             await self._fail(
                 slot, waiting, RenderCrashed(f"its worker ended: {type(error).__name__} {error}")
             )
         slot.again.extend(waiting)
+
+    async def _how(self, slot: _Slot) -> str:
+        """What a worker ended with. Libraries in Go end it with no exception where memory is not to be had."""
+        if slot.process is None or slot.words is None:
+            return "before it began"
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                code, words = await slot.process.wait(), await asyncio.shield(slot.words)
+        except TimeoutError:
+            return "without an answer"
+        fatal = next((line for line in words.splitlines() if line.startswith("fatal error: ")), "")
+        said = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return f"{said}: {fatal}; it may take {self._memory_mb} MB" if fatal else said
 
     async def _fail(self, slot: _Slot, waiting: deque[_Job], error: RenderFailed) -> None:
         log.warning("render worker replaced: %s", error)
@@ -268,12 +290,14 @@ class WorkerPool:
                 replace(self._programs, scratch=slot.scratch).to_wire(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
                 env={"PYTHONPATH": _ROOT, "PYTHONUTF8": "1", "GOMEMLIMIT": f"{self._memory_mb * 3 // 5}MiB"},
                 cwd="/",
                 limit=_READ_AHEAD,
                 start_new_session=True,
             )
             slot.calls = 0
+            slot.words = asyncio.create_task(_heard(slot.process), name="words of a render worker")
         return slot.process
 
     async def _stop(self, slot: _Slot) -> None:
@@ -290,6 +314,16 @@ class WorkerPool:
             await process.wait()
 
 
+@contextlib.contextmanager
+def _about(request: RenderRequest) -> Iterator[None]:
+    """Name the sources of what a worker did not survive: it could say nothing itself."""
+    try:
+        yield
+    except RenderFailed as error:
+        where = ", ".join(dict.fromkeys(one.where for one in request.sources))
+        raise type(error)(f"{where}: {error}") from error
+
+
 def _sweep() -> None:
     """Remove the scratch folders of hubs that were killed before they could."""
     if sys.platform != "linux":
@@ -298,6 +332,19 @@ def _sweep() -> None:
         owner = path.name.removeprefix(_SCRATCH).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+async def _heard(process: asyncio.subprocess.Process) -> str:
+    """The beginning of what a worker says on its standard error; the rest is dropped, or a chart would fill the log."""
+    stream = process.stderr
+    assert stream is not None  # noqa: S101 - pipes were asked for
+    kept = b""
+    while data := await stream.read(_READ_AHEAD):
+        kept += data[: _WORDS - len(kept)]
+    words = kept.decode(errors="replace")
+    if words.strip():
+        log.warning("a render worker said: %s", " ".join(words.partition("goroutine ")[0].split())[:_SHOWN])
+    return words
 
 
 async def _answer(process: asyncio.subprocess.Process) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Versions and ranges of them, as Helm and Argo CD read them (Masterminds/semver). Pure.
 
-`^1.2`, `~1.2.3`, `1.x`, `>=1.2,<2`, `1.2-1.4` without spaces, `||` between alternatives. Versions with a
-pre-release are meant only by ranges that name one.
+`^1.2`, `~1.2.3`, `1.x`, `>=1.2,<2`, `>= 1.2 < 2`, `1.2 - 1.4`, `||` between alternatives. Versions with a pre-release
+are meant only by ranges that name one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _VERSION = re.compile(
     r"v?(0|[1-9]\d{0,17})(?:\.(0|[1-9]\d{0,17}))?(?:\.(0|[1-9]\d{0,17}))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?"
 )
-_RANGE = re.compile(r"[\^~<>=!*].*|v?[0-9]+(\.[0-9]+)?\.[xX*].*|.*\|\|.*")
+_RANGE = re.compile(r"[\^~<>=!*].*|v?[0-9]+(\.[0-9]+)?\.[xX*].*|.*\|\|.*|v?\d.*\s.*")
+_BETWEEN = re.compile(r"(\S+)\s+-\s+(\S+)")
+_SIGN_AND_SPACE = re.compile(r"([\^~<>=!]+)\s+")
 _TERM = re.compile(
     r"(=|!=|>|<|>=|=>|<=|=<|~|~>|\^)?v?(\d{1,18}|[xX*])(?:\.(\d{1,18}|[xX*]))?(?:\.(\d{1,18}|[xX*]))?"
     r"(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?"
@@ -101,7 +103,8 @@ class Range:
     def parse(cls, text: str) -> Range:
         """Raises `RevisionRefused`."""
         found = []
-        for part in text.split("||"):
+        for alternative in text.split("||"):
+            part = _SIGN_AND_SPACE.sub(r"\1", _BETWEEN.sub(r">=\1 <=\2", alternative))
             words = [word for word in re.split(r"[,\s]+", part.strip()) if word]
             if not words or len(words) > MAX_TERMS:
                 raise RevisionRefused(f"{text[:100]!a} is no range of versions")

@@ -139,7 +139,7 @@ async def test_f33_a_crash_costs_its_own_call_only(pool: WorkerPool) -> None:
     await pool_has_taken(call)
     for pid in await asyncio.to_thread(children):
         os.kill(pid, signal.SIGKILL)
-    with pytest.raises(RenderCrashed):
+    with pytest.raises(RenderCrashed, match=r"repo: its worker ended by SIGKILL"):
         await call
     assert names(await other) == ["y"]
 

@@ -41,6 +41,12 @@ TAGS = [
         ("^1.3.0-rc", "1.10.0"),
         ("^3||~1.2", "1.2.3"),
         ("^3", None),
+        (">= 1.0 < 1.3", "1.2.3"),
+        (">= 1.0, < 1.3", "1.2.3"),
+        ("1.0 - 1.2", "1.2.3"),
+        ("1.0.0 - 1.2.0", "v1.2.0"),
+        ("^3 || 1.0 - 1.2", "1.2.3"),
+        ("1.x || 0.x", "1.10.0"),
     ],
 )
 def test_the_highest_that_is_meant(text: str, best: str | None) -> None:
@@ -69,7 +75,9 @@ def test_names_are_no_ranges(text: str) -> None:
     assert not is_range(text)
 
 
-@pytest.mark.parametrize("text", ["^", ">=1.2.3.4", "^main", ",".join(["1"] * 40), "||", "~1.2.-1"])
+@pytest.mark.parametrize(
+    "text", ["^", ">=1.2.3.4", "^main", ",".join(["1"] * 40), "||", "~1.2.-1", "1.0 - ", ">= "]
+)
 def test_nonsense_is_refused(text: str) -> None:
     with pytest.raises(RevisionRefused):
         Range.parse(text)
