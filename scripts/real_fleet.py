@@ -80,7 +80,7 @@ def _values(**values: Any) -> dict[str, Any]:
 
 EXAMPLES = "argoproj/argocd-example-apps"
 _AT = "/metadata/namespace"
-ANY_NAMESPACE = f"[{{op: add, path: {_AT}, value: x}}, {{op: remove, path: {_AT}}}]"
+ANY_NAMESPACE = f"- {{op: add, path: {_AT}, value: x}}\n- {{op: remove, path: {_AT}}}\n"
 """Away with what a chart sets on some objects of kinds that have none."""
 CHOSEN = (
     App("guestbook", EXAMPLES, "guestbook"),
