@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -84,7 +85,7 @@ class Database:
     async def _in_thread(self, work: Callable[[], T], thread: Executor | None = None) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(thread or self._threads, work)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, CommandError) as error:  # the latter where a newer hub made the tables
             known = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
             raise DatabaseAway(f"the database: {known[0][:200]}", retry_after=2.0) from error
 

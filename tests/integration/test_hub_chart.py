@@ -123,7 +123,17 @@ def test_what_is_shared_elsewhere_needs_no_volume_and_no_common_node(helm: Path,
     assert {name: data(pod) for name, pod in pods.items()} == {
         name: {"persistentVolumeClaim"} for name in pods
     }
-    assert "affinity" in pods["axletree-gateway"]
+    assert pods["axletree-gateway"]["affinity"] == pods["axletree-hub"]["affinity"]
+    assert "imagePullSecrets" not in pods["axletree-hub"]
+    pods = rendered("data.accessModes={ReadWriteMany}", "image.pullSecrets={one,two}")
+    assert not any("affinity" in pod for pod in pods.values())
+    assert all(pod["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}] for pod in pods.values())
+    hosts = ("hub.example.com", "10.0.0.1", "fd00::1", "fd00::")
+    arguments = rendered(f"hosts={{{','.join(hosts)}}}")["axletree-hub"]["containers"][0]["args"]
+    named = [each.removeprefix("--public-host=") for each in arguments if each.startswith("--public-host=")]
+    assert [each for each in named if each in hosts] == list(hosts)
+    pods = rendered("data.accessModes={ReadWriteOncePod}", "gateway.replicas=0")
+    assert list(pods) == ["axletree-hub"]
     pods = rendered(
         *("bundles.urlSecret=store", "bundles.credentialsSecret=keys"),
         *("api.replicas=2", "history.databaseSecret=database"),
@@ -141,7 +151,19 @@ def test_what_is_shared_elsewhere_needs_no_volume_and_no_common_node(helm: Path,
     elsewhere = ("bundles.url=s3://b/p", "history.databaseSecret=database", "data.enabled=false")
     pods = rendered(*elsewhere, "controller.replicas=2")
     assert {name: data(pod) for name, pod in pods.items()} == {name: {"emptyDir"} for name in pods}
-    for wrong in ("bundles.url=postgresql://a:b@c/d", "api.replicas=1", "data.enabled=false"):
+    assert not any("affinity" in pod for pod in pods.values())
+    for wrong in (
+        *("bundles.url=postgresql://a:b@c/d", "api.replicas=1", "data.enabled=false"),
+        *("data.accessModes={ReadWriteOncePod}", "data.accessModes={ReadOnlyMany}", "controller.replicas=0"),
+        *(
+            "hosts={https://hub.example.com}",
+            "hosts={hub.example.com:8443}",
+            "data.size=1.2.3",
+            "staleAfter=-1",
+            "service.port=0",
+            "image.repository=",
+        ),
+    ):
         refused = subprocess.run(
             [str(helm), "template", "hub", str(CHART), "--set", wrong],
             capture_output=True,

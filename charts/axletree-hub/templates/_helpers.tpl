@@ -17,6 +17,12 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -36,6 +42,18 @@ volumes:
 {{- /* "true" where bundles are in a database or an object store: then gateways need no volume. */}}
 {{- define "axletree.shared" -}}
 {{- if or .Values.bundles.url .Values.bundles.urlSecret }}true{{ end }}
+{{- end }}
+
+{{- /* Beside the controller, whose node has the volume: the scheduler does not know that it can be on one alone. */}}
+{{- define "axletree.together" -}}
+affinity:
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            app.kubernetes.io/name: axletree-hub
+            app.kubernetes.io/component: controller
 {{- end }}
 
 {{- define "axletree.volume" -}}
@@ -115,7 +133,7 @@ volumeMounts:
 - --port=8443
 - --public-host=$(POD_IP)
 {{- range .Values.hosts }}
-- --public-host={{ . }}
+- {{ printf "--public-host=%s" . | quote }}
 {{- end }}
 - --public-host=axletree-gateway.axletree-system.svc
 - --gateway-name=$(POD_NAME)
