@@ -62,7 +62,7 @@ class ApiServer:
         self._access = Authority(client, clock=time.monotonic)
         reads = Reads(client, history, self._access)
         acts = Acts(client, history.database, now=now)
-        streams = Streams(history.database, history.feed, self._access, reads)
+        streams = Streams(history.database, history.feed, self._access, reads, there=self._there)
         self._handlers: dict[str, Handler] = reads.table() | streams.table()
         self._handlers["graph"] = Graphs(client).graph
         self._handlers |= Objects(client, self._access, hub_id=hub_id).table(ROUTES)

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from agent.contract.errors import AxletreeError
 from hub.history import queries
 from hub.history.queries import EventFilter
 from hub.web import models as m
 from hub.web.asked import MAX_LIMIT, MAX_WAIT
-from hub.web.problems import NotFound, WebError, dumped
+from hub.web.problems import NotFound, dumped
 from hub.web.reads import event_filter, event_of, number_of
 from hub.web.rollout import verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from hub.history.database import Database
     from hub.history.feed import Feed, Listener
     from hub.web import asked as q
@@ -34,7 +37,16 @@ GATHER_SECONDS = 0.01
 
 
 class Streams:
-    def __init__(self, database: Database, feed: Feed, access: Access, reads: Reads) -> None:
+    def __init__(
+        self,
+        database: Database,
+        feed: Feed,
+        access: Access,
+        reads: Reads,
+        *,
+        there: Callable[[], Awaitable[Sequence[str]]],
+    ) -> None:
+        self._there = there
         self._database = database
         self._feed = feed
         self._access = access
@@ -143,6 +155,7 @@ class Streams:
     async def _follow(self, call: Call, response: web.StreamResponse, listener: Listener, after: int) -> None:
         loop = asyncio.get_running_loop()
         checked = loop.time()
+        known = set() if call.visible is None else set(await self._there())
         while True:
             try:
                 async with asyncio.timeout(PING_SECONDS):
@@ -155,23 +168,28 @@ class Streams:
                 if row["id"] > after:
                     await response.write(_encoded(row))
             if loop.time() - checked > CHECK_SECONDS:
-                if not await self._still(call):
+                if not await self._still(call, known):
                     return
                 checked = loop.time()
 
-    async def _still(self, call: Call) -> bool:
-        """Whether the caller may still see what it could see at first."""
+    async def _still(self, call: Call, known: set[str]) -> bool:
+        """Whether the caller may see what it could at first, no less and no more; it comes back by itself.
+
+        `known` are the namespaces that it was asked of, and learns of new ones.
+        """
+        verb, resource = call.route.verb, call.route.resource
         try:
             caller = await self._access.caller(call.request.headers.get("Authorization", ""))
-        except WebError:
-            return False
-        names = call.visible
-        if names is None:
-            return await self._access.may(caller, call.route.verb, call.route.resource)
-        return await self._access.visible(caller, call.route.verb, call.route.resource, names) in (
-            names,
-            None,
-        )
+            names = call.visible
+            if names is None:
+                return await self._access.may(caller, verb, resource)
+            if await self._access.visible(caller, verb, resource, names) != names:
+                return False
+            new = set(await self._there()) - known
+            known |= new
+            return not new or await self._access.visible(caller, verb, resource, new) == ()
+        except AxletreeError:
+            return False  # what cannot be asked does not go on, either
 
 
 async def _moved(listener: Listener, seconds: float) -> None:
