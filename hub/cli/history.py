@@ -1,7 +1,8 @@
-"""`axle history`, `axle diff`: what an app was released to, and how it differs now."""
+"""`axle history`, `axle outputs`, `axle diff`: what an app was released to, what it exports, how it differs now."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import typer
 from hub.cli.arguments import AppArgument  # noqa: TC001 - typer reads it
 from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
-from hub.cli.kinds import APPS, SHORT_ID, field
+from hub.cli.kinds import APPS, SHORT_ID, field, short
 from hub.cli.names import Reference, parse, resolve
 from hub.cli.output import Format, FormatOption, age, name_of, out, print_table, print_value
 from hub.cli.reach import reaching
@@ -43,6 +44,33 @@ def history(
         now = datetime.now(UTC)
         rows = [_release(entry, live, now) for entry in entries]
         print_table(("RELEASE", "DIGEST", "REVISION", "AGE", "LIVE", "FORCED BY"), rows)
+
+
+@app.command()
+def outputs(
+    name: AppArgument,
+    namespace: NamespaceOption = "",
+    fmt: FormatOption = Format.TABLE,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """Print what an app exports: the last good value of each output, and why there is no newer one.
+
+    A sealed one has no value that the hub knows. Exit code 1: one of them was never there.
+    """
+    obj = _read(name, namespace, kubeconfig)
+    entries: list[dict[str, Any]] = field(obj, "status", "outputs") or []
+    if fmt is Format.NAME:
+        for entry in entries:
+            print(entry["name"])
+    elif fmt is not Format.TABLE:
+        print_value(entries, fmt)
+    else:
+        now = datetime.now(UTC)
+        print_table(
+            ("OUTPUT", "VALUE", "REVISION", "AGE", "PROBLEM"), [_output(entry, now) for entry in entries]
+        )
+    if any(entry.get("missing") for entry in entries):
+        raise typer.Exit(EXIT_NEGATIVE)
 
 
 @app.command()
@@ -112,6 +140,18 @@ def _release(entry: dict[str, Any], live: str, now: datetime) -> tuple[str, ...]
         age(entry.get("at"), now),
         "yes" if entry["digest"] == live else "",
         str(entry.get("forced", "")),
+    )
+
+
+def _output(entry: dict[str, Any], now: datetime) -> tuple[str, ...]:
+    value = json.dumps(entry.get("value"), ensure_ascii=False)
+    shown = "(sealed)" if entry.get("mark") else "" if entry.get("missing") else value
+    return (
+        str(entry["name"]),
+        short(shown),
+        str(entry.get("revision", ""))[:SHORT_ID],
+        age(entry.get("at"), now),
+        short(str(entry.get("problem", ""))),
     )
 
 

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "resume": ("hub.cli.pause", _FLEET, "End a pause."),
     "why": ("hub.cli.why", _FLEET, "What an app waits for, and the root cause."),
     "history": ("hub.cli.history", _FLEET, "The last releases of an app."),
+    "outputs": ("hub.cli.history", _FLEET, "What an app exports: the last good values."),
     "diff": ("hub.cli.history", _FLEET, "Where an app is not what its plan wants."),
     "rollback": ("hub.cli.rollback", _FLEET, "Pin an app or a set at its last good release."),
     "release": ("hub.cli.release", _FLEET, "What holds an app; with --force, let it go past that."),

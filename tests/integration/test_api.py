@@ -567,6 +567,13 @@ async def test_what_a_program_made_elsewhere_is_an_output_like_any_other(world: 
 
     await posted("b-1")
     await posted("b-2")
+    environment = {
+        "AXLETREE_KUBECONFIG": str(shop.server.kubeconfig_path),
+        "AXLETREE_HOME": str(shop.folder / "none"),
+    }
+    arguments = ("outputs", f"{shop.namespace}/extra", "-o", "json")
+    told = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
+    assert [(each["name"], each["value"]) for each in json.loads(told.stdout)] == [("bucket", "b-2")]
     outputs = (await reader.get(f"/applications/{shop.namespace}/extra/outputs"))[1]["items"]
     assert [each["value"] for each in outputs][:1] == ["b-2"]
     for value in ("x" * 2000, 10**30, json.loads("[" * 40 + "]" * 40)):
@@ -725,6 +732,7 @@ async def test_the_command_line_says_the_same_over_the_api_and_over_kubernetes(w
         ("graph", "-o", "json"),
         ("why", f"{space}/web"),
         ("history", f"{space}/web", "-o", "json"),
+        ("outputs", f"{space}/web"),
         ("diff", f"{space}/web", "-o", "json"),
         ("status", "-o", "name"),
         ("resume", f"{space}/web"),
