@@ -51,6 +51,8 @@ from hub.web.server import ApiServer
 from hub.web.tls import api_tls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.kube.config import KubeConfig
     from hub.operator.settings import HubSettings
     from hub.sources.credentials import Credentials
@@ -71,6 +73,7 @@ class Hub:
         self.history: History | None = None
         self.api: ApiServer | None = None
         self.notifier: Notifier | None = None
+        self._explainer: Explainer | None = None
         self.traces: Export | None = None
         self.meters = Meters()
         self.metrics = MetricsServer(self.meters)
@@ -164,12 +167,7 @@ class Hub:
             git=GitSource(data_dir / "git", credentials=credentials, interval=interval),
             charts=ChartRepositories(data_dir / "charts", credentials=credentials, interval=interval),
         )
-        pool = WorkerPool(
-            size=self._settings.workers,
-            memory_mb=self._settings.worker_memory_mb,
-            programs=find_programs(),
-            on_call=self.meters.called,
-        )
+        pool = self._pool(size=self._settings.workers, on_call=self.meters.called)
         pool.start()
         asker = Asker(KubeObjects(client, caches.credentials.get), clock=asyncio.get_running_loop().time)
         try:
@@ -221,7 +219,7 @@ class Hub:
                     key=admission_key(identity.digest_key),
                     ca_pem=identity.ca_pem,
                 )
-            self._answers(Explainer(context))
+            self._answers(Explainer(context, pool=lambda: self._pool(size=1)))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
                 tasks.create_task(handlers.run(controller, self._config), name="kopf")
@@ -244,7 +242,7 @@ class Hub:
             self.meters.sources = [
                 each for each in self.meters.sources if not isinstance(each, ControllerSource)
             ]
-            self._answers(None)
+            await self._answers_no_more()
             if self.gateway is not None:
                 self.gateway.refuse = None
                 self.gateway.webhooks.here = None
@@ -253,10 +251,23 @@ class Hub:
             await source.close()
             index.close()
 
-    def _answers(self, explainer: Explainer | None) -> None:
-        """Who explains, while there is one."""
+    def _pool(self, *, size: int, on_call: Callable[[str, float, str], None] | None = None) -> WorkerPool:
+        """What people ask for a look is not among the calls that are counted: their typing errors are no failures."""
+        return WorkerPool(
+            size=size, memory_mb=self._settings.worker_memory_mb, programs=find_programs(), on_call=on_call
+        )
+
+    def _answers(self, explainer: Explainer) -> None:
+        """Who explains, until the term ends."""
+        self._explainer = explainer
         if self.api is not None:
-            self.api.explanations.here = explainer.explain if explainer is not None else None
+            self.api.explanations.here = explainer.explain
+
+    async def _answers_no_more(self) -> None:
+        if self.api is not None:
+            self.api.explanations.here = None
+        if self._explainer is not None:
+            await self._explainer.close()
 
     def _announcer(self, client: RestClient) -> Announcer:
         clock = asyncio.get_running_loop().time
