@@ -55,10 +55,21 @@ class AgentBed:
 
     async def end(self) -> None:
         await self.process.end(signal.SIGKILL)
-        await self.client.delete(f"/api/v1/namespaces/{self.rig.namespace}")
+        await self.drop_namespaces(self.rig.namespace)
         for app in ("broken", *(f"app-{number}" for number in range(APPS))):
             with contextlib.suppress(ApiError):  # the next run's cluster is another one
                 await self.client.delete(paths.application(f"shop/{app}"))
+
+    async def drop_namespaces(self, *names: str) -> None:
+        """Until they are gone: what deletes their objects would take the API server from what is measured next."""
+        for name in names:
+            await self.client.delete(f"/api/v1/namespaces/{name}")
+
+        async def gone() -> bool:
+            listing = await self.client.list("/api/v1/namespaces")
+            return not {item["metadata"]["name"] for item in listing.items} & set(names)
+
+        await self.until(f"the namespaces {', '.join(names)} are gone", gone, pause=lambda: 0.2)
 
     async def configure(self, kubeconfig: Path) -> None:
         path = self.folder / "agent.json"

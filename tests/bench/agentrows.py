@@ -27,6 +27,7 @@ from tests.bench import rows
 from tests.bench.agentbed import APPS, COUNT, NAMESPACE, WAIT, AgentBed
 from tests.bench.measure import cpu_seconds, memory
 from tests.bench.rows import Sample
+from tests.integration.agent_rig import config_map
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.gateway_rig import client_of, running
 
@@ -103,8 +104,13 @@ class _Bench(AgentBed):
     # -- rows
 
     async def _apply(self) -> Sample:
-        """All apps at once; beside it, the same requests in a bare loop at the concurrency that suits best."""
-        bare = min([await self._bare(at_once) for at_once in BEST_OF])
+        """All apps at once; before and after it, the same requests in a bare loop at the concurrency that suits best.
+
+        Nothing else is asked of the API server meanwhile: what a run left is gone before the next one begins.
+        """
+        tried = {at_once: await self._bare(at_once) for at_once in BEST_OF}
+        best = min(tried, key=tried.__getitem__)
+        before = await self._bare(best)
         for app in range(APPS):
             await self.rig.deploy(f"app-{app}", *self.objects(app), assign=False)
         cpu, start = cpu_seconds([self.pid]), clock()
@@ -113,10 +119,12 @@ class _Bench(AgentBed):
         first, had = clock(), self.there
         await self.until("500 objects are there", lambda: self.count(COUNT + 1), pause=self.far)
         last = clock()
+        cpu = cpu_seconds([self.pid]) - cpu
         rate = (COUNT + 1 - had) / (last - first)
+        bare = statistics.mean((before, await self._bare(best)))
         note = (
-            f"{rate:.0f} a second, the bare loop {COUNT / bare:.0f}; {last - start:.2f} s from the Assignment on,"
-            f" {cpu_seconds([self.pid]) - cpu:.2f} s of CPU"
+            f"{rate:.0f} a second, the bare loop {COUNT / bare:.0f} with {best} at once; {last - start:.2f} s from the"
+            f" Assignment on, {1000 * cpu / COUNT:.2f} ms of CPU an object"
         )
         return Sample(100 * rate * bare / COUNT, note=note, load=os.getloadavg()[0])
 
@@ -136,11 +144,12 @@ class _Bench(AgentBed):
             objects = [obj for app in range(APPS) for obj in self.objects(app)]
             for obj in objects:
                 obj["metadata"] |= {"labels": {"bench": "bare"}, "annotations": {"bench": "bare"}}
-            await asyncio.gather(*(one(obj) for obj in objects[:at_once]))  # connections are open
+            warm = [config_map(f"warm-{number}", v="1") for number in range(at_once)]
+            await asyncio.gather(*(one(obj) for obj in warm))  # connections are open
             start = clock()
             await asyncio.gather(*(one(obj) for obj in objects))
             took = clock() - start
-        await self.client.delete(f"/api/v1/namespaces/{namespace}")
+        await self.drop_namespaces(namespace)
         return took
 
     async def _idle_cpu(self) -> Sample:
