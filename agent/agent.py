@@ -19,6 +19,7 @@ from agent.contract.wire import ReportAnswer, ReportBatch
 from agent.kube.client import RestClient
 from agent.kube.config import in_cluster, load_kubeconfig
 from agent.kube.discovery import RestMapper
+from agent.kube.fastjson import dumps, loads
 from agent.link.backoff import Backoff
 from agent.link.capabilities import Capabilities
 from agent.link.hublink import ClusterRemoved, HubLink
@@ -113,7 +114,9 @@ class Agent:
     async def _serve(self) -> None:
         path = self.config.kubeconfig
         kube = load_kubeconfig(path, context=self.config.context) if path else in_cluster()
-        async with RestClient(kube, user_agent=self._user_agent, limit=_REQUESTS) as client:
+        async with RestClient(
+            kube, user_agent=self._user_agent, limit=_REQUESTS, loads=loads, dumps=dumps
+        ) as client:
             secrets = SecretWriter(client)
             identities = IdentityStore(secrets, self.cluster)
             self._spoke, identity = await self._begin(client, secrets, identities)
