@@ -15,7 +15,8 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from agent.contract.canonical import canonical_json, sha256_hex
+from agent.contract.canonical import sha256_hex
+from agent.kube.fastjson import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,11 +53,12 @@ def fingerprint(live: Manifest, manager: str, fields: FieldSet | None = None) ->
     """A hash of what we own, and of the values of `fields`; None where we own nothing and ask for nothing.
 
     `fields` is what the bundle sets, which is more than we own once somebody else has changed a part of it. Without
-    it, what we own now has to do.
+    it, what we own now has to do. An API server writes maps in one order: from one that does not, an equal state may
+    look like another, which costs a comparison.
     """
     owned = own_fields(live, manager)
     fields = owned if fields is None else fields
-    return None if fields is None else sha256_hex(canonical_json([owned, project(live, fields)]))
+    return None if fields is None else sha256_hex(dumps([owned, project(live, fields)]))
 
 
 def trim(live: Manifest, manager: str) -> Manifest:
@@ -109,20 +111,29 @@ def differing(before: Manifest, after: Manifest, fields: FieldSet) -> Iterator[t
 
 def project(value: Any, fields: FieldSet) -> Any:
     """The part of `value` that the field set covers; what is covered and not there is left out."""
-    children = [(key, sub) for key, sub in fields.items() if key != "."]
-    if not children:
+    if _is_leaf(fields):
         return value
     if isinstance(value, dict):
-        return {
-            key[2:]: project(value[key[2:]], sub)
-            for key, sub in children
-            if key.startswith("f:") and key[2:] in value
-        }
+        found = {}
+        for key, sub in fields.items():
+            name = key[2:]
+            if name in value and key[:2] == "f:":
+                found[name] = project(value[name], sub) if sub else value[name]
+        return found
     if isinstance(value, list):
         return [
-            project(item, sub) for key, sub in children for item in value if selects(key, item, strict=True)
+            project(item, sub)
+            for key, sub in fields.items()
+            if key != "."
+            for item in value
+            if selects(key, item, strict=True)
         ]
     return value
+
+
+def _is_leaf(fields: FieldSet) -> bool:
+    """Whether a set goes no deeper: it means the whole value."""
+    return not fields or (len(fields) == 1 and "." in fields)
 
 
 def suspects(desired: Manifest, live: Manifest, manager: str) -> tuple[str, ...]:
@@ -182,13 +193,15 @@ def _compare_lists(
 def _differ(
     before: Any, after: Any, fields: FieldSet, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    children = [(key, sub) for key, sub in fields.items() if key != "."]
-    if before is ABSENT and after is ABSENT:
+    if before == after:  # most are: one comparison in place of one for each field
         return
+    children = [(key, sub) for key, sub in fields.items() if key != "."]
     if isinstance(before, dict) and isinstance(after, dict) and children:
         for key, sub in children:
             name = key[2:]
-            yield from _differ(before.get(name, ABSENT), after.get(name, ABSENT), sub, (*path, name))
+            left, right = before.get(name, ABSENT), after.get(name, ABSENT)
+            if left != right:
+                yield from _differ(left, right, sub, (*path, name))
     elif isinstance(before, list) and isinstance(after, list) and children:
         for key, sub in children:
             left, right = (

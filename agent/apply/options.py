@@ -81,11 +81,13 @@ def _ignored(rules: Sequence[IgnoreDifference]) -> Ignored:
 def _own(obj: Manifest) -> set[SyncOption]:
     """Of its annotation, or of Argo CD's: `Replace=true`, and with `Force=true` it is recreated."""
     found = annotations_of(obj)
-    names = {option.value: option for option in SyncOption}
     if SYNC_OPTIONS in found:
+        names = {option.value: option for option in SyncOption}
         words = (word.strip() for word in str(found[SYNC_OPTIONS]).split(","))
         return {names[word] for word in words if word in names}
-    theirs = {word.strip() for word in str(found.get(_ARGO, "")).split(",")}
+    if _ARGO not in found:
+        return set()
+    theirs = {word.strip() for word in str(found[_ARGO]).split(",")}
     options = {SyncOption.REPLACE} if "Replace=true" in theirs else set()
     if "Force=true" in theirs:
         options.add(SyncOption.RECREATE)

@@ -7,6 +7,7 @@ aggregated API down, an answer. A failing group is remembered as failing, which 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -25,6 +26,8 @@ _T = TypeVar("_T")
 
 _NOT_FOUND = 404
 _FRESH = 5.0
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*").fullmatch
+"""What nearly every name is: it stands in a path as it is."""
 """Seconds for which a known absence or a known failure is answered without asking again."""
 
 
@@ -212,4 +215,4 @@ def _segment(value: str) -> str:
     """One escaped path segment. Raises `PathInvalid` for what a path would not keep as one."""
     if value in {"", ".", ".."}:
         raise PathInvalid(f"{value!r} cannot be part of a path")
-    return quote(value, safe=":@!$&'()*+,;=~")
+    return value if _PLAIN(value) else quote(value, safe=":@!$&'()*+,;=~")

@@ -186,8 +186,9 @@ class App(Objects):
 
     def remember(self, inventory: Inventory) -> None:
         """Take a newer inventory. It tells what is where: from now on, events of these objects count."""
-        self.inventory = inventory
-        self.locate()
+        known, self.inventory = self.inventory, inventory
+        if known.entries.keys() != inventory.entries.keys():
+            self.locate()
 
     def take(self, result: ApplyResult, *, now: float) -> None:
         """Learn from a round: live states, what had to be corrected, what could not be done."""
