@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlencode
 
@@ -29,8 +29,7 @@ from agent.kube.response import (
 from agent.kube.transport import KEEP_ALIVE, open_socket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
     from agent.contract.manifest import Manifest
@@ -44,6 +43,15 @@ _WATCH_GRACE = 20.0
 _LARGE_BODY = 1 << 20
 """Above this many bytes aiohttp wants a file, which it sends in pieces: one write would hold the loop up."""
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class _Request(NamedTuple):
+    method: str
+    url: URL
+    body: aiohttp.Payload | None
+    accept: str
+    impersonate: str | None
+    timeout: aiohttp.ClientTimeout
 
 
 class _Answer(NamedTuple):
@@ -114,36 +122,41 @@ class Connection:
         """
         ref = f"{method} {path}"
         data = None if body is None else body if isinstance(body, bytes) else self._dumps(body)
-        send = partial(
-            self._session().request,
+        sent = _Request(
             method,
             self._url(path, params),
-            timeout=self._timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
-            allow_redirects=False,
-            server_hostname=self.config.server_hostname,
+            None if data is None else _payload(data, content_type),
+            accept,
+            impersonate,
+            self._timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
         )
-        typed = {"Content-Type": content_type} if data is not None else {}
-        if accept:
-            typed["Accept"] = accept
-        answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)
+        answer = await self._exchange(sent, ref=ref)
         if answer.status == _UNAUTHORIZED and self._renewed():
-            answer = await self._exchange(send, self._headers(impersonate) | typed, data, ref=ref)
+            if data is not None:
+                sent = sent._replace(body=_payload(data, content_type))
+            answer = await self._exchange(sent, ref=ref)
         if answer.status >= _FIRST_FAILURE:
             raise_for_status(answer.status, answer.headers, answer.body, loads=self._loads, ref=ref)
         return decode_object(answer.body, loads=self._loads, ref=ref)
 
-    async def _exchange(
-        self,
-        send: Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]],
-        headers: dict[str, str],
-        data: bytes | None,
-        *,
-        ref: str,
-    ) -> _Answer:
+    async def _exchange(self, sent: _Request, *, ref: str) -> _Answer:
         """Send, and read the whole answer while the slot and the time are ours."""
-        body = io.BytesIO(data) if data is not None and len(data) > _LARGE_BODY else data
+        session, headers = self._session(), self._headers(sent.impersonate)
+        if sent.accept:
+            headers["Accept"] = sent.accept
         try:
-            async with self._slots, send(headers=headers, data=body) as response:
+            async with (
+                self._slots,
+                session.request(
+                    sent.method,
+                    sent.url,
+                    headers=headers,
+                    data=sent.body,
+                    timeout=sent.timeout,
+                    allow_redirects=False,
+                    server_hostname=self.config.server_hostname,
+                ) as response,
+            ):
                 return _Answer(response.status, response.headers, await response.read())
         except _NO_ANSWER as error:
             raise _unreachable(ref, error) from error
@@ -241,6 +254,13 @@ class Connection:
 def _query(params: tuple[tuple[str, str], ...]) -> str:
     """Nearly all requests of a process ask with the same few."""
     return f"?{urlencode(params)}"
+
+
+def _payload(data: bytes, content_type: str) -> aiohttp.Payload:
+    """The body as aiohttp wants it in the end: it need not find out what that is."""
+    if len(data) > _LARGE_BODY:
+        return aiohttp.BytesIOPayload(io.BytesIO(data), content_type=content_type)
+    return aiohttp.BytesPayload(data, content_type=content_type)
 
 
 def selection(label_selector: str, field_selector: str) -> dict[str, str]:
