@@ -55,5 +55,6 @@ class Accounts:
             if error.status != _NOT_FOUND:
                 raise
             raise ServiceAccountMissing(
-                f"ServiceAccount {self._namespace}/{name} does not exist on this cluster"
+                f"ServiceAccount {self._namespace}/{name} does not exist on this cluster, and nothing is written with "
+                "the agent's own rights: create it there, with the rights that the app needs"
             ) from error

@@ -68,6 +68,8 @@ _CLEANUPS = {
     "hook-succeeded": Cleanup.SUCCEEDED,
     "hook-failed": Cleanup.FAILED,
 }
+PHASE_WORDS, CLEANUP_WORDS = frozenset(_PHASES) | _MEMBERS, frozenset(_CLEANUPS)
+"""All that the annotations may say, whosever they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,9 +110,12 @@ def declared_scopes(objects: Iterable[Manifest]) -> dict[GroupKind, bool]:
 
 
 def kept(obj: Mapping[str, Any]) -> bool:
-    """Whether a person asked to keep this object when it would be deleted: in our words, Helm's or Argo CD's."""
+    """Whether a person asked to keep this object when it would be deleted: in our words, Helm's or Argo CD's.
+
+    Whatever stands there and is no plain no, a typing error for instance, is a reason not to delete.
+    """
     annotations = (obj.get("metadata") or {}).get("annotations") or {}
-    if str(annotations.get(ANNOTATION_KEEP, "")).lower() in {"true", "yes", "1"}:
+    if str(annotations.get(ANNOTATION_KEEP, "")).strip().lower() not in {"", "false", "no", "0", "off"}:
         return True
     if annotations.get("helm.sh/resource-policy") == "keep":
         return True

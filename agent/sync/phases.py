@@ -43,6 +43,7 @@ class Phases:
         """PreSync; gives what is waited for. Raises `HookFailed`."""
         if not _has(bundle, Phase.PRE_SYNC) or _over(app, bundle, Phase.PRE_SYNC):
             return ""
+        await app.applier.accounts.user(bundle.policy)  # without it nothing is done, the namespace included
         await app.applier.namespaces.own(bundle.policy)
         return await self._run(app, bundle, Phase.PRE_SYNC)
 

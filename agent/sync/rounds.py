@@ -207,7 +207,8 @@ class Rounds:
             return Outcome(pause)
         app.tries += 1
         if app.tries > bundle.policy.retry_limit:
-            app.message = f"{app.message} (tried {app.tries} times)"
+            often = "once" if app.tries == 1 else f"{app.tries} times"
+            app.message = f"{app.message} (tried {often})"
             return Outcome()  # a new release, drift and the slow resync come back to it
         return Outcome(max(pause, TERMINAL_SECONDS))
 

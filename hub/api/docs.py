@@ -26,9 +26,6 @@ API group `axletree.dev`, version `v1alpha1`. Every kind is in the category `axl
 `kubectl get axletree -A` lists all of them. A field that is not marked as required may be left out. `[]` after a
 name means a list, `.*` a map. What [`concepts.md`](../concepts.md) says of a kind comes first; this page has
 every field.
-
-This field is accepted and has **no effect yet**: `sync.retry.limit` of an Application (the agent retries with growing
-pauses, without an end).
 """
 _SELECTOR = {"matchLabels", "matchExpressions"}
 _BOUNDS = (

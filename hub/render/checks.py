@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.apply.spelling import unknown_word
 from agent.contract.canonical import canonical_json
 from agent.contract.manifest import GroupKind, Manifest, ObjectRef, ref_of
 from agent.contract.names import HUB_NAMESPACE
@@ -61,6 +62,9 @@ def check_objects(objects: Iterable[Manifest], *, namespace: str, where: str) ->
         if ref in seen:
             raise ManifestError(f"{ref}: it is there twice", where=where)
         seen.add(ref)
+        wrong = unknown_word(manifest)
+        if wrong:
+            raise ManifestError(f"{ref}: {wrong}", where=where)
         _check_size(manifest, ref, where)
 
 

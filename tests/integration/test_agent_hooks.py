@@ -205,3 +205,20 @@ async def test_nothing_is_pruned_before_the_last_wave(rig: AgentRig) -> None:
     await end(rig, "first")
     await rig.when("web", sync=SyncState.SYNCED)
     assert await rig.live(rig.path("configmaps", "old")) is None
+
+
+async def test_a43_a_hook_whose_account_is_missing_makes_no_namespace_either(rig: AgentRig) -> None:
+    objects = (job("before", "PreSync"), config_map("web"))
+    await rig.deploy("web", *objects, service_account=f"nobody-{rig.cluster}")
+    said = await rig.when("web", sync=SyncState.FAILED, check=lambda said: "create it there" in said.message)
+    assert said.message.startswith("ServiceAccountMissing: ServiceAccount axletree-agent/nobody-")
+    assert await rig.live(f"/api/v1/namespaces/{rig.namespace}") is None
+
+
+async def test_what_time_does_not_change_is_tried_as_often_as_the_limit_says(rig: AgentRig) -> None:
+    """Then a new release, drift and the slow resync come back to it."""
+    broken = config_map("web", **{"no key!": "1"})
+    await rig.deploy("web", broken, config_map("fine"), retry_limit=0)
+    await rig.when("web", sync=SyncState.FAILED, check=lambda said: "(tried once)" in said.message)
+    digest = await rig.deploy("web", config_map("web", a="1"), config_map("fine"))
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)

@@ -148,6 +148,9 @@ def test_a24_what_holds_data_is_recreated_only_when_asked_twice() -> None:
         ("argocd.argoproj.io/sync-options", "Validate=false, Delete=false", True),
         ("argocd.argoproj.io/sync-options", "Replace=true", False),
         ("axletree.dev/keep", "false", False),
+        ("axletree.dev/keep", "No", False),
+        ("axletree.dev/keep", "ture", True),
+        ("axletree.dev/keep", "until March", True),
     ],
 )
 def test_a33_keep_annotations_of_helm_and_argo_cd_count(key: str, value: str, keeps: bool) -> None:  # noqa: FBT001

@@ -18,6 +18,12 @@ def obj(api: str, kind: str, name: str = "a", namespace: str | None = None, **re
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **rest}
 
 
+def annotated(key: str, words: str) -> dict[str, Any]:
+    annotations = {f"axletree.dev/{key}": words, "argocd.argoproj.io/hook": "Skip", "helm.sh/hook": "test"}
+    made = obj("batch/v1", "Job")
+    return {**made, "metadata": {**made["metadata"], "annotations": annotations}}
+
+
 CRD = obj(
     "apiextensions.k8s.io/v1",
     "CustomResourceDefinition",
@@ -38,11 +44,33 @@ CRD = obj(
         ([CRD, obj("x.dev/v1", "Zone", namespace="x")], "cluster-scoped and cannot have a namespace"),
         ([obj("v1", "ConfigMap", data={"x": "y" * 1024 * 1024})], "an API server takes 1048576"),
         ([obj("v1", "ConfigMap", str(at)) for at in range(5001)], "5001 objects"),
+        ([annotated("sync-options", "Recreate, IfNotPresnt")], "knows no 'IfNotPresnt', only "),
+        ([annotated("sync-options", "Replace=true")], "knows no 'Replace=true', only"),
+        ([annotated("hook", "Presync")], "axletree.dev/hook knows no 'Presync', only PreSync, PostSync"),
+        ([annotated("hook-delete-policy", "Succeeded")], "only BeforeHookCreation, HookSucceeded"),
     ],
 )
 def test_a7_what_no_agent_could_apply(objects: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         check_objects(objects, namespace="shop", where="repo")
+
+
+def test_words_that_mean_something_pass() -> None:
+    """Of Argo CD's and Helm's, what we have nothing like may stand there, too."""
+    given = {
+        "sync-options": "Replace, Recreate,",
+        "hook": "PreSync,PostSync",
+        "hook-delete-policy": "hook-failed",
+    }
+    check_objects(
+        [
+            {**made, "metadata": {**made["metadata"], "name": key}}
+            for key, words in given.items()
+            for made in [annotated(key, words)]
+        ],
+        namespace="shop",
+        where="repo",
+    )
 
 
 def test_same_name_in_other_places_is_fine() -> None:
