@@ -26,6 +26,7 @@ NOTIFICATIONS = "Notifications"
 MAX_BLOCKERS = 8
 _MAX_MESSAGE = 4096
 _REASONS = {"Cycle": "DependencyCycle", "Render": "RenderFailed", "Project": "ProjectRefuses"}
+_APPLYING = "its agent applies it"
 _MOVING = frozenset({SyncState.SYNCING, SyncState.BLOCKED, SyncState.UNKNOWN, SyncState.DELETING})
 _PASSIVE = frozenset({"Manual", "Paused"})
 """Blockers that pass only when someone asks: nothing is under way."""
@@ -144,13 +145,12 @@ def merge_conditions(
 
 def _sync(node: AppNode, blockers: Sequence[Blocker], *, revision: str, target_blob: str) -> Manifest:
     seen = node.observed
-    message = ""
     if node.target_problem:
         message = node.target_problem
     elif blockers:
         message = blockers[0].message
-    elif seen is not None and seen.release == node.release:
-        message = seen.message
+    else:
+        message = _told(node)
     pinned = {"pinned": node.pinned} if node.pinned else {}
     return pinned | {
         "state": node.sync.value,
@@ -163,6 +163,16 @@ def _sync(node: AppNode, blockers: Sequence[Blocker], *, revision: str, target_b
         "live": seen.digest if seen is not None else "",
         "revision": revision,
     }
+
+
+def _told(node: AppNode) -> str:
+    """What the agent says of the release that is meant, which is never what it said of an earlier one."""
+    seen = node.observed
+    taken = seen is not None and (seen.release == node.release or node.deleting)
+    said = seen.message if seen is not None and taken else ""
+    if said or node.sync is not SyncState.SYNCING:
+        return said
+    return _APPLYING if taken else f"the agent of {node.cluster} has not taken it up yet"
 
 
 def _health(node: AppNode) -> Manifest:
@@ -200,7 +210,7 @@ def _app_conditions(node: AppNode, blockers: Sequence[Blocker], *, transient: bo
     if blockers:
         reason, message = blockers[0].edge, blockers[0].root or blockers[0].message
     elif node.sync is not SyncState.SYNCED:
-        reason, message = node.sync.value, seen.message if seen is not None else ""
+        reason, message = node.sync.value, _told(node)
     else:
         reason, message = health.value, seen.health_message if seen is not None else ""
     return _triple(ready=False, reconciling=moving, stalled=False, reason=reason, message=message)

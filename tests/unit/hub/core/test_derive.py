@@ -91,6 +91,28 @@ def test_conditions_follow_kstatus(
     assert conditions(status(node, *blockers)) == expected
 
 
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (replace(_NODE, observed=None), "the agent of eu1 has not taken it up yet"),
+        (
+            replace(
+                _NODE, release=2, observed=replace(_SEEN, sync=SyncState.FAILED, message="of the old one")
+            ),
+            "the agent of eu1 has not taken it up yet",
+        ),
+        (replace(_NODE, observed=replace(_SEEN, sync=SyncState.SYNCING)), "its agent applies it"),
+        (replace(_NODE, observed=replace(_SEEN, sync=SyncState.SYNCING, message="waits")), "waits"),
+        (replace(_NODE, release=2, deleting=True, observed=replace(_SEEN, message="asks")), "asks"),
+        (_NODE, ""),
+    ],
+)
+def test_what_is_told_is_of_the_release_that_is_meant(node: AppNode, message: str) -> None:
+    found = status(node)
+    assert found["sync"]["message"] == message
+    assert found["conditions"][0]["message"] == message
+
+
 def test_a_problem_that_may_pass_is_not_stalled() -> None:
     node = replace(_NODE, target_problem="SourceUnreachable: timeout")
     found = status(node, Blocker("SourceUnreachable", "n/a", "timeout"), transient=True)
