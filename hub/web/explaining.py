@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +58,16 @@ class Explanations:
 
     async def serve(self, asked: Any) -> dict[str, Any]:
         """The answer of this process's controller, or why there is none, as JSON."""
+        ended = {"retry": 2.0, "detail": "the controller has just ended its term"}
         try:
             if self.here is None:
-                return {"retry": 2.0, "detail": "the controller has just ended its term"}
+                return ended
             touches = await self.here(str(asked["app"]), Question.from_wire(asked))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return ended  # with its workers
         except TerminalError as error:
             return {"reason": error.reason, "detail": str(error)}
         except (AxletreeError, TimeoutError) as error:
