@@ -67,8 +67,9 @@ def effective(desired: Manifest, live: Manifest, manager: str, ignored: Ignored)
     changed = copy.deepcopy(desired)
     places = [place for path in ignored.paths for place in _places(desired, path)]
     for entry in live["metadata"].get("managedFields") or ():
-        if entry.get("manager") in ignored.managers:
-            places += _owned_places(desired, entry.get("fieldsV1") or {})
+        # A cache's copy has no field sets of others: what that would decide is read anew (`needs_managers`).
+        if entry.get("manager") in ignored.managers and (fields := entry.get("fieldsV1")):
+            places += _owned_places(desired, fields)
     # Later items of a list first: what is taken out must not move the others.
     for place in sorted(set(places), key=lambda each: [str(step).zfill(6) for step in each], reverse=True):
         if _essential(place):
@@ -209,7 +210,7 @@ def _is(item: Any, where: _Where) -> bool:
 
 def _essential(place: tuple[str | int, ...]) -> bool:
     """What makes it this object, and ours, is never left to others; nor is what a list's items are known by."""
-    if place[0] in {"apiVersion", "kind"} or place in _IDENTITY or place == ("metadata",):
+    if not place or place[0] in {"apiVersion", "kind"} or place in _IDENTITY or place == ("metadata",):
         return True
     if len(place) > 1 and place[-1] == "name" and isinstance(place[-2], int):
         return True

@@ -26,7 +26,7 @@ from agent.sync.inherited import Inherited
 from agent.sync.keeper import Keeper
 from agent.sync.objectsync import ObjectSyncs
 from agent.sync.orphans import orphan_reports
-from agent.sync.outcome import Outcome
+from agent.sync.outcome import Outcome, broke
 from agent.sync.queue import WorkQueue
 from agent.sync.roster import Roster
 from agent.sync.rounds import Rounds
@@ -221,9 +221,12 @@ class Engine:
             try:
                 with about(application=key):
                     await self._round(key)
-            except Exception:
+            except Exception as error:
                 logger.exception("%s: a round failed unexpectedly", key, extra={"application": key})
                 self._queue.add(key, delay=_CRASH_PAUSE)
+                if (app := self.apps.get(key)) is not None and not app.deleted:
+                    broke(app, error)
+                    self._say(app)
             finally:
                 self._queue.done(key)
 

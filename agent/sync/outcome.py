@@ -49,6 +49,15 @@ class HubAway(TransientError):
     reason = "HubAway"
 
 
+def broke(app: App, error: Exception) -> None:
+    """Say of an app that its round ended by an error of the agent's own: what was said before is true no more.
+
+    The error's kind alone is told: nobody knows what its text quotes.
+    """
+    app.sync = SyncState.FAILED if app.tombstone is None else SyncState.DELETING
+    app.message = f"InternalError: {type(error).__name__} in the agent, whose log has more; it is tried again"
+
+
 @dataclass(slots=True)
 class Outcome:
     """When to come back, in seconds; None: when something happens."""

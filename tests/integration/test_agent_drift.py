@@ -10,6 +10,7 @@ import pytest
 from agent.contract.bundle import DriftPolicy
 from agent.contract.health import DriftMode, HealthState, SyncState
 from agent.contract.objectsync import ObjectSyncState
+from agent.contract.options import IgnoreDifference
 from tests.integration.agent_rig import AgentRig, agent_on, config_map
 
 if TYPE_CHECKING:
@@ -166,3 +167,24 @@ async def test_a17_what_the_api_server_keeps_is_told_as_residual_drift(rig: Agen
     said = await rig.when("web", sync=SyncState.SYNCED, digest=digest)
     assert said.message.startswith("ResidualDrift: ")
     assert said.drift[0].changes[0].live == '"10.96.201.99"'
+
+
+@pytest.mark.parametrize("mode", [DriftMode.ALERT, DriftMode.CORRECT])
+async def test_what_a_named_manager_owns_is_left_and_the_rest_is_still_looked_at(
+    rig: AgentRig, mode: DriftMode
+) -> None:
+    """The watch's copy of an object knows nothing of what others own."""
+    rules = [IgnoreDifference(kind="ConfigMap", managers=["bob"])]
+    drift = DriftPolicy(mode=mode)
+    await rig.deploy("web", config_map("web", a="1", b="1"), drift=drift, ignore_differences=rules)
+    await rig.when("web", sync=SyncState.SYNCED)
+    path = rig.path("configmaps", "web")
+    await rig.client.merge_patch(path, {"data": {"a": "bob's"}}, field_manager="bob")
+    await rig.client.merge_patch(path, {"data": {"b": "by hand"}}, field_manager="hand")
+    if mode is DriftMode.ALERT:
+        said = await rig.when("web", sync=SyncState.OUT_OF_SYNC)
+        assert [entry.paths for entry in said.drift] == [[".data.b"]]
+        return
+    live = await rig.live_when(path, lambda obj: obj is not None and obj["data"]["b"] == "1")
+    assert live is not None
+    assert live["data"]["a"] == "bob's"

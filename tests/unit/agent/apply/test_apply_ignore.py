@@ -85,6 +85,17 @@ def test_what_a_manager_owns_is_its_own() -> None:
     assert needs_managers(obj, US, rule)
 
 
+def test_a_copy_without_the_field_sets_of_others_is_asked_nothing_about_them() -> None:
+    """As a watch keeps it; the same for a manager that owns nothing."""
+    rule = ignored(managers=("hpa",))
+    for theirs in ({}, None):
+        obj = live(deployment(7), ours={}, theirs={})
+        obj["metadata"]["managedFields"][1]["fieldsV1"] = theirs
+        assert effective(deployment(2), obj, US, rule) == deployment(2)
+    del obj["metadata"]["managedFields"][1]["fieldsV1"]
+    assert effective(deployment(2), obj, US, rule) == deployment(2)
+
+
 def test_what_names_an_object_is_never_ignored() -> None:
     rule = ignored(".kind", ".metadata.name", ".metadata.labels", ".spec.template.spec.containers[*].name")
     assert effective(deployment(), live(deployment(), ours={}), US, rule) == deployment()

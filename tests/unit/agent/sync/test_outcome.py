@@ -13,7 +13,7 @@ from agent.link.backoff import Backoff
 from agent.link.bundles import BundleMismatch
 from agent.link.session import HubRefused, HubUnreachable
 from agent.sync.app import App
-from agent.sync.outcome import HubAway, unobtained
+from agent.sync.outcome import HubAway, broke, unobtained
 
 
 class _Highest:
@@ -57,3 +57,11 @@ def test_only_a_hub_that_does_not_answer_is_waited_for(
     unobtained(app, error)  # type: ignore[arg-type]
     assert (app.sync, app.unreached) == (sync, unreached)
     assert str(error) in app.message
+
+
+def test_an_error_of_the_agents_own_is_told_and_not_what_it_says(app: App) -> None:
+    app.sync, app.message = SyncState.SYNCED, ""
+    broke(app, IndexError("hunter2"))
+    assert app.sync is SyncState.FAILED
+    assert app.message.startswith("InternalError: IndexError in the agent")
+    assert "hunter2" not in app.message
