@@ -134,7 +134,12 @@ CHOSEN = (
         "consul-patched",
         "hashicorp/consul-k8s",
         "charts/consul",
-        patches=({"patch": ANY_NAMESPACE, "target": {"kind": "ClusterRole|ClusterRoleBinding"}},),
+        patches=(
+            {
+                "patch": ANY_NAMESPACE,
+                "target": {"kind": "ClusterRole.*|.*WebhookConfiguration|GatewayClass.*"},
+            },
+        ),
     ),
     App("keda", "kedacore/charts", "keda"),
     App("traefik", "traefik/traefik-helm-chart", "traefik"),

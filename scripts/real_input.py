@@ -49,6 +49,18 @@ NAMED = (
     "fluxcd/flux2-kustomize-helm-example",
     "grafana/helm-charts",
     "kubernetes-sigs/kustomize",
+    "kubernetes-sigs/metrics-server",
+    "kubernetes-sigs/external-dns",
+    "cert-manager/cert-manager",
+    "argoproj/argo-helm",
+    "hashicorp/vault-helm",
+    "hashicorp/consul-k8s",
+    "kedacore/charts",
+    "traefik/traefik-helm-chart",
+    "metallb/metallb",
+    "longhorn/longhorn",
+    "jenkinsci/helm-charts",
+    "goharbor/harbor-helm",
 )
 NAMESPACE, RELEASE = "real", "real"
 _SECONDS = 300
@@ -203,8 +215,12 @@ def _objects(text: str) -> dict[str, Manifest] | None:
     except YamlError:
         return None
     kept = [
-        one for one in found if _TEST not in str((one["metadata"].get("annotations") or {}).get(_HOOK, ""))
+        one
+        for one in found
+        if _TEST not in str(((one.get("metadata") or {}).get("annotations") or {}).get(_HOOK, ""))
     ]
+    if not all("metadata" in one for one in kept):
+        return None
     return {str(ref_of(one)): one for one in kept}
 
 

@@ -8,6 +8,7 @@ from hub.render.appinputs import Input
 from hub.render.chart import DEFAULT_KUBE_VERSION, ChartSource, ValuesLayer
 from hub.render.content import packed
 from hub.render.hubvalues import values_from
+from hub.render.ownkinds import with_kinds
 from hub.render.plain import ManifestError
 from hub.render.valuefiles import ValueFile, located, value_maps
 
@@ -67,7 +68,8 @@ class HelmInputs:
         release = (helm.release_name if helm else "") or app_key.partition("/")[2]
         kube = (helm.kube_version if helm else "") or cluster.kubernetes_version or DEFAULT_KUBE_VERSION
         kube = kube.removeprefix("v").partition("+")[0]
-        apis = tuple(sorted({*cluster.api_versions, *(helm.api_versions if helm else ())}))
+        served = with_kinds(cluster.api_versions, cluster.kubernetes_version)
+        apis = tuple(sorted({*served, *helm.api_versions})) if helm and helm.api_versions else served
         skip_crds = helm.skip_crds if helm else False
         identity: list[Any] = ["helm", tree, [one.identity for one in files], [one.to_wire() for one in maps]]
         identity += [release, spec.namespace, kube, apis, skip_crds, *(one.identity for one in needed)]
