@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.apply.options import SYNC_OPTIONS
 from agent.apply.prepare import SECRET
 from agent.contract.errors import ApiError, AxletreeError, TransientError
 
@@ -102,7 +103,8 @@ def _sort_invalid(error: ApiError) -> tuple[str, str, bool]:
         return "Invalid", "", False
     fields = ", ".join(sorted({str(cause.get("field", "")) for cause in found if cause.get("field")}))
     hint = (
-        f"{fields or 'A field'} cannot be changed in place: delete the object, or apply it under another name"
+        f"{fields or 'A field'} cannot be changed in place: delete the object, apply it under another name, or have it "
+        f"deleted and made again ({SYNC_OPTIONS}: Recreate)"
     )
     return IMMUTABLE, hint, False
 

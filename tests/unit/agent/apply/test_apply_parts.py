@@ -196,6 +196,7 @@ def test_failures_are_sorted_by_what_may_be_done(error: Any, reason: str, *, tra
 def test_an_immutable_field_is_named_with_a_hint() -> None:
     message = explain(refused(422, "no", causes=[IMMUTABLE]), WEB).message
     assert "spec.selector cannot be changed in place" in message
+    assert "axletree.dev/sync-options: Recreate" in message
 
 
 def test_a23_a_value_that_fills_pages_hides_neither_the_problem_nor_the_hint() -> None:
