@@ -15,6 +15,7 @@ import pytest
 
 from agent.contract.names import AGENT_NAMESPACE, HUB_NAMESPACE
 from agent.kube.yaml import load_all
+from hub.api.registry import APPLICATION, ASSIGNMENT, CLUSTER
 from hub.fleet.tools import ensure_tools
 from hub.gateway.identity import HubIdentity
 from hub.web.asked import AppQuery, ExplainQuery, ObjectQuery
@@ -216,6 +217,24 @@ async def _asks_the_controller(api: Client, namespace: str) -> None:
     assert len((await api.projects_objects(ObjectQuery(namespace=namespace))).items) == 1
 
 
+async def _takes_away_what_is_no_longer_wanted(shop: Fleet) -> None:
+    """An app that a person deletes, and at last the cluster with all that is left there."""
+    await shop.client.delete(APPLICATION.path(shop.namespace, "extra"))
+
+    async def no_extra() -> bool:
+        return "extra" not in await shop.apps()
+
+    await shop.until("the app is gone", no_extra)
+    await shop.client.delete(CLUSTER.path(name=shop.cluster))
+
+    async def no_cluster() -> bool:
+        clusters = {each["metadata"]["name"] for each in (await shop.client.list(CLUSTER.path())).items}
+        left = {each["metadata"]["name"] for each in (await shop.client.list(ASSIGNMENT.path())).items}
+        return shop.cluster not in clusters | left
+
+    await shop.until("the cluster is gone", no_cluster)
+
+
 async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
     database: str, shop: Fleet, helm: Path, tmp_path: Path
 ) -> None:
@@ -281,6 +300,7 @@ async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
         assert done.act == "refresh"
         await _asks_the_controller(api, shop.namespace)
 
+    await _takes_away_what_is_no_longer_wanted(shop)
     events = await shop.client.list(f"/apis/events.k8s.io/v1/namespaces/{shop.namespace}/events")
     about = {(each["regarding"]["kind"], each["regarding"]["name"], each["reason"]) for each in events.items}
     assert {("Application", name, "Released") for name in (*SHOP, "extra")} <= about
