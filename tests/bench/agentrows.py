@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 REST = 5.0
 QUIET = 20.0
+SETTLED = 1.0
+"""Seconds in which whoever watches has seen that the objects of the run before are gone."""
 EDITS, BREAKS = 200, 10
 BEST_OF = (8, 16, 32, 64)
 ROWS = (
@@ -113,6 +115,7 @@ class _Bench(AgentBed):
         before = await self._bare(best)
         for app in range(APPS):
             await self.rig.deploy(f"app-{app}", *self.objects(app), assign=False)
+        await asyncio.sleep(SETTLED)
         cpu, start = cpu_seconds([self.pid]), clock()
         await self.rig.assign()
         await self.until("the first object is there", lambda: self.count(2))
@@ -146,6 +149,7 @@ class _Bench(AgentBed):
                 obj["metadata"] |= {"labels": {"bench": "bare"}, "annotations": {"bench": "bare"}}
             warm = [config_map(f"warm-{number}", v="1") for number in range(at_once)]
             await asyncio.gather(*(one(obj) for obj in warm))  # connections are open
+            await asyncio.sleep(SETTLED)
             start = clock()
             await asyncio.gather(*(one(obj) for obj in objects))
             took = clock() - start
