@@ -25,7 +25,7 @@ from hub.operator.objects import key_of
 from hub.operator.partials import Partials
 from hub.operator.targets import Targets, TargetSet
 from hub.render.expansion import expand_set
-from hub.render.pool import RenderTimeout
+from hub.render.failures import RenderTimeout
 from hub.render.signed import check_children_signed
 from hub.sources.pins import split_name
 from hub.telemetry.logs import about

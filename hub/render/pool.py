@@ -11,23 +11,17 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import shutil
-import signal
-import sys
-import tempfile
 from collections import deque
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-import hub
-from agent.contract.errors import AxletreeError, TerminalError
-from hub.core.expansion import ExpandRequest, Expansion, ExpansionError
+from agent.contract.errors import AxletreeError
+from hub.core.expansion import ExpandRequest, Expansion
 from hub.core.needs import Needs
-from hub.render.explain import NoSuchField, NoSuchObject, TooMuchToTell, Touch
+from hub.render.explain import Touch
+from hub.render.failures import RenderCrashed, RenderFailed, RenderTimeout, RenderTooLarge, failure_of
 from hub.render.pipeline import RenderRequest, RenderResult, Stage
-from hub.render.plain import ManifestError
+from hub.render.process import WorkerProcess, sweep
 from hub.render.programs import Programs
 from hub.render.seal import SealedResult, Sealing
 from hub.render.worker import HEADER, MAX_FRAME
@@ -42,38 +36,6 @@ log = logging.getLogger(__name__)
 _BATCH = 64
 _BATCH_BYTES = 8 * 1024 * 1024
 _WAITING = 4096
-_SCRATCH = "axletree-worker-"
-_READ_AHEAD = 1024 * 1024
-_END_SECONDS = 2.0
-_WORDS, _SHOWN = 4096, 300
-"""Bytes that are kept of what a worker says beside its answers, and characters that are logged."""
-_ROOT = str(Path(hub.__file__).parent.parent)
-
-
-class RenderFailed(TerminalError):
-    """A worker gave no result for this call; the message says why."""
-
-    reason = "RenderFailed"
-
-
-class RenderCrashed(RenderFailed):
-    reason = "RenderCrashed"
-
-
-class RenderTimeout(RenderFailed):
-    reason = "RenderTimeout"
-
-
-class RenderOutOfMemory(RenderFailed):
-    reason = "RenderOutOfMemory"
-
-
-class RenderTooLarge(RenderFailed):
-    reason = "RenderTooLarge"
-
-
-_ANSWERS = {one.reason: one for one in (NoSuchObject, NoSuchField, TooMuchToTell)}
-_BY_REASON = {"OutOfMemory": RenderOutOfMemory, "TooLarge": RenderTooLarge}
 
 
 @dataclass(slots=True)
@@ -86,12 +48,9 @@ class _Job:
 class _Slot:
     """One worker's place in the pool: its process, how many calls it served, and what it must do again."""
 
-    process: asyncio.subprocess.Process | None = None
-    scratch: str = ""
+    process: WorkerProcess
     calls: int = 0
     again: deque[_Job] = field(default_factory=deque)
-    words: asyncio.Task[str] | None = None
-    """What it says beside its answers, once it ended."""
 
 
 class WorkerPool:
@@ -131,8 +90,8 @@ class WorkerPool:
     def start(self) -> None:
         """Start the workers in the background; calls made meanwhile wait for them."""
         if not self._tasks:
-            _sweep()
-            self._tasks = [asyncio.create_task(self._run(_Slot())) for _ in range(self._size)]
+            sweep()
+            self._tasks = [asyncio.create_task(self._run(self._slot())) for _ in range(self._size)]
 
     async def close(self) -> None:
         """End the workers; open calls are cancelled."""
@@ -192,7 +151,7 @@ class WorkerPool:
             await self._queue.put(_Job(HEADER.pack(len(body)) + body, future))
             answer = await future
             if "error" in answer:
-                raise _failure(answer["error"])
+                raise failure_of(answer["error"])
         except AxletreeError as error:
             reason = error.reason
             raise
@@ -206,6 +165,9 @@ class WorkerPool:
         """Calls that no worker has turned to."""
         return self._queue.qsize()
 
+    def _slot(self) -> _Slot:
+        return _Slot(WorkerProcess(self._programs, self._memory_mb, self._timeout))
+
     async def _run(self, slot: _Slot) -> None:
         try:
             while True:
@@ -214,9 +176,9 @@ class WorkerPool:
                 batch = await self._next_batch(slot)
                 await self._serve(slot, batch)
                 if slot.calls >= self._max_calls:
-                    await self._stop(slot)
+                    await slot.process.stop()
         finally:
-            await asyncio.shield(self._stop(slot))
+            await asyncio.shield(slot.process.stop())
 
     async def _next_batch(self, slot: _Slot) -> list[_Job]:
         batch = list(slot.again)
@@ -234,84 +196,35 @@ class WorkerPool:
     async def _serve(self, slot: _Slot, batch: list[_Job]) -> None:
         waiting = deque(batch)
         try:
-            process = await self._ensure(slot)
-            assert process.stdin is not None  # noqa: S101 - pipes were asked for
-            process.stdin.writelines([job.frame for job in batch])
+            await self._ensure(slot)
+            slot.process.send([job.frame for job in batch])
             while waiting:
-                answer = await asyncio.wait_for(_answer(process), self._timeout)
+                answer = await slot.process.answer()
                 slot.calls += 1
                 _resolve(waiting.popleft(), answer)
                 if answer.get("last"):
-                    await self._stop(slot)
+                    await slot.process.stop()
                     break
         except TimeoutError:
             await self._fail(slot, waiting, RenderTimeout(f"it took longer than {self._timeout:g} s"))
         except EOFError:
-            await self._fail(slot, waiting, RenderCrashed(f"its worker ended {await self._how(slot)}"))
+            await self._fail(slot, waiting, RenderCrashed(f"its worker ended {await slot.process.how()}"))
         except (OSError, ValueError) as error:
             await self._fail(
                 slot, waiting, RenderCrashed(f"its worker ended: {type(error).__name__} {error}")
             )
         slot.again.extend(waiting)
 
-    async def _how(self, slot: _Slot) -> str:
-        """What a worker ended with. Libraries in Go end it with no exception where memory is not to be had."""
-        if slot.process is None or slot.words is None:
-            return "before it began"
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                code, words = await slot.process.wait(), await asyncio.shield(slot.words)
-        except TimeoutError:
-            return "without an answer"
-        fatal = next((line for line in words.splitlines() if line.startswith("fatal error: ")), "")
-        said = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return f"{said}: {fatal}; it may take {self._memory_mb} MB" if fatal else said
+    async def _ensure(self, slot: _Slot) -> None:
+        if await slot.process.ensure():
+            slot.calls = 0
 
     async def _fail(self, slot: _Slot, waiting: deque[_Job], error: RenderFailed) -> None:
         log.warning("render worker replaced: %s", error)
-        await self._stop(slot)
+        await slot.process.stop()
         job = waiting.popleft() if waiting else None
         if job is not None and not job.future.done():
             job.future.set_exception(error)
-
-    async def _ensure(self, slot: _Slot) -> asyncio.subprocess.Process:
-        gone = not os.path.isdir(slot.scratch)  # noqa: PTH112, ASYNC240 - as cleaners of /tmp do, after weeks
-        if slot.process is None or slot.process.returncode is not None or gone:
-            await self._stop(slot)
-            slot.scratch = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
-            slot.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-s",
-                "-m",
-                "hub.render.worker",
-                str(self._memory_mb),
-                str(max(1, int(self._timeout))),
-                replace(self._programs, scratch=slot.scratch).to_wire(),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={"PYTHONPATH": _ROOT, "PYTHONUTF8": "1", "GOMEMLIMIT": f"{self._memory_mb * 3 // 5}MiB"},
-                cwd="/",
-                limit=_READ_AHEAD,
-                start_new_session=True,
-            )
-            slot.calls = 0
-            slot.words = asyncio.create_task(_heard(slot.process), name="words of a render worker")
-        return slot.process
-
-    async def _stop(self, slot: _Slot) -> None:
-        process, slot.process = slot.process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # with the program that it may be running
-            if process.stdin is not None:
-                process.stdin.close()
-        scratch, slot.scratch = slot.scratch, ""
-        if scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
-        if process is not None:
-            await process.wait()
 
 
 @contextlib.contextmanager
@@ -324,53 +237,6 @@ def _about(request: RenderRequest) -> Iterator[None]:
         raise type(error)(f"{where}: {error}") from error
 
 
-def _sweep() -> None:
-    """Remove the scratch folders of hubs that were killed before they could."""
-    if sys.platform != "linux":
-        return
-    for path in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        owner = path.name.removeprefix(_SCRATCH).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-async def _heard(process: asyncio.subprocess.Process) -> str:
-    """The beginning of what a worker says on its standard error; the rest is dropped, or a chart would fill the log."""
-    stream = process.stderr
-    assert stream is not None  # noqa: S101 - pipes were asked for
-    kept = b""
-    while data := await stream.read(_READ_AHEAD):
-        kept += data[: _WORDS - len(kept)]
-    words = kept.decode(errors="replace")
-    if words.strip():
-        log.warning("a render worker said: %s", " ".join(words.partition("goroutine ")[0].split())[:_SHOWN])
-    return words
-
-
-async def _answer(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    stream = process.stdout
-    assert stream is not None  # noqa: S101 - pipes were asked for
-    (size,) = HEADER.unpack(await stream.readexactly(HEADER.size))
-    if size > MAX_FRAME:
-        raise ValueError("an answer is too large")
-    answer = json.loads(await stream.readexactly(size))
-    if not isinstance(answer, dict):
-        raise ValueError("an answer is no map")  # noqa: TRY004 - not trusted: as any bad answer
-    return answer
-
-
 def _resolve(job: _Job, answer: dict[str, Any]) -> None:
     if not job.future.done():
         job.future.set_result(answer)
-
-
-def _failure(error: dict[str, Any]) -> TerminalError:
-    match error["type"]:
-        case "expansion":
-            return ExpansionError.from_wire(error)
-        case "manifest":
-            return ManifestError.from_wire(error)
-        case "answer" if error["reason"] in _ANSWERS:
-            return _ANSWERS[error["reason"]](error["detail"])
-        case _:
-            return _BY_REASON.get(error["reason"], RenderFailed)(error["detail"])

@@ -11,10 +11,11 @@ import pytest
 
 from hub.render.chart import ChartSource, ValuesLayer
 from hub.render.content import Content, packed
+from hub.render.failures import RenderFailed
 from hub.render.kustomize import KustomizeTree
 from hub.render.pipeline import RenderRequest
 from hub.render.plain import ManifestError, PlainSource
-from hub.render.pool import RenderFailed, WorkerPool
+from hub.render.pool import WorkerPool
 from hub.render.programs import Programs
 from tests.unit.hub.render.archives import archive_of
 

@@ -97,7 +97,7 @@ async def test_s7_f33_a_loop_costs_its_own_render_only(desk: Desk) -> None:
     desk.write("bomb/main.jsonnet", "std.foldl(function(a, b) a + a, std.range(1, 40), 'x')")
     with pytest.raises(Exception, match=r"memory|longer than|worker ended") as caught:
         await desk.render({"path": "bomb"})
-    assert type(caught.value).__module__ == "hub.render.pool"
+    assert type(caught.value).__module__ == "hub.render.failures"
     assert len((await desk.render(_source())).objects) == 3
 
 

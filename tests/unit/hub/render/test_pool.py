@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hub.core.expansion import ClusterFacts, ExpandRequest, Expansion, TemplateError
-from hub.render.pipeline import RenderRequest, RenderResult
-from hub.render.plain import ManifestError, PlainSource
-from hub.render.pool import (
+from hub.render.failures import (
     RenderCrashed,
     RenderFailed,
     RenderOutOfMemory,
     RenderTimeout,
     RenderTooLarge,
-    WorkerPool,
 )
+from hub.render.pipeline import RenderRequest, RenderResult
+from hub.render.plain import ManifestError, PlainSource
+from hub.render.pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

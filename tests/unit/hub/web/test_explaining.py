@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from hub.render.explain import ABSENT, NoSuchField, Touch
-from hub.render.pool import RenderTimeout
+from hub.render.failures import RenderTimeout
 from hub.sources.errors import RepositoryUnreachable
 from hub.web.explaining import Explanations
 
