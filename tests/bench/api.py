@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from agent.contract.names import LABEL_SET
+from agent.contract.names import API_VERSION, LABEL_SET
 from hub.api.registry import APPLICATION
 from hub.fleet import install
 from hub.fleet.controlplane import ControlPlane
@@ -88,6 +88,7 @@ async def _large(options: Options, plane: ControlPlane, root: Path) -> dict[str,
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(client_of(plane))
         await install.install_hub(client)
+        await _put_waited(client)
         data, port, api = root / "large", free_port(), free_port()
         options.note(f"{COUNT:,} Applications are written")
         database = Database(f"sqlite:///{data / 'history.sqlite'}")
@@ -398,6 +399,19 @@ async def _session(client: RestClient, port: int) -> AsyncIterator[aiohttp.Clien
                     raise BenchFailed("the API does not answer") from error
                 await asyncio.sleep(0.1)
         yield session
+
+
+async def _put_waited(client: RestClient) -> None:
+    """The set itself: what a commit that cannot be planned leaves behind is read there."""
+    namespace, _, name = _WAITED.partition("/")
+    await _put(client, f"/api/v1/namespaces/{namespace}", {"apiVersion": "v1", "kind": "Namespace"})
+    template = {
+        "metadata": {"name": "app-{{ name }}"},
+        "spec": {"cluster": "{{ name }}", "sources": [{"repoURL": "r", "path": "."}]},
+    }
+    spec = {"generators": [{"clusters": {}}], "template": template}
+    manifest = {"apiVersion": API_VERSION, "kind": "ApplicationSet", "spec": spec}
+    await _put(client, f"/apis/{API_VERSION}/namespaces/{namespace}/applicationsets/{name}", manifest)
 
 
 async def _put(client: RestClient, path: str, manifest: dict[str, Any]) -> None:
