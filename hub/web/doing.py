@@ -45,6 +45,7 @@ _KINDS = {"applications": "Application", "applicationsets": "ApplicationSet", "c
 _MAX_KEY = 128
 _UNFINISHED = 0
 _CONFLICT = 409
+_TRIES = 5
 _LONGEST = 30.0
 """Seconds of one act, whoever waits for it still."""
 STUCK = timedelta(minutes=1)
@@ -136,15 +137,19 @@ class Acts:
 
     async def _export(self, asked: ExportRequest, path: str, obj: Manifest) -> Done:
         """Keep the value on the Application itself; who writes another at the same time is not overwritten."""
-        values = posted(obj, asked, at=_stamp(self._now()))
-        version = obj["metadata"]["resourceVersion"]
-        patch = {"metadata": {"resourceVersion": version}, "status": {"external": values}}
-        try:
-            await self._client.merge_patch(path, patch, field_manager=MANAGER, subresource="status")
-        except ApiError as error:
-            if error.status != _CONFLICT:
-                raise
-            raise Busy("it changed meanwhile", retry_after=0.1) from error
+        for left in reversed(range(_TRIES)):
+            values = posted(obj, asked, at=_stamp(self._now()))
+            version = obj["metadata"]["resourceVersion"]
+            patch = {"metadata": {"resourceVersion": version}, "status": {"external": values}}
+            try:
+                await self._client.merge_patch(path, patch, field_manager=MANAGER, subresource="status")
+                break
+            except ApiError as error:
+                if error.status != _CONFLICT:
+                    raise
+                if not left:
+                    raise Busy("it changed meanwhile", retry_after=0.1) from error
+            obj = await fetched(self._client, path)  # the controller and the gateway write to it, too
         return Done(
             act="export", target=path.partition("/v1alpha1/")[2], changed=[f"{asked.output} is there"]
         )
