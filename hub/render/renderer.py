@@ -237,12 +237,15 @@ class Renderer:
         objects = [*result.objects, *(one.obj for one in job.relayed)]
         masks = (*result.masks, *(mask for one in job.relayed for mask in one.masks))
         check_objects(objects, namespace=job.policy.namespace, where=where)
-        bundle = Bundle.model_construct(policy=job.policy, objects=objects)
+        bundle = Bundle.model_construct(
+            policy=job.policy, objects=objects, hooks=[]
+        )  # no default is looked up
         if len(bundle.objects) > _IN_THREAD:
             stored = await asyncio.to_thread(pack, bundle, masks=masks)
         else:
             stored = pack(bundle, masks=masks)
         await self._store.keep(stored)
+        self._remember(stored.digest, summary_of(objects))
         if masks:
             self._index.put(_sealed_key(stored.digest, to), stored.digest, stored.blob)
             self._index.put(key, stored.digest, "")
@@ -270,10 +273,14 @@ class Renderer:
         if found is None:
             data = self._store.get(blob)
             objects = json.loads(gzip.decompress(data))["objects"] if data else []
-            found = self._summaries[digest] = summary_of(objects)
-            if len(self._summaries) > _SUMMARIES:
-                self._summaries.popitem(last=False)
+            found = summary_of(objects)
+            self._remember(digest, found)
         return found
+
+    def _remember(self, digest: str, summary: ObjectSummary) -> None:
+        self._summaries[digest] = summary
+        if len(self._summaries) > _SUMMARIES:
+            self._summaries.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class DiskStore:
             raise
 
     async def keep(self, stored: StoredBundle) -> None:
-        self.put(stored)
+        await asyncio.to_thread(self.put, stored)  # until the disk has it: longer than many a rendering
 
     async def fetch(self, blob: str) -> bytes | None:
         return self.get(blob)
