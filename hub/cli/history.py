@@ -34,16 +34,21 @@ def history(
     """Print the last releases of an app, the newest first."""
     obj = _read(name, namespace, kubeconfig)
     entries: list[dict[str, Any]] = field(obj, "status", "history") or []
-    if fmt is Format.NAME:
-        for entry in entries:
-            print(entry["digest"])
-    elif fmt is not Format.TABLE:
-        print_value(entries, fmt)
-    else:
+    if not _printed(entries, fmt, name="digest"):
         live = field(obj, "status", "sync", "live")
         now = datetime.now(UTC)
         rows = [_release(entry, live, now) for entry in entries]
         print_table(("RELEASE", "DIGEST", "REVISION", "AGE", "LIVE", "FORCED BY"), rows)
+
+
+def _printed(entries: list[dict[str, Any]], fmt: Format, *, name: str) -> bool:
+    """Print them in every format that needs no columns; `name` is the field that names one. Whether that was it."""
+    if fmt is Format.NAME:
+        for entry in entries:
+            print(entry[name])
+    elif fmt is not Format.TABLE:
+        print_value(entries, fmt)
+    return fmt is not Format.TABLE
 
 
 @app.command()
@@ -59,12 +64,7 @@ def outputs(
     """
     obj = _read(name, namespace, kubeconfig)
     entries: list[dict[str, Any]] = field(obj, "status", "outputs") or []
-    if fmt is Format.NAME:
-        for entry in entries:
-            print(entry["name"])
-    elif fmt is not Format.TABLE:
-        print_value(entries, fmt)
-    else:
+    if not _printed(entries, fmt, name="name"):
         now = datetime.now(UTC)
         print_table(
             ("OUTPUT", "VALUE", "REVISION", "AGE", "PROBLEM"), [_output(entry, now) for entry in entries]

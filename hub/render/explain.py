@@ -127,7 +127,7 @@ def explain(
         if stage.problem:
             continue
         one = same_object(stage.objects, target)
-        after = ABSENT if one is None else _value(one, field)
+        after = ABSENT if one is None else value_at(one, field)
         for path, old, new in _changes(before, after, field):
             at = _where(stage, one, path, new, texts)
             was_hidden = path in hidden
@@ -177,7 +177,8 @@ def same_object(objects: Iterable[Manifest], target: Manifest) -> Manifest | Non
     return max(near, key=lambda one: len(one["metadata"]["name"]), default=None)
 
 
-def _value(node: Any, path: Path) -> Any:
+def value_at(node: Any, path: Path) -> Any:
+    """What stands at a path; `ABSENT` where nothing does."""
     for part in path:
         match node, part:
             case list(), int() if part < len(node):
@@ -196,7 +197,7 @@ def _changes(before: Any, after: Any, path: Path) -> Iterator[tuple[Path, Any, A
         if isinstance(before, dict):
             keys = dict.fromkeys([*before, *after])
         for key in keys:
-            yield from _changes(_value(before, (key,)), _value(after, (key,)), (*path, key))
+            yield from _changes(value_at(before, (key,)), value_at(after, (key,)), (*path, key))
     elif json.dumps(before, default=str) != json.dumps(after, default=str):
         yield path, before, after
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hub.render.explain import ABSENT, path_text
+from hub.render.explain import ABSENT, path_text, value_at
 from hub.render.lines import line_below
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _at(touch: Touch, app: Written, cluster: Written | None) -> str:
     if place is None or touch.after is ABSENT:
         return ""
     key = touch.path[-1] if touch.path else ""
-    below = _value(place.document.obj.get("spec"), place.path)
+    below = value_at(place.document.obj.get("spec"), place.path)
     named = [
         path
         for path, value in _leaves(below, ())
@@ -117,18 +117,6 @@ def _index(app: Manifest, numbered: re.Match[str] | None) -> int:
     ]
     number = int(numbered[1]) if numbered is not None else 1
     return rendered[number - 1] if number <= len(rendered) else 0
-
-
-def _value(node: Any, path: Sequence[str | int]) -> Any:
-    for part in path:
-        match node, part:
-            case list(), int() if part < len(node):
-                node = node[part]
-            case dict(), _ if part in node:
-                node = node[part]
-            case _:
-                return None
-    return node
 
 
 def _leaves(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
