@@ -7,6 +7,7 @@ needs is in the table below, and nothing else is imported for it.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,7 +119,11 @@ def axle(
 
 
 def main() -> None:
-    """The entry point. What was foreseen ends in one line and an exit code."""
+    """The entry point. What was foreseen ends in one line and an exit code.
+
+    What is logged on the way is for processes, which set up where it goes: here it would say the same once more.
+    """
+    logging.lastResort = logging.NullHandler()
     try:
         with plainly():
             app(prog_name="axle")
