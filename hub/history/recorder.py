@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from sqlalchemy import delete, func, insert, select
 
-from hub.history.database import DatabaseAway, add_new, upsert
+from hub.history.database import DatabaseAway, RowsRefused, add_new, fitted, upsert
 from hub.history.rows import APPLICATION, Rows, events_of, key_of, rows_of
 from hub.history.search import next_era, next_version, note_gone
 from hub.history.tables import answers, apps, audit, events, outputs, releases, sets
@@ -101,7 +101,7 @@ class Recorder:
                 await self._database.run(partial(_forget_others, there=there))
                 for at in range(0, len(there), BATCH):
                     part = {(each["kind"], key_of(each)): Due(each) for each in there[at : at + BATCH]}
-                    await self._database.run(partial(_write, part=part, told=[]))
+                    await self._put(part, [])
             except DatabaseAway as error:
                 log.warning("history: %s", error)
                 self._digest()  # what comes meanwhile has bounds only then: an object once, events up to a number
@@ -120,15 +120,30 @@ class Recorder:
             told = [self._events.popleft() for _ in range(min(BATCH, len(self._events)))]
             part = self._part(told)
             try:
-                await self._database.run(partial(_write, part=part, told=told))
+                await self._put(part, told)
             except DatabaseAway as error:
                 log.warning("history: %s", error)
                 self._dirty |= {key: self._dirty.get(key, due).after(due) for key, due in part.items()}
                 self._events.extendleft(reversed(told[: MAX_EVENTS - len(self._events)]))
                 await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 continue
-            if told and self._on_events is not None:
-                self._on_events(told)
+            written = [each for each in told if "id" in each]
+            if written and self._on_events is not None:
+                self._on_events(written)
+
+    async def _put(self, part: dict[tuple[str, str], Due], told: list[Row]) -> None:
+        """Write a batch. One object or event that no database takes is left out, and holds nothing else up."""
+        try:
+            await self._database.run(partial(_write, part=part, told=told))
+        except RowsRefused as error:
+            if len(part) + len(told) > 1:
+                for key, due in part.items():
+                    await self._put({key: due}, [])
+                for each in told:
+                    await self._put({}, [each])
+                return
+            names = [*(key for _, key in part), *(each["name"] for each in told)]
+            log.error("history: %s is left out: %s", names[0], error)  # noqa: TRY400 - a known failure
 
     def _part(self, told: list[Row]) -> dict[tuple[str, str], Due]:
         """The next objects to be written; first those of these events: who hears of one finds the row as it says."""
@@ -190,7 +205,11 @@ def _write(connection: Connection, *, part: Mapping[tuple[str, str], Due], told:
         if due.obj is None:
             gone.append(each)
             continue
-        found = rows_of(due.obj)
+        try:
+            found = rows_of(due.obj)
+        except Exception:
+            log.exception("history: %s cannot be read, and is left out", each[1])
+            continue
         if not due.releases:
             found.releases.clear()
         rows.add(found)
@@ -207,7 +226,7 @@ def _write(connection: Connection, *, part: Mapping[tuple[str, str], Due], told:
     if told:
         made = connection.execute(
             insert(events).returning(events.c.id, sort_by_parameter_order=True),
-            [{name: value for name, value in row.items() if name != "id"} for row in told],
+            fitted(events, [{name: value for name, value in row.items() if name != "id"} for row in told]),
         )
         for row, number in zip(told, made.scalars(), strict=True):
             row["id"] = number

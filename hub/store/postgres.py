@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _CONNECTIONS = 8
 _CONNECT_SECONDS = 10
 _STATEMENT_MS = 30_000
+_SILENT = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+"""A server that went without a word is noticed in half a minute: no thread waits for it until TCP gives up."""
 _LOCK = 0x6178_6C66
 """Of PostgreSQL's advisory locks: processes that start together make the table one after the other."""
 _metadata = MetaData()
@@ -56,6 +58,7 @@ class PostgresRemote:
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
                 "options": f"-c statement_timeout={_STATEMENT_MS}",
+                **_SILENT,
             },
         )
         self._made = False

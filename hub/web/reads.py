@@ -228,8 +228,12 @@ class Reads:
         return [str(each) for each in (status.get("attempted") or {}).values()]
 
     async def _stale(self, obj: Manifest) -> bool:
+        """What nobody vouches for now: the app is not well, or its cluster is not heard, or is none any more."""
         (row,) = rows_of(obj).apps
-        cluster = await fetched(self._client, f"{paths.CLUSTERS}/{row['cluster']}")
+        try:
+            cluster = await fetched(self._client, f"{paths.CLUSTERS}/{row['cluster']}")
+        except NotFound:
+            return True
         return not (row["ready"] and _cluster(cluster).state == "Connected")
 
 

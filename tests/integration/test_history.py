@@ -269,6 +269,29 @@ async def test_events_have_an_order_and_say_what_changed(database: Database) -> 
         assert [row["id"] for row in found.items] == [row["id"] for row in told if each.takes(row)]
 
 
+async def test_s8_whatever_a_spoke_says_is_written_and_holds_nobody_else_up(
+    database: Database, search: Search
+) -> None:
+    said = {"state": "Degraded", "message": "it\0said \u2028 \U0001f4a5" + "x" * 5000}
+    odd = app("odd", sync={"state": "Synced", "release": 1, "revision": "r" * 300})
+    odd["status"]["health"] = said
+    odd["status"]["outputs"] = [{"name": "url", "value": "a\0b", "digest": "d", "at": "2026-01-01T00:00:00Z"}]
+    malformed = app("malformed", history=[{"release": 1}])
+    refused = app("refused", sync={"state": "Synced", "release": 2**40})
+    fleet = [app("db"), odd, malformed, refused, app("web")]
+    await recorded(database, *((None, each) for each in fleet))
+    takes = ["refused"] if database.touched() is not None else []  # SQLite has no bound on a number
+    assert await keys(search) == sorted(["db", "odd", "web", *takes])
+    (row,) = (await search.list_apps(AppFilter(text="said"), after="", limit=9, count=True)).items
+    assert (row["message"][:7], row["revision"]) == ("it\N{REPLACEMENT CHARACTER}said", "r" * 255)
+    page = await database.run(partial(queries.list_events, wanted=EventFilter(), limit=100))
+    assert {each["name"] for each in page.items} == {each["metadata"]["name"] for each in fleet}
+    assert any("\N{REPLACEMENT CHARACTER}said" in each["message"] for each in page.items)
+    recorder = Recorder(database, now=lambda: NOW)
+    await asyncio.wait_for(recorder.begin(fleet), 10)
+    assert "web" in await keys(search)
+
+
 async def test_f1_a_lost_database_returns_from_what_there_is(database: Database, search: Search) -> None:
     there = [app("web"), app("db"), a_set()]
     await recorded(database, *((None, each) for each in there), (None, app("gone")))
@@ -346,6 +369,25 @@ async def test_a_database_that_is_away_gets_the_last_state_when_it_is_back(
         await database.run(lambda connection: connection.execute(text("ALTER TABLE hidden RENAME TO apps")))
         await asyncio.wait_for(recorder.idle.wait(), 20)
         assert await keys(search, health=["Healthy"]) == ["web"]
+        await _bounded(database)
         running.cancel()
         search.close()
         await database.close()
+
+
+async def _bounded(database: Database) -> None:
+    """No statement takes for ever, and a hub that was halted within a transaction does not keep its locks."""
+    shown = [
+        await database.run(
+            lambda connection, name=name: connection.execute(text(f"SHOW {name}")).scalar_one()
+        )
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout")
+    ]
+    assert shown == ["1min", "1min"]
+
+    def halted(connection: Any) -> None:
+        connection.execute(text("SET LOCAL statement_timeout = 50"))
+        connection.execute(text("SELECT pg_sleep(30)"))
+
+    with pytest.raises(DatabaseAway, match="statement timeout"):
+        await database.run(halted)
