@@ -14,7 +14,7 @@ from hub.cli.failure import EXIT_NEGATIVE, plainly
 from hub.cli.output import Format, err, out, print_value
 from hub.cli.verdict import seconds_of
 from hub.web.asked import EventQuery, RolloutQuery
-from hub.web.connection import ApiUnavailable
+from hub.web.connection import ApiProblem, ApiUnavailable
 from hub.web.models import RolloutState
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ async def _rollout(namespace: str, name: str, revision: str, *, seconds: float, 
             query = RolloutQuery(revision=revision, wait=f"{min(left, _A_LOOK):.0f}s", until="Change")
             try:
                 found = await client.rollout(namespace, name, query)
-            except ApiUnavailable:
-                if left <= _PAUSE:
+            except (ApiUnavailable, ApiProblem) as error:
+                if left <= _PAUSE or (isinstance(error, ApiProblem) and not error.passing):
                     raise
                 await asyncio.sleep(_PAUSE)
                 continue

@@ -27,6 +27,7 @@ _SECONDS = 30.0
 _SILENT_SECONDS = 45.0
 """A stream says something every 15 seconds; one that does not is dead."""
 _RETRY_SECONDS = 1.0
+_PASSING = frozenset({429, 502, 503, 504})
 
 
 class ApiProblem(WebError):
@@ -36,6 +37,11 @@ class ApiProblem(WebError):
         super().__init__(str(body.get("detail") or f"the API answered {status}"))
         self.status = status
         self.reason = str(body.get("reason") or "ApiFailed")
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same may be answered in a moment: the database is away, or a proxy finds no hub."""
+        return self.status in _PASSING
 
 
 class ApiUnavailable(TransientError):
@@ -102,7 +108,7 @@ class Connection:
     ) -> AsyncGenerator[m.Event, None]:
         """Events as they happen, from now on or after the id `last`; comes back by itself where it is cut off.
 
-        Raises `ApiProblem` where it may not listen.
+        Raises `ApiProblem` where it may not listen; a hub that cannot answer for now is asked again.
         """
         while True:
             headers = {"Last-Event-ID": str(last)} if last else {}
@@ -112,7 +118,7 @@ class Connection:
                     f"{self._url}/events", params=_params(query), headers=headers, timeout=timeout
                 ) as response:
                     if response.status != 200:  # noqa: PLR2004
-                        raise ApiProblem(response.status, _object(await response.read()))
+                        _refused(response.status, await response.read())
                     async for raw in response.content:
                         if raw.startswith(b"data: "):
                             event = m.Event.model_validate_json(raw[6:])
@@ -121,6 +127,13 @@ class Connection:
             except (aiohttp.ClientError, TimeoutError, OSError):
                 pass  # it goes on after the last one
             await asyncio.sleep(_RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+
+def _refused(status: int, raw: bytes) -> None:
+    """Raises `ApiProblem`, except for what passes: a stream is asked for again."""
+    error = ApiProblem(status, _object(raw))
+    if not error.passing:
+        raise error
 
 
 def _params(query: BaseModel | None) -> list[tuple[str, str]]:

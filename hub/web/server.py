@@ -19,6 +19,7 @@ from hub.history import queries
 from hub.web.auth import Access as Authority
 from hub.web.call import Call
 from hub.web.doing import Acts
+from hub.web.door import Door
 from hub.web.explaining import Explanations
 from hub.web.graphs import Graphs
 from hub.web.objects import Objects
@@ -44,10 +45,7 @@ _MAX_BODY = 64 * 1024
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _BUSY_SECONDS = 1.0
-_SHUTDOWN_SECONDS = 2.0
 _SERVERS = 500
-_BACKLOG = 4096
-"""Connections that wait to be taken: when a hub comes back, all clients of its streams come at once."""
 _DAY_SECONDS = 86_400.0
 _NAMESPACES_KEPT = 2.0
 
@@ -72,7 +70,7 @@ class ApiServer:
         self._slots = {route.name: asyncio.Semaphore(route.concurrency) for route in ROUTES}
         self._namespaces: tuple[float, list[str]] = (0.0, [])
         self._document = dumped(document())
-        self._runner: web.AppRunner | None = None
+        self._door: Door | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
         self._url = ""
@@ -84,18 +82,11 @@ class ApiServer:
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext, renew: Callable[[], None]) -> None:
         """Listen; `renew` gives `tls` a new certificate, now and then. Raises OSError where it cannot."""
-        runner = web.AppRunner(
-            self.application(), access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS
-        )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=tls, backlog=_BACKLOG).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
+        door = Door(self.application())
+        await door.open(host, port, tls=tls)
+        self._door = door
         shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared
-        self._url = f"https://{shown}:{runner.addresses[0][1]}"
+        self._url = f"https://{shown}:{door.port}"
         self._upkeep = asyncio.create_task(_daily(renew), name="api-certificate")
         self._warming = asyncio.create_task(self._history.warm(), name="api-search")
 
@@ -103,9 +94,9 @@ class ApiServer:
         for task in (self._upkeep, self._warming):
             if task is not None:
                 task.cancel()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._door is not None:
+            await self._door.close()
+            self._door = None
 
     def application(self) -> web.Application:
         """All routes of the table, and nothing beside it."""
