@@ -169,7 +169,7 @@ class Asker:
         if project is not None and not any(glob_matches(glob, url) for glob in project.generator_hosts):
             raise HostRefused(f"{url} is not among the project's generatorHosts")
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=True)
+            self._session = aiohttp.ClientSession()
         return HostClient(
             self._session,
             url,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
+from agent.kube.config import environment_proxy
 from hub.hosts.errors import HostBusy, HostDenied, HostNotFound, HostRefused, HostUnreachable
 
 if TYPE_CHECKING:
@@ -138,7 +139,13 @@ class HostClient:
         headers = {**self._headers, **({"If-None-Match": known[0]} if known else {})}
         try:
             async with self._session.request(
-                method, url, headers=headers, json=body, timeout=self._timeout, allow_redirects=False
+                method,
+                url,
+                headers=headers,
+                json=body,
+                timeout=self._timeout,
+                allow_redirects=False,
+                proxy=environment_proxy(str(url)),
             ) as response:
                 if response.status == 304 and known:  # noqa: PLR2004 - an HTTP status
                     return known[1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
+from agent.kube.config import environment_proxy
 from hub.notify.errors import SinkAway, SinkInvalid, SinkRefused
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ async def post(
             timeout=aiohttp.ClientTimeout(total=TIMEOUT),
             allow_redirects=False,
             ssl=_trust(ca) if ca else True,
+            proxy=environment_proxy(str(url)),
         ) as response:
             status = response.status
             if status < 300 or status in accept:  # noqa: PLR2004 - HTTP statuses, here and below

@@ -115,10 +115,14 @@ def _version(one: Any, where: str) -> ChartVersion | None:
     urls = one.get("urls")
     if not isinstance(urls, list) or not urls or not isinstance(urls[0], str):
         return None
-    url = urljoin(f"{where}/", urls[0])
-    parts = urlsplit(url)
+    try:
+        url = urljoin(f"{where}/", urls[0])
+        parts = urlsplit(url)
+        bad = not parts.hostname or parts.port == 0 or parts.username is not None
+    except ValueError:  # an address that does not read
+        return None
     allowed = {"https"} if where.startswith("https:") else {"http", "https"}
-    if parts.scheme not in allowed or not parts.hostname or parts.username is not None:
+    if bad or parts.scheme not in allowed:
         return None
     digest = str(one.get("digest") or "").lower().removeprefix("sha256:")
     if digest and not _DIGEST.fullmatch(digest):

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 from yarl import URL
 
+from agent.kube.config import environment_proxy
 from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable, SourceTooLarge
+from hub.sources.proxies import without_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +70,7 @@ class Downloader:
         Archives come as they are, also where a server calls their own compression an encoding. Raises
         `RepositoryUnreachable`, `RepositoryDenied`, `RepositoryRefused`, `SourceTooLarge`.
         """
-        at = URL(url)
+        at = _address(url, url)
         origin = at.origin()
         encoding = {"Accept-Encoding": "gzip" if packed else "identity"}
         for _ in range(MAX_REDIRECTS + 1):
@@ -79,24 +81,24 @@ class Downloader:
                 async with asyncio.timeout(SECONDS):
                     answer = await self._once(at, sent, limit_bytes)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                said = str(error) or type(error).__name__
+                said = without_users(str(error)) or type(error).__name__
                 raise RepositoryUnreachable(f"{at.with_query(None)}: {said[:300]}") from error
             if not isinstance(answer, URL):
                 return _unpacked(answer, limit_bytes, str(at.with_query(None))) if packed else answer
-            if answer.scheme not in {"https", at.scheme} or not answer.host:
+            if answer.scheme not in {"https", at.scheme}:
                 raise RepositoryRefused(f"{at.with_query(None)}: it redirects to another protocol")
             at = answer
         raise RepositoryRefused(f"{url}: it redirects more than {MAX_REDIRECTS} times")
 
     async def _once(self, at: URL, headers: Mapping[str, str], limit_bytes: int) -> Answer | URL:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-            )
-        async with self._session.get(at, headers=headers, allow_redirects=False) as response:
+            # `trust_env` would bring ~/.netrc along with the proxies: credentials that no Secret gave
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+        proxy = environment_proxy(str(at))
+        async with self._session.get(at, headers=headers, allow_redirects=False, proxy=proxy) as response:
             shown = at.with_query(None)
             if response.status in _REDIRECTS and "Location" in response.headers:
-                return at.join(URL(response.headers["Location"])).with_user(None)
+                return _address(response.headers["Location"], str(shown), base=at)
             found = {name.lower(): value for name, value in response.headers.items()}
             if response.status in (_UNAUTHORIZED, _NOT_MODIFIED):
                 return Answer(response.status, b"", found)
@@ -110,6 +112,17 @@ class Downloader:
                 if len(body) > limit_bytes:
                     raise SourceTooLarge(f"{shown}: more than {limit_bytes} bytes")
             return Answer(response.status, bytes(body), found)
+
+
+def _address(text: str, shown: str, *, base: URL | None = None) -> URL:
+    """What a repository said, as an address without a user. Raises `RepositoryRefused`, whatever stands there."""
+    try:
+        found = (base.join(URL(text)) if base is not None else URL(text)).with_user(None)
+        if found.host and found.port:
+            return found
+    except ValueError as error:
+        raise RepositoryRefused(f"{shown}: it names an address that does not read") from error
+    raise RepositoryRefused(f"{shown}: it names an address without a host")
 
 
 def _unpacked(answer: Answer, limit_bytes: int, shown: str) -> Answer:

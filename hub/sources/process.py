@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from git.cmd import Git
 
 from hub.sources.errors import RepositoryUnreachable
+from hub.sources.proxies import git_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -234,6 +235,7 @@ def environment(*, home: Path, git_dir: Path, config: Sequence[tuple[str, str]])
         "GIT_TRACE_REDACT": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_NO_REPLACE_OBJECTS": "1",
+        **git_variables(os.environ),
     }
     pairs = [*_CONFIG, *config]
     values["GIT_CONFIG_COUNT"] = str(len(pairs))

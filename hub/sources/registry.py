@@ -76,7 +76,10 @@ class Registry:
             link = re.match(r"<([^>]+)>\s*;\s*rel=\"?next", answer.headers.get("link", ""))
             if link is None:
                 return found
-            target = urlsplit(link[1])
+            try:
+                target = urlsplit(link[1])
+            except ValueError as error:  # an address that does not read
+                raise self._invalid(f"{self._address}: its list of tags leads nowhere") from error
             path = f"{target.path}?{target.query}"
             if not path.startswith(f"/v2/{self._address.repository}/"):
                 raise self._invalid(f"{self._address}: its list of tags leads elsewhere")
@@ -193,9 +196,13 @@ class Registry:
         if not challenge.lower().startswith("bearer "):
             raise RepositoryDenied(f"{self._address}: it answered 401")
         parts = dict(_CHALLENGE.findall(challenge))
-        realm = urlsplit(parts.get("realm", ""))
         own = urlsplit(self._address.base)
-        if realm.scheme not in {"https", own.scheme} or not realm.hostname or realm.username is not None:
+        try:
+            realm = urlsplit(parts.get("realm", ""))
+            bad = not realm.hostname or realm.port == 0 or realm.username is not None
+        except ValueError as error:  # an address that does not read
+            raise RepositoryRefused(f"{self._address}: it sends to no place for tokens") from error
+        if bad or realm.scheme not in {"https", own.scheme}:
             raise RepositoryRefused(f"{self._address}: it sends to a place for tokens that is refused")
         query = {"service": parts.get("service", ""), "scope": f"repository:{self._address.repository}:pull"}
         where = f"{realm.scheme}://{realm.netloc}{realm.path}"

@@ -14,6 +14,7 @@ from git.exc import UnsafeProtocolError
 
 from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable, SourceTooLarge
 from hub.sources.process import OWN_SSH, SSH
+from hub.sources.proxies import without_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -130,7 +131,8 @@ class Remote:
             ended = f"git was ended by signal {-outcome.status}"
             said = f"no answer within {seconds:g} s" if outcome.timed_out else ended
             return RepositoryUnreachable(f"{self.url}: {said}")
-        text = credentials.scrub(outcome.stderr) if credentials is not None else outcome.stderr
+        text = without_users(outcome.stderr)
+        text = credentials.scrub(text) if credentials is not None else text
         lower = text.lower()
         if "returned error: 30" in lower or "unable to update url base from redirection" in lower:
             return RepositoryRefused(f"{self.url}: it redirects; use the address that it redirects to")

@@ -94,6 +94,26 @@ def test_what_prometheus_and_grafana_read_is_made_on_request(helm: Path, tmp_pat
     assert "--log-format=text" in silent
 
 
+def test_the_hubs_proxy_is_told_to_all_of_its_pods(helm: Path, tmp_path: Path) -> None:
+    template = ("template", "hub", str(CHART), "--namespace", HUB_NAMESPACE)
+
+    def containers(*options: str) -> list[dict[str, Any]]:
+        made = load_all(_run(helm, tmp_path, *template, *options), source="helm")
+        return [
+            obj["spec"]["template"]["spec"]["containers"][0] for obj in made if obj["kind"] == "Deployment"
+        ]
+
+    for one in containers():
+        assert not any("PROXY" in each["name"] for each in one["env"])
+        assert "envFrom" not in one
+    secrets = ("--set", "proxy.secret=way,bundles.credentialsSecret=keys")
+    for one in containers("--set", "proxy.https=http://p:3128,proxy.noProxy=.svc", *secrets):
+        variables = {each["name"]: each.get("value") for each in one["env"]}
+        assert (variables["HTTPS_PROXY"], variables["NO_PROXY"]) == ("http://p:3128", ".svc")
+        assert "HTTP_PROXY" not in variables
+        assert [each["secretRef"]["name"] for each in one["envFrom"]] == ["keys", "way"]
+
+
 def test_the_chart_is_clean_and_small_installations_need_no_gateway(helm: Path, tmp_path: Path) -> None:
     _run(helm, tmp_path, "lint", "--strict", str(CHART))
     template = ("template", "hub", str(CHART), "--namespace", HUB_NAMESPACE)

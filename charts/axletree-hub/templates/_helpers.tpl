@@ -84,9 +84,20 @@ env:
   {{- else if .Values.bundles.url }}
   - {name: AXLETREE_BUNDLES, value: {{ .Values.bundles.url | quote }}}
   {{- end }}
-{{- with .Values.bundles.credentialsSecret }}
+  {{- with .Values.proxy.https }}
+  - {name: HTTPS_PROXY, value: {{ . | quote }}}
+  {{- end }}
+  {{- with .Values.proxy.http }}
+  - {name: HTTP_PROXY, value: {{ . | quote }}}
+  {{- end }}
+  {{- if and .Values.proxy.noProxy (or .Values.proxy.https .Values.proxy.http) }}
+  - {name: NO_PROXY, value: {{ .Values.proxy.noProxy | quote }}}
+  {{- end }}
+{{- if or .Values.bundles.credentialsSecret .Values.proxy.secret }}
 envFrom:
+  {{- range compact (list .Values.bundles.credentialsSecret .Values.proxy.secret) }}
   - secretRef: {name: {{ . | quote }}}
+  {{- end }}
 {{- end }}
 ports:
   - {name: agents, containerPort: 8443}

@@ -61,6 +61,8 @@ class ChartServer:
     realm: str = ""
     """Where the token service is, if not here."""
     redirect: str = ""
+    link: str = ""
+    """Where a list of tags goes on."""
     files: dict[str, bytes] = field(default_factory=dict)
     """By path: provenances, and what else a registry has."""
     encoded: set[str] = field(default_factory=set)
@@ -157,7 +159,8 @@ class ChartServer:
         files = {file: data for file, data in self.archives.items() if file.startswith(f"{name}-")}
         if path.endswith("/tags/list"):
             tags = [file.removeprefix(f"{name}-").removesuffix(".tgz").replace("+", "_") for file in files]
-            return web.json_response({"name": name, "tags": sorted(tags)})
+            headers = {"Link": self.link} if self.link else {}
+            return web.json_response({"name": name, "tags": sorted(tags)}, headers=headers)
         last = path.rpartition("/")[2]
         if "/manifests/" in path:
             data = files.get(f"{name}-{last.replace('_', '+')}.tgz")

@@ -130,7 +130,19 @@ def test_s7_an_index_that_does_not_read_is_an_error_and_no_crash(data: bytes) ->
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "http://inside/x.tgz", "https://u:p@h/x.tgz", "ftp://h/x", "gopher://h/x"],
+    [
+        "file:///etc/passwd",
+        "http://inside/x.tgz",
+        "https://u:p@h/x.tgz",
+        "ftp://h/x",
+        "gopher://h/x",
+        "https://[h/x",
+        "//[::1",
+        "https://h:99999/x",
+        "https://h:0/x",
+        "https://h:port/x",
+        "https://ex\u2100.com/x",
+    ],
 )
 def test_s6_an_index_leads_to_no_other_protocol(url: str) -> None:
     index = {"entries": {"web": [{"version": "1.0.0", "urls": [url]}]}}
@@ -183,7 +195,45 @@ async def test_s6_a_registry_that_sends_elsewhere_for_tokens_gives_nothing_away(
         await other.stop()
 
 
-@pytest.mark.parametrize("realm", ["file:///etc/passwd", "ftp://h/token", "https://u:p@h/token", "token"])
+@pytest.mark.parametrize(
+    "to", ["http://[h/x", "http://h:99999/x", "http://h:port/x", "http://", "//[::1", "http:///x"]
+)
+async def test_s6_a_redirect_to_no_address_is_refused(
+    charts: ChartRepositories, server: ChartServer, to: str
+) -> None:
+    server.redirect = to
+    with pytest.raises(RepositoryRefused):
+        await charts.resolve(f"{server.url}#web", "1.0.0")
+
+
+async def test_s6_a_list_of_tags_that_goes_on_nowhere_is_refused(
+    charts: ChartRepositories, server: ChartServer
+) -> None:
+    server.link = '<http://[h/x>; rel="next"'
+    with pytest.raises(ChartInvalid):
+        await charts.resolve(f"{server.oci}/stable#web", "^1")
+
+
+async def test_s6_no_credentials_but_those_of_secrets_are_sent(
+    charts: ChartRepositories, server: ChartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login robot password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    await charts.resolve(f"{server.url}#web", "1.0.0")
+    assert {given for _, given in server.seen} == {"", SECRET.header()}
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "file:///etc/passwd",
+        "ftp://h/token",
+        "https://u:p@h/token",
+        "token",
+        "https://[h/token",
+        "https://h:99999/token",
+    ],
+)
 async def test_s6_a_place_for_tokens_that_is_none_is_refused(
     charts: ChartRepositories, server: ChartServer, realm: str
 ) -> None:
