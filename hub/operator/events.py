@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hub.operator.planloop import PlanLoop
     from hub.operator.planner import Planner
     from hub.operator.releaser import Releaser
+    from hub.operator.state import SetState
 
 log = logging.getLogger(__name__)
 INTAKE_WAIT = 5.0
@@ -124,10 +125,9 @@ class Events:
         if FINALIZER not in (obj["metadata"].get("finalizers") or []):
             self.deletions.wake_set(key)
         state = self.hub.state.set(key)
-        refresh = refresh_of(obj)
-        if refresh != state.refresh:
-            self.plans.ask_set(key, fresh=True)
-        elif obj["metadata"].get("generation") != state.generation or self.planner.approval_pending(obj):
+        if _news_to(state, obj):
+            self.plans.ask_set(key, fresh=refresh_of(obj) != state.refresh)
+        elif self.planner.approval_pending(obj):
             self.plans.ask_set(key)
         self.releaser.rollups.set_dirty(key)
 
@@ -207,9 +207,9 @@ class Events:
                 self.plans.ask_set(views.owner_of(new) or "")
             return
         state = self.hub.state.app(key)
-        if refresh_of(new) != state.refresh:
-            self.plans.ask_app(key, fresh=True)
-        elif pinned or new["metadata"].get("generation") != state.generation:
+        if _news_to(state, new):
+            self.plans.ask_app(key, fresh=refresh_of(new) != state.refresh)
+        elif pinned:
             self.plans.ask_app(key)
 
     def _application_appeared(self, key: str, obj: Manifest) -> None:
@@ -224,6 +224,17 @@ class Events:
         cluster = AgentLease.cluster_of(obj)
         if cluster in self.hub.caches.clusters:
             self.releaser.wake_cluster(cluster)
+
+
+def _news_to(state: SetState, obj: Manifest) -> bool:
+    """Whether a person changed what no pass was asked for yet. A pass that fails is tried again by who made it."""
+    metadata, refresh = obj["metadata"], refresh_of(obj)
+    generation = int(metadata.get("generation", 0))
+    asked = (str(metadata.get("uid", "")), generation, refresh)
+    if (generation, refresh) == (state.generation, state.refresh) or asked == state.asked:
+        return False
+    state.asked = asked
+    return True
 
 
 def refresh_of(obj: Manifest) -> str:

@@ -62,6 +62,9 @@ class SetState:
     generation: int = 0
     refresh: str = ""
     """The refresh annotation's value that was served last."""
+    asked: tuple[str, int, str] | None = None
+    """The object's uid, generation and refresh annotation that a pass was asked for last: the same change is heard of
+    several times before that pass is through, and a second one would only ask Git again."""
     revisions: dict[str, str] = field(default_factory=dict)
     """`repo@revision` -> commit of everything that this key reads."""
 

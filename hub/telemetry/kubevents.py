@@ -38,6 +38,8 @@ REMEMBERED = 2000
 SAME_SECONDS = 600.0
 REPEAT_SECONDS = 60.0
 """Between two writes that count one Event up."""
+SETTLE = 2.0
+"""Seconds between the first change and the Events of it: a release that is under way needs the API server more."""
 _NOTE, _NAME, _INSTANCE = 1000, 230, 128
 _FORBIDDEN = 403
 _PAUSE = 600.0
@@ -85,13 +87,15 @@ class Announcer:
         instance: str,
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        settle: float = SETTLE,
     ) -> None:
         self._client = client
+        self._settle = settle
         self._meters = meters
         self._instance = instance[:_INSTANCE]
         self._clock = clock
         self._now = now
-        self._changes: deque[tuple[Manifest | None, Manifest | None]] = deque(maxlen=CAPACITY)
+        self._changes: deque[tuple[Manifest | None, Manifest | None, datetime]] = deque(maxlen=CAPACITY)
         self._known: OrderedDict[tuple[str, Said], _Known] = OrderedDict()
         self._objects: OrderedDict[str, _Bucket] = OrderedDict()
         self._all = _Bucket(BURST, clock())
@@ -107,38 +111,39 @@ class Announcer:
 
     def saw(self, old: Manifest | None, new: Manifest | None) -> None:
         """Take one change of an Application, ApplicationSet or Cluster."""
-        self._changes.append((old, new))
+        self._changes.append((old, new, self._now()))
         self._wake.set()
 
     async def serve(self) -> None:
         while True:
             await self._wake.wait()
+            await asyncio.sleep(self._settle)
             self._wake.clear()
             done = 0
             while self._changes:
-                old, new = self._changes.popleft()
+                old, new, at = self._changes.popleft()
                 done += 1
                 if new is not None:
                     for said in told(old, new):
-                        await self._announce(new, said)
+                        await self._announce(new, said, at)
                 if done % _BATCH == 0:
                     await asyncio.sleep(0)
 
-    async def _announce(self, obj: Manifest, said: Said) -> None:
+    async def _announce(self, obj: Manifest, said: Said, at: datetime) -> None:
         now, uid = self._clock(), str(obj["metadata"].get("uid", ""))
         if now < self._silent_until:
             self._count("dropped")
             return
         known = self._known.get((uid, said))
         if known is not None and now - known.at < SAME_SECONDS:
-            await self._repeat(known, now)
+            await self._repeat(known, now, at)
             return
         if not self._bucket(uid, now).take(now, burst=OBJECT_BURST, rate=OBJECT_RATE) or not self._all.take(
             now, burst=BURST, rate=RATE
         ):
             self._count("dropped")
             return
-        made = event(obj, said, now=self._now(), instance=self._instance)
+        made = event(obj, said, now=at, instance=self._instance)
         metadata = made["metadata"]
         path = f"{API}/namespaces/{metadata['namespace']}/events"
         if await self._written("written", self._client.create(path, made)):
@@ -146,14 +151,14 @@ class Announcer:
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
 
-    async def _repeat(self, known: _Known, now: float) -> None:
+    async def _repeat(self, known: _Known, now: float, at: datetime) -> None:
         known.count += 1
         known.at = now
         if now - known.written < REPEAT_SECONDS or not self._all.take(now, burst=BURST, rate=RATE):
             self._count("repeated")
             return
         known.written = now
-        series = {"count": known.count, "lastObservedTime": _micro(self._now())}
+        series = {"count": known.count, "lastObservedTime": _micro(at)}
         await self._written("repeated", self._client.merge_patch(known.path, {"series": series}))
 
     async def _written(self, outcome: str, write: Any) -> bool:

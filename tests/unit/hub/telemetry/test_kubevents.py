@@ -135,7 +135,7 @@ async def announcing(api: Api, clock: Clock) -> AsyncIterator[tuple[Announcer, M
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     client = RestClient(KubeConfig(server=f"http://127.0.0.1:{runner.addresses[0][1]}"), user_agent="tests")
     meters = Meters()
-    announcer = Announcer(client, meters=meters, instance="hub-1", clock=clock, now=lambda: NOW)
+    announcer = Announcer(client, meters=meters, instance="hub-1", clock=clock, now=lambda: NOW, settle=0.0)
     serving = asyncio.create_task(announcer.serve())
     try:
         yield announcer, meters
