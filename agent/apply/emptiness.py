@@ -58,11 +58,20 @@ async def left_of_definition(client: RestClient, crd: Manifest) -> tuple[str, bo
 
 
 async def _namespaced(client: RestClient, namespace: str) -> AsyncIterator[str]:
-    """Collections of that namespace that can be listed and deleted, each kind in its preferred version."""
-    roots = ["/api/v1"]
-    groups = await client.get("/apis")
-    roots += [f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups.get("groups") or ()]
-    for root in roots:
+    """Collections of that namespace that can be listed and deleted, each kind once.
+
+    Every served version is asked for its kinds: a group's preferred one need not have them all.
+    """
+    groups = (await client.get("/apis")).get("groups") or ()
+    roots = [("", "/api/v1")]
+    for group in groups:
+        found = [version["groupVersion"] for version in group.get("versions") or ()]
+        preferred = (group.get("preferredVersion") or {}).get("groupVersion")
+        roots += [
+            (group["name"], f"/apis/{each}") for each in sorted(found, key=lambda one: one != preferred)
+        ]
+    seen: set[tuple[str, str]] = set()
+    for group_name, root in roots:
         for resource in (await client.get(root)).get("resources") or ():
             verbs = resource.get("verbs") or ()
             if (
@@ -71,7 +80,9 @@ async def _namespaced(client: RestClient, namespace: str) -> AsyncIterator[str]:
                 and "list" in verbs
                 and "delete" in verbs
                 and resource["kind"] not in _FOLLOWS_OTHERS
+                and (group_name, resource["name"]) not in seen
             ):
+                seen.add((group_name, resource["name"]))
                 yield f"{root}/namespaces/{namespace}/{resource['name']}"
 
 

@@ -29,6 +29,12 @@ class ObjectInvalid(TerminalError):
     reason = "ObjectInvalid"
 
 
+class RecreateRefused(TerminalError):
+    """An object that cannot be changed in place is not deleted: it is to be kept, or would not come back."""
+
+    reason = "RecreateRefused"
+
+
 class InventoryCorrupt(TerminalError):
     """An inventory that cannot be read. It is not an empty one: nothing may be concluded from it."""
 

@@ -68,7 +68,7 @@ def _sort(error: ApiError) -> tuple[str, str, bool]:
         return _sort_forbidden(error)
     if error.status == _NOT_FOUND:
         return _sort_not_found(error), "", True
-    if any(cause.get("reason") == "FieldManagerConflict" for cause in _causes(error)):
+    if any(cause.get("reason") == "FieldManagerConflict" for cause in causes(error)):
         return "FieldConflict", "Git and they differ: give the field up in one of the two", False
     return _BY_STATUS.get(error.status) or (error.api_reason or "ApiError", "", error.transient)
 
@@ -98,8 +98,8 @@ def _sort_not_found(error: ApiError) -> str:
 
 
 def _sort_invalid(error: ApiError) -> tuple[str, str, bool]:
-    found = [cause for cause in _causes(error) if _IMMUTABLE.search(str(cause.get("message", "")))]
-    if not found and not (not _causes(error) and _IMMUTABLE.search(str(error))):
+    found = [cause for cause in causes(error) if _IMMUTABLE.search(str(cause.get("message", "")))]
+    if not found and not (not causes(error) and _IMMUTABLE.search(str(error))):
         return "Invalid", "", False
     fields = ", ".join(sorted({str(cause.get("field", "")) for cause in found if cause.get("field")}))
     hint = (
@@ -110,22 +110,23 @@ def _sort_invalid(error: ApiError) -> tuple[str, str, bool]:
 
 
 def _sort_forbidden(error: ApiError) -> tuple[str, str, bool]:
-    if any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(error)):
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes(error)):
         return "NamespaceTerminating", "", True
     if "exceeded quota" in str(error):
         return "QuotaExceeded", "", True
     return "Forbidden", "", False
 
 
-def _causes(error: ApiError) -> list[dict[str, Any]]:
-    causes = error.details.get("causes")
-    return [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
+def causes(error: ApiError) -> list[dict[str, Any]]:
+    """What the API server names, each with its field, reason and message as far as it has them."""
+    found = error.details.get("causes")
+    return [cause for cause in found if isinstance(cause, dict)] if isinstance(found, list) else []
 
 
 def _plain(error: ApiError) -> str:
     """What the API server says. The values that it refuses may fill pages; what is wrong with them comes last."""
     text = str(error).removeprefix(f"{error.ref}: ")
-    for cause in _causes(error):
+    for cause in causes(error):
         said = str(cause.get("message", ""))
         value, colon, problem = said.rpartition(": ")
         if colon and len(value) > _MAX_VALUE:
@@ -136,7 +137,7 @@ def _plain(error: ApiError) -> str:
 
 
 def _masked(error: ApiError) -> str:
-    fields = sorted({str(cause.get("field", "")) for cause in _causes(error)} - {""})
+    fields = sorted({str(cause.get("field", "")) for cause in causes(error)} - {""})
     where = f" ({', '.join(fields)})" if fields else ""
     reason = error.api_reason or "refused"
     return f"{error.status} {reason}{where}; the message may quote values and is not shown"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _IDENTITY = frozenset(("metadata", key) for key in ("name", "namespace", "labels", "annotations"))
 _OURS = ("axletree.dev/", "applyset.kubernetes.io/")
+_HOLDS = ("finalizers", "ownerReferences")
 _ANY = object()
 """A step over every item."""
 
@@ -82,6 +83,52 @@ def effective(desired: Manifest, live: Manifest, manager: str, ignored: Ignored)
         else:
             _remove(changed, place)
     return changed
+
+
+def carried(body: Manifest, live: Manifest, ignored: Ignored) -> Manifest:
+    """The whole object that replaces this live one: what is ignored goes with it as it is live.
+
+    What would otherwise be left out is what a replacement takes away. So do the holds of controllers and of garbage
+    collection, where the bundle has none: they are no settings, and without them things go, or stay, that must not.
+    """
+    changed = copy.deepcopy(body)
+    for key in _HOLDS:
+        if key in live["metadata"]:
+            changed["metadata"].setdefault(key, copy.deepcopy(live["metadata"][key]))
+    places = [place for path in ignored.paths for place in _places(live, path)]
+    for entry in live["metadata"].get("managedFields") or ():
+        if entry.get("manager") in ignored.managers and (fields := entry.get("fieldsV1")):
+            places += [place for place in _owned_places(live, fields) if place[:1] != ("status",)]
+    for place in places:
+        if not _essential(place):
+            _carry(changed, live, place)
+    return changed
+
+
+def _carry(body: Any, live: Any, place: tuple[str | int, ...]) -> None:
+    """Have one place of the live object in another; a list's item that is missing there comes whole."""
+    *way, last = place
+    for step in way:
+        if isinstance(step, str):
+            if not isinstance(body, dict):
+                return
+            body, live = body.setdefault(step, type(live[step])()), live[step]
+        else:
+            if not isinstance(body, list):
+                return
+            item, live = _same_item(live[step], body, step), live[step]
+            if item is None:
+                body.append(copy.deepcopy(live))
+                return
+            body = item
+    if isinstance(last, str):
+        if isinstance(body, dict):
+            body[last] = copy.deepcopy(live[last])
+    elif isinstance(body, list):
+        wanted = copy.deepcopy(live[last])
+        found = _same_item(wanted, body, last)
+        at = next((number for number, item in enumerate(body) if item is found), len(body))
+        body[at : at + 1] = [wanted]
 
 
 def needs_managers(live: Manifest, manager: str, ignored: Ignored) -> bool:

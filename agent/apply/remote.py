@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.apply.failures import kind_missing
+from agent.apply.ignore import carried
 from agent.apply.plan import Unseen
 from agent.apply.takeover import needs_takeover, takeover_patch
 from agent.contract.errors import ApiError, TransientError
@@ -54,10 +55,10 @@ class Remote:
             impersonate=impersonate,
         )
 
-    async def replace(self, desired: Desired, version: str, *, impersonate: str | None) -> None:
+    async def replace(self, desired: Desired, live: Manifest, *, impersonate: str | None) -> None:
         """The whole object, as the bundle has it: the apply after this makes its fields ours."""
-        metadata = {**desired.manifest["metadata"], "resourceVersion": version}
-        body = {**desired.manifest, "metadata": metadata}
+        body = carried(desired.manifest, live, desired.options.ignored)
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
         await self._client.replace(
             await self._path(desired), body, field_manager=self._manager, impersonate=impersonate
         )

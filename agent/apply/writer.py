@@ -18,6 +18,7 @@ from agent.apply.ignore import effective, needs_managers
 from agent.apply.memories import Memories
 from agent.apply.options import CONFIRM_RECREATE
 from agent.apply.plan import Step, Unseen, plan_object
+from agent.apply.recreate import ask
 from agent.apply.remote import Remote
 from agent.apply.residue import removed_fields, residue, stays
 from agent.apply.result import COMPLETED, Action, ChangeEntry, Drift
@@ -182,7 +183,7 @@ class Writer:
             return refused
         before = self.memories.get(desired.ref)
         if desired.options.replace and isinstance(live, dict):
-            await self._remote.replace(desired, version, impersonate=impersonate)
+            await self._remote.replace(desired, live, impersonate=impersonate)
         result = await self._remote.apply(desired, impersonate=impersonate)
         created = _made_now(result, self._manager)
         if needs_takeover(result):
@@ -205,6 +206,7 @@ class Writer:
         if isinstance(live, dict):
             if own_fields(live, self._manager) is None:
                 raise error  # not ours so far: nobody asked to delete that
+            await ask(self._remote, desired, live, impersonate=impersonate)
             uid = live["metadata"]["uid"]
             await self._remote.delete(desired, uid, impersonate=impersonate)
             give_up = asyncio.get_running_loop().time() + _RECREATE_SECONDS

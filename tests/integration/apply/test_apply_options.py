@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.apply.options import CONFIRM_RECREATE
 from agent.apply.result import COMPLETED, Action
 from agent.contract.errors import ApiError
+from agent.contract.names import ANNOTATION_KEEP
 from agent.contract.options import IgnoreDifference, SyncOption
 from tests.integration.apply.rig import App, did
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.cluster
 APPS, BATCH = "/apis/apps/v1", "/apis/batch/v1"
@@ -413,3 +418,105 @@ async def test_a17_an_immutable_field_that_leaves_the_bundle_and_stays_is_residu
     app.restart()
     (again,) = (await app.run([service()])).entries
     assert again.residue == entry.residue, "a restart does not forget it"
+
+
+@pytest.mark.parametrize(
+    ("rule", "bundle_says"),
+    [
+        (IgnoreDifference(kind="Deployment", json_pointers=["/spec/replicas"]), True),
+        (IgnoreDifference(kind="Deployment", json_pointers=["/spec/replicas"]), False),
+        (IgnoreDifference(managers=["hpa"]), True),  # a scaled default has no owner that could be named
+    ],
+    ids=["path", "path that the bundle does not have", "manager"],
+)
+async def test_a12_replacing_the_whole_object_leaves_what_is_ignored_and_what_holds_it(
+    app: App, rule: IgnoreDifference, *, bundle_says: bool
+) -> None:
+    policy = {"ignore_differences": [rule], "options": [SyncOption.REPLACE]}
+    more = {"replicas": 2} if bundle_says else {}
+    await app.run([workload(**more)], **policy)
+    path = app.path("deployments", "web", APPS)
+    await scaled(app, 5)
+    held = {"metadata": {"finalizers": ["example.com/hold"], "annotations": {"theirs": "x"}}}
+    await app.client.merge_patch(path, held)
+    assert (await app.run([workload(image="web:2", **more)], **policy)).ok
+    live = await app.need(path)
+    assert live["spec"]["replicas"] == 5
+    assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2"
+    assert live["metadata"]["finalizers"] == ["example.com/hold"]
+    assert "theirs" not in live["metadata"]["annotations"]
+    version = live["metadata"]["resourceVersion"]
+    app.restart()
+    await app.run([workload(image="web:2", **more)], **policy)
+    assert (await app.need(path))["metadata"]["resourceVersion"] == version
+    await app.client.merge_patch(path, {"metadata": {"finalizers": None}})
+
+
+async def test_a21_what_could_not_be_made_again_or_is_to_be_kept_is_not_deleted_for_it(app: App) -> None:
+    policy = {"options": [SyncOption.RECREATE]}
+    assert (await app.run([workload()])).ok
+    path = app.path("deployments", "web", APPS)
+    before = (await app.need(path))["metadata"]["uid"]
+
+    async def refused(obj: dict[str, Any]) -> str:
+        (failed,) = (await app.run([obj], **policy)).failed
+        live = await app.need(path)
+        assert (failed.reason, live["metadata"]["uid"]) == ("RecreateRefused", before)
+        assert "deletionTimestamp" not in live["metadata"]
+        return failed.message
+
+    assert "spec.replicas" in await refused(workload(app="other", replicas=-1))
+    await app.client.merge_patch(path, {"metadata": {"annotations": {ANNOTATION_KEEP: "true"}}})
+    assert "keep annotation" in await refused(workload(app="other"))
+    await app.client.merge_patch(path, {"metadata": {"annotations": {ANNOTATION_KEEP: None}}})
+    async with _denied(app, "CREATE", "deployments"):
+        assert "no new ones" in await refused(workload(app="other"))
+    assert did(await app.run([workload(app="other")], **policy)) == {"Deployment/web": Action.CREATED}
+
+
+async def test_a22_a_port_that_the_old_service_still_has_is_no_reason_to_keep_it(app: App) -> None:
+    policy = {"options": [SyncOption.RECREATE]}
+    ports = [{"port": 80, "nodePort": 30077}]
+    assert (await app.run([service(type="NodePort", ports=ports)])).ok
+    path = app.path("services", "web")
+    before = await app.need(path)
+    cluster_ip = "10.96.7.7" if before["spec"]["clusterIP"] != "10.96.7.7" else "10.96.7.8"
+    wanted = service(type="NodePort", ports=ports, clusterIP=cluster_ip)
+    result = await app.run([wanted], **policy)
+    assert result.ok, result.entries
+    assert (await app.need(path))["metadata"]["uid"] != before["metadata"]["uid"]
+
+
+@asynccontextmanager
+async def _denied(app: App, operation: str, plural: str) -> AsyncIterator[None]:
+    """Have admission refuse an operation in the app's namespace."""
+    root, name = "/apis/admissionregistration.k8s.io/v1", app.namespace
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": [operation], "resources": [plural]}
+    spec: dict[str, Any] = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "no new ones"}],
+    }
+    await app.client.create(f"{root}/validatingadmissionpolicies", {"metadata": {"name": name}, "spec": spec})
+    chosen = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+    spec = {"policyName": name, "validationActions": ["Deny"], "matchResources": chosen}
+    await app.client.create(
+        f"{root}/validatingadmissionpolicybindings", {"metadata": {"name": name}, "spec": spec}
+    )
+    probe = workload() | {"metadata": {"name": "probe"}}
+
+    async def denied(*, wanted: bool) -> bool:
+        params = {"dryRun": "All"}
+        path = f"{APPS}/namespaces/{app.namespace}/deployments"
+        try:
+            await app.client.request("POST", path, params=params, body=probe)
+        except ApiError:
+            return wanted
+        return not wanted
+
+    try:
+        await app.until(lambda: denied(wanted=True))
+        yield
+    finally:
+        await app.client.delete(f"{root}/validatingadmissionpolicybindings/{name}")
+        await app.client.delete(f"{root}/validatingadmissionpolicies/{name}")
+    await app.until(lambda: denied(wanted=False))

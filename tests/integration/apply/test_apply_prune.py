@@ -163,6 +163,32 @@ async def test_a34_a_namespace_that_holds_members_of_others_is_left(
     assert APPLYSET_PART_OF not in live["metadata"]["labels"]
 
 
+async def test_a34_a_namespace_is_left_for_a_kind_that_its_groups_preferred_version_does_not_have(
+    app: App,
+) -> None:
+    name, group = f"{app.namespace}-mixed", f"{app.namespace}.example.com"
+    early = crd(group)
+    early["metadata"]["name"] = f"widgets.{group}"
+    early["spec"]["names"] = {"kind": "Widget", "plural": "widgets"}
+    early["spec"]["versions"][0]["name"] = "v1alpha1"
+    assert (await app.run([crd(group), early])).ok
+    other = App(app.client, app.namespace, f"{app.namespace}/other")
+    widget = {"apiVersion": f"{group}/v1alpha1", "kind": "Widget"}
+    theirs = {**widget, "metadata": {"name": "theirs", "namespace": name}}
+    assert (await other.run([space(name), config_map("inside", namespace=name)])).ok
+    assert (await app.client.get(f"/apis/{group}"))["preferredVersion"]["version"] == "v1"
+    path = f"/apis/{group}/v1alpha1/namespaces/{name}/widgets"
+    await app.client.create(path, theirs)
+
+    async def done() -> bool:
+        await other.delete_all()
+        return not other.inventory.entries
+
+    await app.until(done)
+    assert (await app.need(f"/api/v1/namespaces/{name}"))["status"]["phase"] == "Active"
+    assert "deletionTimestamp" not in (await app.need(f"{path}/theirs"))["metadata"]
+
+
 async def test_a34_an_empty_namespace_goes_after_what_was_in_it(app: App) -> None:
     name = f"{app.namespace}-own"
     assert (await app.run([config_map("stays"), space(name), config_map("inside", namespace=name)])).ok

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent.apply.errors import ObjectInvalid
-from agent.apply.ignore import Ignored, effective, needs_managers
+from agent.apply.ignore import Ignored, carried, effective, needs_managers
 from agent.apply.options import CONFIRM_RECREATE, options_of
 from agent.apply.prepare import kept
 from agent.contract.bundle import ApplyPolicy
@@ -94,6 +94,40 @@ def test_a_copy_without_the_field_sets_of_others_is_asked_nothing_about_them() -
         assert effective(deployment(2), obj, US, rule) == deployment(2)
     del obj["metadata"]["managedFields"][1]["fieldsV1"]
     assert effective(deployment(2), obj, US, rule) == deployment(2)
+
+
+def test_a12_what_replaces_an_object_has_what_is_ignored_as_it_is_live() -> None:
+    injected = {"name": "proxy", "image": "proxy:1"}
+    there = deployment(replicas=5)
+    there["metadata"] |= {"finalizers": ["example.com/hold"], "annotations": {"theirs": "x"}}
+    there["spec"]["template"]["spec"]["containers"][0]["args"] = ["-v", "theirs"]
+    there["spec"]["template"]["spec"]["containers"].append(injected)
+    containers = {'k:{"name":"proxy"}': {".": {}, "f:name": {}, "f:image": {}}}
+    owned = {
+        "f:spec": {"f:template": {"f:spec": {"f:containers": containers}}},
+        "f:status": {"f:replicas": {}},
+    }
+    there = live(there | {"status": {"replicas": 5}}, ours={}, theirs=owned)
+    rule = ignored(
+        ".spec.template.spec.containers[?(@.name=='main')].args[1]",
+        ".metadata.name",
+        pointers=("/spec/replicas", "/metadata/annotations/theirs", "/spec/nowhere"),
+        managers=("hpa",),
+    )
+    wanted = deployment(image="web:2")
+    wanted["spec"]["template"]["spec"]["containers"][0]["args"] = ["-q", "ours"]
+    body = carried(wanted, there, rule)
+    main, side, proxy = body["spec"]["template"]["spec"]["containers"]
+    assert (body["spec"]["replicas"], "status" in body) == (5, False)
+    assert main == {"name": "main", "image": "web:2", "args": ["-q", "theirs"]}
+    assert (side["image"], proxy) == ("side:1", injected)
+    assert body["metadata"] == {
+        "name": "web",
+        "labels": {"a": "b"},
+        "annotations": {"theirs": "x"},
+        "finalizers": ["example.com/hold"],
+    }
+    assert wanted["spec"]["replicas"] == 2
 
 
 def test_what_names_an_object_is_never_ignored() -> None:
