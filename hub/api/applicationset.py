@@ -94,6 +94,8 @@ class HeldDeletion(ApiModel):
 class DropRecord(ApiModel):
     at: Text
     count: int
+    approved: int = 0
+    """How many of these somebody approved: they leave the hub's breaker as it is."""
 
 
 class PlanStatus(ApiModel):

@@ -101,6 +101,8 @@ class ClusterStatus(ApiModel):
     """`Connected`, `Stale` or `Pending` (not joined yet)."""
     last_seen: Text = ""
     """When its Lease was written last: at each change of `connected`, and every five minutes while it is Connected."""
+    removal: Text = ""
+    """When its deletion was found to be meant: a deletionTimestamp alone, as of a removed CRD, decides nothing."""
     orphans: list[OrphanStatus] = Field(default_factory=list, max_length=200)
     """Written by the gateway, as the agent says."""
 

@@ -145,8 +145,9 @@ class _Work:
                 for obj in hub.apps.values()
             }
             then = {commit: self._then(commit) for commit in sorted(commits) if commit}
-            before = await side_of_hub(hub, after, kitchen=kitchen, sources=then)
-        return preview(before, after, fleet=hub.fleet, now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            before = await side_of_hub(hub, after, kitchen=kitchen, sources=then, now=now)
+        return preview(before, after, fleet=hub.fleet, now=now)
 
     def _wants_clusters(self) -> bool:
         """Whether no file speaks of a Cluster: then a hub has to say which there are."""

@@ -30,6 +30,7 @@ from hub.store.index import RenderIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from agent.contract.manifest import Manifest
@@ -158,7 +159,9 @@ async def side_of_files(
     return Side(apps, sets, objects, problems, paused=frozenset(paused))
 
 
-async def side_of_hub(hub: Snapshot, like: Side, *, kitchen: Kitchen, sources: Mapping[str, Source]) -> Side:
+async def side_of_hub(
+    hub: Snapshot, like: Side, *, kitchen: Kitchen, sources: Mapping[str, Source], now: datetime
+) -> Side:
     """What the hub has of the sets and Applications that `like` speaks of, rendered as it was released.
 
     `sources` are by commit. What is of a commit that is not there is compared by its spec alone.
@@ -186,6 +189,7 @@ async def side_of_hub(hub: Snapshot, like: Side, *, kitchen: Kitchen, sources: M
         objects,
         plans={key: (hub.sets[key].get("status") or {}).get("plan") or {} for key in meant},
         paused=hub.paused,
+        breaker=hub.breaker(now),
     )
 
 
@@ -206,10 +210,12 @@ def _of_a_root(obj: Manifest, namespaces: set[str]) -> bool:
 
 
 def _plain(obj: Manifest) -> Manifest:
-    """As an expansion makes it: without what the API server and agents add."""
+    """As an expansion makes it: without what the API server and agents add, but a decision that it goes."""
     metadata = obj["metadata"]
     labels = {
         key: value for key, value in (metadata.get("labels") or {}).items() if not key.startswith("applyset.")
     }
     kept = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
-    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": kept, "spec": obj["spec"]}
+    deletion = (obj.get("status") or {}).get("deletion")
+    status = {"status": {"deletion": deletion}} if deletion else {}
+    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": kept, "spec": obj["spec"], **status}

@@ -13,6 +13,7 @@ from hub.api.project import PROJECT_NAME, ProjectSpec
 from hub.cli.connect import FORBIDDEN
 from hub.cli.kinds import APPS, CLUSTER_SETS, CLUSTERS, PROJECTS, SETS, key_of
 from hub.cli.liveness import LEASES, with_liveness
+from hub.core.breaker import Breaker, breaker_of
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, Fleet
 from hub.operator import paths, views
@@ -47,6 +48,13 @@ class Snapshot:
             for key, obj in both
             if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_PAUSED) == "true"
         )
+
+    def breaker(self, now: datetime) -> Breaker:
+        """What this hub may still lose within the hour."""
+        decisions = ((obj.get("status") or {}).get("deletion") or {} for obj in self.apps.values())
+        plans = ((obj.get("status") or {}).get("plan") or {} for obj in self.sets.values())
+        drops = (each for plan in plans for each in plan.get("drops") or ())
+        return breaker_of(len(self.apps), decisions, drops, now=now)
 
     def graph(self) -> AppGraph:
         """Every Application as its status has it: what the release rule of the hub decides over."""

@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 DROPPED = "Dropped"
 CLUSTER_REMOVED = "ClusterRemoved"
 HELD_BY_BUDGET = "Budget"
-HELD_BY_BREAKER = "Breaker"
 MAX_HELD = 256
 MAX_RECORDS = 64
-BREAKER_SHARE = 0.5
-BREAKER_FLOOR = 50
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TERM = re.compile(r"([0-9]+)(ms|s|m|h|d)")
@@ -63,19 +60,18 @@ def plan_children(
     held: Iterable[HeldDeletion | Mapping[str, Any]] = (),
     approved: bool = False,
     removing: Collection[str] = (),
-    total: int | None = None,
     there: int | None = None,
 ) -> ChildPlan:
     """Compare a successful expansion with the set's children as the hub has them.
 
     `drops` and `held` are what the set's last plan recorded; `approved` lets go exactly what `held` names.
-    `removing` are clusters that a person removes: their children are no expansion's doing, and outside its
-    budget. `total` is the number of all Applications of the hub, for its one breaker. `there` is how many
-    children there are where `existing` is a part of them: all of those that are not wanted, and some of those that
-    are.
+    `removing` are clusters that a person removes: what becomes of their children is decided with the cluster, and
+    no expansion's doing. `there` is how many children there are where `existing` is a part of them: all of those
+    that are not wanted, and some of those that are. What all sets of a pass drop together is the breaker's matter
+    (`hub.core.breaker`).
     """
     gone = {key for key in existing if key not in desired}
-    carried = {key for key in gone if _decided(existing[key])}
+    carried = {key for key in gone if _decided(existing[key]) or _cluster(existing[key]) in removing}
     drop, still, history = _deletions(
         {key: existing[key] for key in gone - carried},
         deletion=deletion,
@@ -83,9 +79,7 @@ def plan_children(
         drops=_records(drops, now=now, per=parse_duration(deletion.budget.per)),
         before={each.app: each for each in map(HeldDeletion.model_validate, held)},
         approved=approved,
-        removing=removing,
         size=(len(existing) if there is None else there) - len(carried),
-        total=total,
     )
     present = {key for key in desired if key in existing}
     recreate = {key for key in present if _terminating(existing[key])}
@@ -101,11 +95,6 @@ def plan_children(
         held=still,
         drops=history,
     )
-
-
-def breaker_limit(total: int) -> int:
-    """How many deletions one decision may make on the whole hub, also one that a person named."""
-    return max(BREAKER_FLOOR, int(total * BREAKER_SHARE))
 
 
 def budget_limit(budget: DeletionBudget, size: int) -> int:
@@ -136,9 +125,7 @@ def _deletions(
     drops: list[DropRecord],
     before: Mapping[AppKey, HeldDeletion],
     approved: bool,
-    removing: Collection[str],
     size: int,
-    total: int | None,
 ) -> tuple[tuple[Drop, ...], tuple[HeldDeletion, ...], tuple[DropRecord, ...]]:
     """Decide about children that are no longer wanted: what goes, what is Held, and the new history."""
     recent = sum(record.count for record in drops)
@@ -146,26 +133,21 @@ def _deletions(
     free = max(0, budget_limit(deletion.budget, size + recent) - recent)
     if len(before) >= MAX_HELD and not approved:
         free = 0  # the record of what is Held may be cut: nothing unnamed may slip through
-    removed = sorted(key for key in gone if _cluster(gone[key]) in removing)
-    rest = sorted(gone.keys() - set(removed))
-    named = [key for key in rest if key in before]
-    fresh = [key for key in rest if key not in before]
+    named = sorted(key for key in gone if key in before)
+    fresh = sorted(key for key in gone if key not in before)
     inside = len(fresh) <= free  # all or none: a part of what goes together may be what the rest needs
     let_go = [*(named if approved else ()), *(fresh if inside else ())]
     held = [*((key, before[key].reason) for key in named if not approved)]
     held += [(key, HELD_BY_BUDGET) for key in fresh if not inside]
-    if total is not None and len(removed) > breaker_limit(total) and not approved:
-        held += [(key, HELD_BY_BREAKER) for key in removed]
-        removed = []
     if let_go:
-        drops.append(DropRecord(at=stamp(now), count=len(let_go)))
-    decisions = sorted([(key, DROPPED) for key in let_go] + [(key, CLUSTER_REMOVED) for key in removed])
+        answered = len(named) if approved else 0
+        drops.append(DropRecord(at=stamp(now), count=len(let_go), approved=answered))
     still = [
         before.get(key) or HeldDeletion(app=key, reason=reason, since=stamp(now))
         for key, reason in sorted(held)
     ]
     return (
-        tuple(Drop(key, reason, now) for key, reason in decisions),
+        tuple(Drop(key, DROPPED, now) for key in sorted(let_go)),
         tuple(still[:MAX_HELD]),
         tuple(_bounded(drops)),
     )
@@ -212,7 +194,11 @@ def _bounded(history: list[DropRecord]) -> list[DropRecord]:
     if len(history) <= MAX_RECORDS:
         return history
     cut = len(history) - MAX_RECORDS + 1
-    merged = DropRecord(at=history[cut - 1].at, count=sum(record.count for record in history[:cut]))
+    merged = DropRecord(
+        at=history[cut - 1].at,
+        count=sum(record.count for record in history[:cut]),
+        approved=sum(record.approved for record in history[:cut]),
+    )
     return [merged, *history[cut:]]
 
 

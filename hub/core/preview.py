@@ -10,11 +10,12 @@ from agent.contract.canonical import canonical_json
 from agent.contract.health import HealthState, SyncState
 from agent.contract.names import LABEL_SET
 from hub.api.application import ApplicationSpec
+from hub.core.breaker import HELD_BY_BREAKER, Breaker, held_by_breaker
 from hub.core.drawing import cycles
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, Observed
 from hub.core.objectdiff import ADDED, CHANGED, REMOVED, ObjectChange, object_changes
-from hub.core.plan import HELD_BY_BREAKER, breaker_limit, plan_children
+from hub.core.plan import plan_children
 from hub.core.rehearsal import Rehearsal, rehearse
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.api.applicationset import ApplicationSetSpec
     from hub.core.model import AppKey, Fleet, SetKey
+    from hub.core.plan import ChildPlan
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -41,6 +43,8 @@ class Side:
     """`status.plan` of sets that have one: what their budgets have spent."""
     paused: frozenset[str] = frozenset()
     """Sets and Applications that a person holds."""
+    breaker: Breaker | None = None
+    """What the whole hub may lose; None: as if these were all that there is, and nothing of them had gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +154,20 @@ def _removed(
     """What would be deleted, and what of it would be Held, by which rule."""
     going: list[AppKey] = []
     held: list[tuple[AppKey, str]] = []
-    total = len(before.apps)
+    breaker = before.breaker or Breaker(len(before.apps))
     gone = [key for key in before.apps if key not in after.apps]
     by_set: dict[SetKey, list[AppKey]] = {}
     for key in gone:
         by_set.setdefault(_owner(before.apps[key]), []).append(key)
+    plans: dict[SetKey, ChildPlan] = {}
     for owner, keys in sorted(by_set.items()):
         spec = after.sets.get(owner)
+        going += keys
         if spec is None:  # the set goes as a whole, or it is hand-written: a person's own decision
-            over = len(gone) > breaker_limit(total)
-            going += keys
-            held += [(key, HELD_BY_BREAKER) for key in keys if over]
+            held += [(key, HELD_BY_BREAKER) for key in keys if breaker.trips(len(gone))]
             continue
         last = before.plans.get(owner, {})
-        plan = plan_children(
+        plans[owner] = plan_children(
             {key: obj for key, obj in after.apps.items() if _owner(obj) == owner},
             {key: obj for key, obj in before.apps.items() if _owner(obj) == owner},
             deletion=spec.deletion,
@@ -171,10 +175,12 @@ def _removed(
             drops=last.get("drops") or (),
             held=last.get("held") or (),
             removing=frozenset(name for name, view in fleet.clusters.items() if view.removing),
-            total=total,
         )
-        going += keys
-        held += [(each.app, each.reason) for each in plan.held]
+    named = {
+        owner: [each["app"] for each in before.plans.get(owner, {}).get("held") or ()] for owner in plans
+    }
+    plans |= held_by_breaker(plans, named, breaker, now=now)
+    held += [(each.app, each.reason) for plan in plans.values() for each in plan.held]
     return sorted(going), sorted(held)
 
 

@@ -44,6 +44,7 @@ class Caches:
         self.values_config_maps = Objects()
         self._children: dict[str, set[str]] = {}
         self._on_cluster: dict[str, set[str]] = {}
+        self._decided: set[str] = set()
         self.applications.subscribe(self._file_child)
         self.reflectors: dict[str, Reflector] = {}
         for name, path, objects in (
@@ -90,6 +91,11 @@ class Caches:
         """Every Application there, by key."""
         return frozenset(self._on_cluster.get(cluster, ()))
 
+    def decisions(self) -> list[Manifest]:
+        """Every decision about a deletion, held ones too, that an Application has recorded."""
+        found = (self.applications.get(key) for key in self._decided)
+        return [obj["status"]["deletion"] for obj in found if obj is not None]
+
     def _file_child(self, old: Manifest | None, new: Manifest | None) -> None:
         for obj, file in ((old, set.discard), (new, set.add)):
             owner = views.owner_of(obj) if obj is not None else None
@@ -98,6 +104,8 @@ class Caches:
             if obj is not None:
                 cluster = (obj.get("spec") or {}).get("cluster", "")
                 file(self._on_cluster.setdefault(cluster, set()), key_of(obj))
+                if (obj.get("status") or {}).get("deletion"):
+                    file(self._decided, key_of(obj))
 
     async def run(self) -> None:
         """Keep every cache until cancelled."""

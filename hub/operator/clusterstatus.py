@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _BEHIND = "its agent holds more than this hub gave it: nothing is released or deleted there before `axle hub recover`"
 
+_NOT_MEANT = (
+    "it has a deletionTimestamp that is nobody's decision, as while its CRD is removed: its apps stay"
+)
+
 
 def cluster_status(
     obj: Manifest,
@@ -56,6 +60,8 @@ def cluster_status(
     if clone and reason == "Connected":
         reason = "Cloned"
         message = f"{clone.get('message', '')}: end the one that is not meant, then `axle cluster accept {view.name}`"
+    if "deletionTimestamp" in obj["metadata"] and not view.removing:
+        reason, message = "DeletionHeld", _NOT_MEANT
     ready = reason == "Connected"
     return {
         "observedGeneration": generation,

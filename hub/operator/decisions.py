@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hub.core.breaker import Breaker, breaker_of
 from hub.operator import paths
 
 if TYPE_CHECKING:
@@ -51,3 +52,9 @@ class Decisions:
             for key in keys
         ):
             raise failure
+
+
+def breaker_now(hub: HubContext) -> Breaker:
+    """What may still go within this hour, by what is recorded."""
+    drops = (each for state in hub.state.sets.values() for each in state.plan.get("drops") or ())
+    return breaker_of(len(hub.caches.applications), hub.caches.decisions(), drops, now=hub.now())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.contract.errors import ApiError
@@ -20,9 +19,11 @@ from agent.contract.names import (
     GROUP,
     HUB_NAMESPACE,
 )
-from hub.core.plan import HELD_BY_BREAKER, breaker_limit
+from hub.core.breaker import HELD_BY_BREAKER
+from hub.core.plan import stamp
 from hub.gateway.liveness import lease_name
 from hub.operator import paths, views
+from hub.operator.decisions import breaker_now
 from hub.operator.finalizers import Finalizers
 from hub.operator.objects import key_of
 from hub.telemetry.logs import about
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _NAMES = {"set": "applicationset", "app": "application", "cluster": "cluster"}
 """What a line of the log calls each."""
-BREAKER_PERIOD = timedelta(hours=1)
 
 
 class Plans(Protocol):
@@ -212,6 +212,8 @@ class Deletions:
             await self._finalizers.add(self._hub.caches.clusters, path, obj)
             await self._drop_purges(path, obj)
             return
+        if not await self._removal_meant(name, path, obj):
+            return
         here = [each for each in self._hub.caches.applications.values() if each["spec"]["cluster"] == name]
         if not here:
             if await self._tell_removed(name, obj):
@@ -219,15 +221,22 @@ class Deletions:
             else:
                 await self._forget_cluster(name, obj)
             return
-        problem = await self._not_meant(obj, "clusters")
-        if problem:
-            log.warning("removal of cluster %s is held: %s", name, problem)
-            return
         await self._decide([each for each in here if not _decision(each)], "ClusterRemoved")
         if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE_REMOVE) == "true":
             for each in here:
                 await self._finish(key_of(each), each)
         asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
+
+    async def _removal_meant(self, name: str, path: str, obj: Manifest) -> bool:
+        """Whether somebody meant that this cluster goes. Nothing else sees it go before that is written down."""
+        if (obj.get("status") or {}).get("removal"):
+            return True
+        problem = await self._not_meant(obj, "clusters")
+        if problem:
+            log.warning("removal of cluster %s is held: %s", name, problem)
+            return False
+        moment = {"removal": stamp(self._hub.now())}
+        return await self._hub.writer.status(self._hub.caches.clusters, path, moment) is not None
 
     async def _tell_removed(self, name: str, obj: Manifest) -> bool:
         """Say so in the Assignment of a cluster that has no apps; whether that was to be said.
@@ -290,11 +299,7 @@ class Deletions:
 
     async def _decide(self, objects: list[Manifest], reason: str) -> None:
         """Record a person's decision, unless it is too much at once for the whole hub."""
-        everything = self._hub.caches.applications.values()
-        recent = [_decision(each).get("decidedAt", "") for each in everything if _decision(each)]
-        since = self._hub.now() - BREAKER_PERIOD
-        count = len(objects) + sum(1 for moment in recent if datetime.fromisoformat(moment) > since)
-        held = HELD_BY_BREAKER if count > breaker_limit(len(everything)) else ""
+        held = HELD_BY_BREAKER if breaker_now(self._hub).trips(len(objects)) else ""
         await self._record(objects, reason, held=held)
 
     async def _record(self, objects: list[Manifest], reason: str, *, held: str) -> None:

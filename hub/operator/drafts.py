@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import ApiError, TerminalError
-from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_REFRESH, FINALIZER
+from agent.contract.names import (
+    ANNOTATION_APPROVE,
+    ANNOTATION_APPROVE_WAVE,
+    ANNOTATION_REFRESH,
+    FINALIZER,
+)
+from hub.core.breaker import held_by_breaker
 from hub.core.derive import begun_status
 from hub.core.ignore import kept
 from hub.core.plan import ChildPlan, plan_children, stamp
 from hub.operator import paths, views
+from hub.operator.decisions import breaker_now
 from hub.operator.writer import changed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.contract.manifest import Manifest
     from hub.api.applicationset import ApplicationSetSpec
     from hub.core.expansion import Expansion
@@ -78,41 +87,68 @@ class Drafts:
 
     async def make(self, one: Expanded, fleet: Fleet, commits: Commits) -> Draft:
         """Write the children themselves, and find their targets. Raises ApiError where a write failed."""
-        hub = self._hub
-        last: dict[str, Any] = hub.state.set(one.key).plan or (one.obj.get("status") or {}).get("plan") or {}
+        last = self._last(one)
         existing = self._existing(one)
         plan = self._compare(one, existing, fleet, last)
         refused = await self._write_children(one, plan)
-        number = int(last.get("id", 0))
         standing = one.part.standing if one.part is not None else ()
         wanted = [
             key for key in (*plan.create, *plan.update, *plan.unchanged, *standing) if key not in refused
         ]
-        targets = await self._targets.compute(wanted, fleet, commits, plan=number + 1)
+        targets = await self._targets.compute(wanted, fleet, commits, plan=_number(one.obj, last) + 1)
+        left = frozenset(existing.keys() - plan.update.keys() - {*plan.unchanged, *plan.recreate})
+        return self._draft(one, plan, targets, left)
+
+    def bounded(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """The drafts, Held where all of them together drop more than the whole hub may at once."""
+        if not any(draft.plan.drop for draft in drafts):
+            return list(drafts)
+        plans = {draft.one.key: draft.plan for draft in drafts}
+        before = {draft.one.key: self._last_held(draft.one) for draft in drafts}
+        found = held_by_breaker(plans, before, breaker_now(self._hub), now=self._hub.now())
+        for key in sorted(found):
+            words = "set %s: what it drops is Held by the hub's breaker, with that of %d other sets"
+            log.warning(words, key, len(found) - 1, extra={"applicationset": key})
+        return [
+            self._draft(draft.one, found[draft.one.key], draft.targets, draft.left)
+            if draft.one.key in found
+            else draft
+            for draft in drafts
+        ]
+
+    def _last(self, one: Expanded) -> dict[str, Any]:
+        return self._hub.state.set(one.key).plan or (one.obj.get("status") or {}).get("plan") or {}
+
+    def _last_held(self, one: Expanded) -> frozenset[AppKey]:
+        return frozenset(each["app"] for each in self._last(one).get("held") or ())
+
+    def _draft(self, one: Expanded, plan: ChildPlan, targets: TargetSet, left: frozenset[AppKey]) -> Draft:
+        last = self._last(one)
+        number = _number(one.obj, last)
         body: dict[str, Any] = {
             "id": number,
             "revisions": self._revisions(one, targets),
             "counts": _counts(plan, one.part),
             "held": [held.to_json() for held in plan.held],
             "drops": [record.to_json() for record in plan.drops],
-            "at": stamp(hub.now()),
+            "at": stamp(self._hub.now()),
         }
         moves = bool(plan.create or plan.update or plan.drop or targets.changed)
-        moved = moves or number == 0
+        # What is Held counts, too: an approval names the plan, and means what that plan held.
+        moved = moves or not last or body["held"] != (last.get("held") or [])
         new = moved or body["revisions"] != (last.get("revisions") or {})
         body["id"] = number + 1 if new else number
-        held = body["held"] != (last.get("held") or [])
         touched = {*targets.touched, *plan.restore, *(drop.key for drop in plan.drop)}
         return Draft(
             one,
             plan,
             targets,
             body,
-            new=new or held,
-            urgent=moved or held,
+            new=new,
+            urgent=moved,
             moves=moves,
             touched=touched,
-            left=frozenset(existing.keys() - plan.update.keys() - {*plan.unchanged, *plan.recreate}),
+            left=left,
         )
 
     def _existing(self, one: Expanded) -> dict[AppKey, Manifest]:
@@ -185,7 +221,6 @@ class Drafts:
             removing=frozenset(
                 name for name in clusters if name in fleet.clusters and fleet.clusters[name].removing
             ),
-            total=len(self._hub.caches.applications),
             there=self._hub.caches.count_children(one.key) if one.part is not None else None,
             approved=approved(one.obj, last),
             now=self._hub.now(),
@@ -213,6 +248,19 @@ class Drafts:
             if error.transient:
                 raise
             raise Refused(key, str(error)) from error
+
+
+def _number(obj: Manifest, last: dict[str, Any]) -> int:
+    """The last plan's number; where that is lost, the highest that somebody has answered.
+
+    An object that was restored without its status keeps its annotations: an old answer is none about plans to come.
+    """
+    if last:
+        return int(last.get("id", 0))
+    notes = obj["metadata"].get("annotations") or {}
+    told = [notes.get(ANNOTATION_APPROVE, ""), *notes.get(ANNOTATION_APPROVE_WAVE, "").split(",")]
+    numbers = (each.split("/")[1] for each in told if "/" in each)
+    return max((int(each) for each in numbers if each.isdecimal()), default=0)
 
 
 def approved(obj: Manifest, plan: dict[str, Any]) -> bool:

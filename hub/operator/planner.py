@@ -104,14 +104,14 @@ class Planner:
             self._partials.forget(key)  # until its plan is made: a pass that fails is followed by a whole one
         found = await asyncio.gather(*(self._expand(key, fleet, commits) for key in sorted(keys)))
         claimed = self._claimed([one for one in (*found, *parts) if one is not None], commits)
-        drafts = await asyncio.gather(*(self._drafts.make(one, fleet, commits) for one in claimed))
+        made = await asyncio.gather(*(self._drafts.make(one, fleet, commits) for one in claimed))
         hand_written = [
             obj
             for key in sorted(apps | beside)
             if (obj := self._hub.caches.applications.get(key)) is not None
         ]
         single = await asyncio.gather(*(self._plan_app(obj, fleet, commits) for obj in hand_written))
-        return await self._settle(drafts, single, fleet, keys)
+        return await self._settle(self._drafts.bounded(made), single, fleet, keys)
 
     async def _settle(
         self, drafts: list[Draft], single: list[TargetSet], fleet: Fleet, keys: set[str]

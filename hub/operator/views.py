@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def cluster_view(obj: Manifest, *, stale: bool) -> ClusterView:
-    """A Cluster; whether it is Stale is its agent's Lease's to say."""
+    """A Cluster; whether it is Stale is its agent's Lease's to say.
+
+    It is being removed once the controller has found that somebody meant that: until then its deletion moves nothing.
+    """
     metadata = obj["metadata"]
     spec = ClusterSpec.model_validate(obj.get("spec") or {})
     status = obj.get("status") or {}
@@ -28,7 +31,7 @@ def cluster_view(obj: Manifest, *, stale: bool) -> ClusterView:
         joined=bool(status.get("sealingKey")),
         sealing_key=str(status.get("sealingKey") or ""),
         stale=stale,
-        removing="deletionTimestamp" in metadata,
+        removing="deletionTimestamp" in metadata and bool(status.get("removal")),
         windows=tuple(spec.maintenance_windows),
         kubernetes_version=str((status.get("agent") or {}).get("kubernetesVersion", "")),
         api_versions=tuple((status.get("agent") or {}).get("apiVersions") or ()),

@@ -168,14 +168,12 @@ def _timed(cost: Cost, name: str, work: Callable[[], T]) -> T:
 
 def _compare(world: World, children: dict[str, tuple[Child, ...]]) -> None:
     """Every set's children with those that are there, as a plan pass does."""
-    total = len(world.hub.caches.applications)
     for key, found in children.items():
         plan = plan_children(
             {f"{NAMESPACE}/{child.name}": child.manifest for child in found},
             world.hub.caches.children_of(key),
             deletion=DeletionSpec(),
             now=world.now,
-            total=total,
         )
         if len(plan.unchanged) + len(plan.update) != len(found):
             raise BenchFailed(f"set {key}: {len(plan.unchanged)} of {len(found)} children are as they were")

@@ -318,7 +318,13 @@ async def fleet(server: ControlPlane, namespace: str, folder: Path) -> AsyncIter
 
 async def _forget(client: RestClient) -> None:
     for kind in OURS:
-        for obj in (await client.list(kind.path())).items:
+        try:
+            found = (await client.list(kind.path())).items
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            continue  # its CRD is gone
+        for obj in found:
             metadata = obj["metadata"]
             path = kind.path(metadata.get("namespace", ""), metadata["name"])
             if metadata.get("finalizers"):

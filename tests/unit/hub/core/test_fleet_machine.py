@@ -25,7 +25,7 @@ from hub.core.graph import AppGraph
 from hub.core.inversion import WaveGraph, inversions
 from hub.core.model import AppNode, ClusterView, Drop, Fleet, Observed
 from hub.core.outputs import Exported
-from hub.core.plan import breaker_limit, plan_children
+from hub.core.plan import plan_children
 from hub.core.rollout import blockers, decide
 from hub.core.soaks import Soaks, soaks
 from hub.core.waves import Judgement, approval_of, judge, members_of, waves_of
@@ -361,10 +361,10 @@ class Fleets(RuleBasedStateMachine):
             if node.owner == owner(app) and not node.deleting
         }
         wanted = {each: obj for each, obj in there.items() if obj["spec"]["cluster"] in kept}
-        plan = plan_children(wanted, there, deletion=DeletionSpec(), now=world.now, total=len(world.graph))
+        plan = plan_children(wanted, there, deletion=DeletionSpec(), now=world.now)
         named = {drop.key for drop in plan.drop} | {held.app for held in plan.held}
         assert named == there.keys() - wanted.keys(), "I1: each one that is gone is decided about by name"
-        assert len(plan.drop) <= min(2, breaker_limit(len(world.graph)))
+        assert len(plan.drop) <= 2
         for drop in plan.drop:
             node = world.graph.get(drop.key)
             assert node is not None

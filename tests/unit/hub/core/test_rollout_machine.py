@@ -247,7 +247,6 @@ class Rollouts(RuleBasedStateMachine):
             there,
             deletion=DeletionSpec(),
             now=self.sim.now,
-            total=len(there),
         )
         named = {drop.key for drop in plan.drop} | {held.app for held in plan.held}
         assert named == there.keys() - kept, "I1: each one that is gone is decided about by name"

@@ -51,6 +51,13 @@ class Counting(InlineRunner):
         return await super().expand(request)
 
 
+class Living(Answering):
+    """An API server where nothing terminates."""
+
+    async def get(self, path: str) -> dict[str, Any]:
+        return {"metadata": {"name": path.rpartition("/")[2]}}
+
+
 @dataclass
 class Repository:
     """One branch, whose directories are apps."""
@@ -101,7 +108,7 @@ class Hub:
     """Sets, clusters and a project in `shop`; `plan` is one pass, as the plan loop makes it."""
 
     def __init__(self) -> None:
-        client = Answering(KubeConfig("https://nobody.invalid"), user_agent="axletree-test")
+        client = Living(KubeConfig("https://nobody.invalid"), user_agent="axletree-test")
         self.client = client
         self.caches = client.caches = Caches(client)
         self.now = NOW
@@ -140,9 +147,10 @@ class Hub:
 
     def cluster(self, name: str, *, labels: dict[str, str], **spec: Any) -> None:
         metadata = self._meta(name, labels=dict(labels))
+        status = {"sealingKey": "a2V5"}
         if spec.pop("removing", False):
-            metadata["deletionTimestamp"] = "2026-05-01T11:00:00Z"
-        obj = {"metadata": metadata, "spec": {"accepted": True} | spec, "status": {"sealingKey": "a2V5"}}
+            metadata["deletionTimestamp"] = status["removal"] = "2026-05-01T11:00:00Z"
+        obj = {"metadata": metadata, "spec": {"accepted": True} | spec, "status": status}
         self.caches.clusters.observe(None, obj)
 
     def remove_cluster(self, name: str) -> None:
