@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _KEY = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}")
 _VALUE = re.compile(rf"({_NAME})?")
+_ANY_TEXT = re.compile(r".*", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 
 
@@ -94,9 +95,10 @@ class Selector:
         return bool(self.requirements)
 
 
-def parse_selector(spec: Mapping[str, Any] | None) -> Selector:
+def parse_selector(spec: Mapping[str, Any] | None, *, any_text: bool = False) -> Selector:
     """Read a LabelSelector (`matchLabels`, `matchExpressions`). None and empty match everything.
 
+    `any_text`: it is over other things than labels, and its values may be what no label's value is (`apps/web`).
     Raises `SelectorError`, for unknown fields too: a misspelt `matchLabels` must not mean "everything".
     """
     if spec is None:
@@ -107,12 +109,13 @@ def parse_selector(spec: Mapping[str, Any] | None) -> Selector:
     labels, expressions = spec.get("matchLabels") or {}, spec.get("matchExpressions") or []
     if not hasattr(labels, "items") or not isinstance(expressions, list | tuple):
         raise SelectorError("matchLabels is a map of strings, matchExpressions a list")
-    found = [_requirement(key, Operator.IN, (value,)) for key, value in sorted(labels.items())]
-    found.extend(_expression(expression) for expression in expressions)
+    shape = _ANY_TEXT if any_text else _VALUE
+    found = [_requirement(key, Operator.IN, (value,), shape) for key, value in sorted(labels.items())]
+    found.extend(_expression(expression, shape) for expression in expressions)
     return Selector(tuple(found))
 
 
-def _expression(expression: Any) -> Requirement:
+def _expression(expression: Any, shape: re.Pattern[str]) -> Requirement:
     if not hasattr(expression, "get"):
         raise SelectorError("an entry of matchExpressions is a map of key, operator and values")
     name = expression.get("operator", "")
@@ -120,14 +123,16 @@ def _expression(expression: Any) -> Requirement:
         operator = Operator(name)
     except ValueError as error:
         raise SelectorError(f"{name!r} is no operator: one of {', '.join(Operator)}") from error
-    return _requirement(expression.get("key", ""), operator, tuple(expression.get("values") or ()))
+    return _requirement(expression.get("key", ""), operator, tuple(expression.get("values") or ()), shape)
 
 
-def _requirement(key: Any, operator: Operator, values: tuple[Any, ...]) -> Requirement:
+def _requirement(
+    key: Any, operator: Operator, values: tuple[Any, ...], shape: re.Pattern[str]
+) -> Requirement:
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise SelectorError(f"{key!r} is no label key")
     for value in values:
-        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        if not isinstance(value, str) or not shape.fullmatch(value):
             raise SelectorError(f"{key}: {value!r} is no label value")
     match operator:
         case Operator.IN | Operator.NOT_IN:

@@ -18,12 +18,12 @@ from hub.api.hosts import (  # noqa: TC001 - pydantic fields
 from hub.api.model import (
     ApiModel,
     Glob,
-    LabelSelector,
     Name,
     OneOf,
     RepoURLTemplate,
     RevisionTemplate,
     TemplateText,
+    TextSelector,
     Values,
     exactly_one,
 )
@@ -67,7 +67,7 @@ class ListGenerator(ApiModel):
 class ClustersGenerator(ApiModel):
     """Every accepted cluster that matches; `hub` only where it is selected by name or label."""
 
-    selector: LabelSelector | None = None
+    selector: TextSelector | None = None
     cluster_set: Name | None = None
     names: list[Name] = Field(default_factory=list, max_length=256)
     flat_list: bool = False
@@ -108,7 +108,7 @@ class LeafGenerator(OneOf):
     list_: ListGenerator | None = Field(default=None, alias="list")
     clusters: ClustersGenerator | None = None
     git: GitGenerator | None = None
-    selector: LabelSelector | None = None
+    selector: TextSelector | None = None
     """Over the flattened params that it gives."""
 
     @classmethod

@@ -48,6 +48,7 @@ RelativePath = Annotated[
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 LabelValue = Annotated[str, StringConstraints(max_length=63)]
+SelectedText = Annotated[str, StringConstraints(max_length=1024)]
 Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(ms|s|m|h|d))+$", max_length=32)]
 """`90s`, `10m`, `1h30m`, `7d`."""
 Percent = Annotated[str, StringConstraints(pattern=r"^([0-9]|[1-9][0-9]|100)%$", max_length=4)]
@@ -123,6 +124,17 @@ class LabelSelector(ApiModel):
 
     match_labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=64)
     match_expressions: list[LabelExpression] = Field(default_factory=list, max_length=16)
+
+
+class TextExpression(LabelExpression):
+    values: list[SelectedText] = Field(default_factory=list, max_length=64)
+
+
+class TextSelector(LabelSelector):
+    """A selector whose values are templates, or are compared with other texts than labels' values."""
+
+    match_labels: dict[LabelKey, SelectedText] = Field(default_factory=dict, max_length=64)
+    match_expressions: list[TextExpression] = Field(default_factory=list, max_length=16)  # type: ignore[assignment]
 
 
 class Condition(ApiModel):

@@ -95,7 +95,7 @@ def _filtered(rows: list[Params], selector: Any) -> list[Params]:
     if selector is None:
         return rows
     try:
-        wanted = parse_selector(selector)
+        wanted = parse_selector(selector, any_text=True)
     except SelectorError as error:
         raise GeneratorError(str(error), path="selector") from error
     return [row for row in rows if wanted.matches(flatten(row))]

@@ -68,7 +68,7 @@ async def test_i1_a_crd_that_is_removed_deletes_nothing_on_any_spoke(shop: Fleet
         return any(each["reason"] == "DeletionHeld" for each in conditions)
 
     await shop.until("the Cluster says that its deletion is held", told)
-    await asyncio.sleep(6 * FULL_PASS)  # passes over everything, each of which could decide
+    await asyncio.sleep(4 * FULL_PASS)  # passes over everything, each of which could decide
     assigned: dict[str, Any] = await shop.assignment()
     assert {each["app"] for each in assigned["apps"]} >= {f"{shop.namespace}/{name}" for name in APPS}
     assert (assigned.get("tombstones") or [], assigned.get("leaving") or False) == ([], False)
@@ -76,7 +76,7 @@ async def test_i1_a_crd_that_is_removed_deletes_nothing_on_any_spoke(shop: Fleet
 
     for plural in ("clustersets", "projects", "applicationsets", "applications"):
         await remove_crd(shop, plural)
-    await asyncio.sleep(6 * FULL_PASS)
+    await asyncio.sleep(4 * FULL_PASS)
     apps = (await shop.client.list(APPLICATION.path(shop.namespace))).items
     assert not [app for app in apps if (app["status"].get("deletion") or {"held": "x"}).get("held") is None]
     assert not (await shop.assignment()).get("tombstones")

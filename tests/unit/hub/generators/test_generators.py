@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hub.api.applicationset import ApplicationSetSpec
 from hub.core.expansion import (
     ClusterFacts,
     ClusterSetFacts,
@@ -181,6 +182,23 @@ def test_matrix_any_number_in_order_and_later_ones_see_earlier_ones() -> None:
     ]
     nested = {"matrix": {"generators": [first, {"matrix": {"generators": [second, third]}}]}}
     assert run(nested) == rows
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"matchLabels": {"at": "apps/web"}},
+        {"matchLabels": {"long": "x" * 80}},
+        {"matchExpressions": [{"key": "at", "operator": "NotIn", "values": ["apps/db", "git@host:x.git"]}]},
+    ],
+)
+def test_a_selector_over_params_compares_any_text(selector: dict[str, Any]) -> None:
+    """As Argo CD's does: most params are no labels' values."""
+    elements = [{"at": "apps/web", "long": "x" * 80}, {"at": "apps/db"}]
+    assert run({"list": {"elements": elements}, "selector": selector}) == elements[:1]
+    whole = {"generators": [{"list": {"elements": elements}, "selector": selector}]}
+    template = {"metadata": {"name": "x"}, "spec": {}}
+    assert ApplicationSetSpec.model_validate(whole | {"template": template}).generators[0].selector
 
 
 def test_selector_filters_flattened_params() -> None:
