@@ -24,7 +24,7 @@ from agent.contract.sealing import PREFIX
 from agent.contract.secrets import map_secret
 from hub.core.expansion import revision_key
 from hub.core.sealed import RelayedSecret, secrets_of
-from hub.render.asked import Views, fingerprint
+from hub.render.asked import Asked
 from hub.render.checks import ObjectSummary, check_objects, summary_of
 from hub.render.inputs import Inputs
 from hub.render.rules import Rules
@@ -54,7 +54,6 @@ _FORMAT = 3
 _IN_THREAD = 100
 """From this many objects on, packing a bundle would hold the event loop up for milliseconds."""
 _SUMMARIES = 20_000
-_REMEMBERED = 20_000
 
 
 class NotSealed(TerminalError):
@@ -122,8 +121,7 @@ class Renderer:
         self._renders: Flights[_Made] = Flights()
         self._inputs = Inputs(source, objects)
         self._summaries: OrderedDict[str, ObjectSummary] = OrderedDict()
-        self._seen: OrderedDict[bytes, Rendered] = OrderedDict()
-        self._asked = Views()
+        self._asked: Asked[Rendered] = Asked()
 
     async def render(
         self,
@@ -152,14 +150,16 @@ class Renderer:
         rules = Rules(project, namespace, spec, cluster, fleet)
         rules.check(None)
         relayed = tuple(secrets_of(spec.inputs, relays or {}, key=self._mask_key))
-        seen = fingerprint(
-            [app_key, *self._inputs.versions(app_key, spec), *map(str, relayed)],
-            (version.encode() or spec.model_dump_json().encode(), self._asked.of(cluster), sealing_key),
+        question = self._asked.question(
+            app_key,
+            (version or spec.model_dump_json(), *self._inputs.versions(app_key, spec), *map(str, relayed)),
+            cluster=cluster,
+            sealing_key=sealing_key,
             commits=commits,
-            policy=policy,
+            project=project,
         )
-        known = self._unchanged(seen)
-        if known is not None:
+        known = self._asked.known(question, policy)
+        if known is not None and self._store.has(known.blob):
             rules.check(known.summary)
             return known
         inputs = await self._inputs.of(app_key, spec, cluster=cluster, commits=commits, project=project)
@@ -177,9 +177,7 @@ class Renderer:
         revisions = {revision_key(*origin): commits[origin] for origin in spec.origins()}
         rendered = Rendered(made.digest, blob, revisions, summary.count, summary)
         if LOCAL not in commits.values():  # a folder changes under that name
-            self._seen[seen] = rendered
-            if len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
+            self._asked.keep(question, policy, rendered)
         return rendered
 
     async def request(
@@ -197,14 +195,6 @@ class Renderer:
         """
         inputs = await self._inputs.of(app_key, spec, cluster=cluster, commits=commits, project=project)
         return await inputs.request(stages=True)
-
-    def _unchanged(self, seen: bytes) -> Rendered | None:
-        """The same question's last answer, while its blob is there."""
-        found = self._seen.get(seen)
-        if found is None or not self._store.has(found.blob):
-            return None
-        self._seen.move_to_end(seen)
-        return found
 
     def _key(self, job: _Job) -> str:
         parts = {

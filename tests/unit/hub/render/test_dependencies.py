@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.contract.bundle import ApplyPolicy
+from agent.contract.sealing import new_keypair
 from hub.api.application import ApplicationSpec
 from hub.api.project import ProjectSpec
 from hub.core.model import ClusterView
 from hub.render.dependencies import DependencyRefused
 from hub.render.inputs import Inputs
+from hub.render.renderer import Rendered, Renderer
 from hub.render.runner import InlineRunner
 from hub.sources.charts import ChartRepositories
 from hub.sources.directory import LOCAL, DirectorySource
@@ -25,6 +28,8 @@ from hub.sources.errors import (
     RevisionNotFound,
     SignatureMissing,
 )
+from hub.store.disk import DiskStore
+from hub.store.index import RenderIndex
 from tests.unit.hub.sources.chart_server import ChartServer
 
 if TYPE_CHECKING:
@@ -219,3 +224,45 @@ async def test_a_version_that_is_not_there_is_said(shop: Shop, server: ChartServ
     shop.needs("7.0.0", f"{server.url}/stable")
     with pytest.raises(RevisionNotFound, match=r"7\.0\.0"):
         await shop.inputs()
+
+
+async def test_s11_a_project_that_changed_holds_for_dependencies_of_what_did_not(
+    shop: Shop, server: ChartServer, tmp_path: Path
+) -> None:
+    """The answer to the same question is remembered; what the project said then is no part of it."""
+    shop.needs("1.0.0", f"{server.url}/stable")
+    index = RenderIndex(tmp_path / "index.sqlite")
+    renderer = Renderer(
+        source=Sources(git=DirectorySource({REPO: shop.top}), charts=shop.charts),
+        pool=InlineRunner(),
+        store=DiskStore(tmp_path / "store"),
+        index=index,
+        digest_key=b"k" * 32,
+    )
+    spec = {"cluster": "eu1", "namespace": "shop", "sources": [{"repoURL": REPO, "path": "web"}]}
+    to = [{"clusters": ["*"], "namespaces": ["shop"]}]
+    key = new_keypair()[1]
+
+    async def render(rules: ProjectSpec) -> Rendered:
+        return await renderer.render(
+            "shop/web",
+            ApplicationSpec.model_validate(spec),
+            cluster=ClusterView("eu1"),
+            commits={(REPO, "HEAD"): "c" * 40},
+            policy=ApplyPolicy(namespace="shop", service_account="d"),
+            sealing_key=key,
+            project=rules,
+            version="1",
+        )
+
+    try:
+        first = await render(project(REPO, "http://**", destinations=to))
+        assert await render(project(REPO, "http://**", destinations=to)) is first
+        with pytest.raises(DependencyRefused, match="sourceRepos"):
+            await render(project(REPO, destinations=to))
+        pgp = "-----BEGIN PGP PUBLIC KEY BLOCK-----\nx\n-----END PGP PUBLIC KEY BLOCK-----"
+        signed = [{"sources": [f"{server.url}/**"], "keys": [pgp]}]
+        with pytest.raises(SignatureMissing):
+            await render(project(REPO, "http://**", destinations=to, verify=signed))
+    finally:
+        index.close()
