@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.contract.adoption import AdoptionChange, AdoptionReport, AdoptionState
-from agent.contract.errors import AxletreeError
-from agent.contract.names import ANNOTATION_ADOPT, ANNOTATION_SYNC
-from hub.cli.act import annotate
 from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.asking import ask
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, field, key_of, why
 from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
+from hub.cli.reach import reaching
 from hub.cli.verdict import seconds_of
 from hub.web.acts import waiting_target
+from hub.web.asked import AdoptRequest
+from hub.web.problems import NothingRendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from agent.contract.adoption import AdoptionEntry
     from agent.contract.manifest import Manifest
-    from agent.kube.client import RestClient
+    from hub.cli.reach import Reach
 
 app = typer.Typer()
 
@@ -40,12 +39,6 @@ _WORDS = {
     AdoptionChange.PRUNE: "deleted",
     AdoptionChange.REFUSED: "refused",
 }
-
-
-class NothingRendered(AxletreeError):
-    """There is no target yet, so that nobody can say what would be applied."""
-
-    reason = "NothingRendered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,55 +92,55 @@ def adopt(
 
 
 async def _plan(reference: Reference, kubeconfig: Path | None, *, seconds: float) -> list[Asked]:
-    async with connected(kubeconfig) as client:
-        found = await resolve(client, reference)
-        apps = await apps_of(client, found)
+    async with reaching(kubeconfig) as hub:
+        found = await resolve(hub, reference)
+        apps = await apps_of(hub, found)
         empty = [key_of(obj) for obj in apps if not field(obj, "status", "sync", "target")]
         if empty or not apps:
             named = ", ".join(empty[:5]) or str(found)
             raise NothingRendered(f"{named}: nothing is rendered yet; `axle why` says what it waits for")
-        request = secrets.token_hex(8)
-        return await _ask(
-            client, apps, lambda _: f"plan/{request}", request=request, seconds=seconds, over=_final
-        )
+        return await _ask(hub, apps, lambda _: AdoptRequest(), seconds=seconds, over=_final)
 
 
 async def _take(planned: Sequence[Asked], kubeconfig: Path | None, *, seconds: float) -> list[Asked]:
     """Carry out exactly what was planned: of a target that moved meanwhile, nothing is taken."""
-    async with connected(kubeconfig) as client:
-        request = secrets.token_hex(8)
+    async with reaching(kubeconfig) as hub:
         digests = {one.key: one.answer.digest for one in planned if one.answer is not None}
         for one in planned:
             if waiting_target(one.obj) == digests[one.key]:
-                await annotate(client, Found(APPS, one.obj).path, {ANNOTATION_SYNC: digests[one.key]})
+                await hub.act("sync", Found(APPS, one.obj))
         return await _ask(
-            client,
+            hub,
             [one.obj for one in planned],
-            lambda obj: f"take/{digests[key_of(obj)]}/{request}",
-            request=request,
+            lambda obj: AdoptRequest(take=digests[key_of(obj)]),
             seconds=seconds,
             over=lambda one: _final(one) or digests[one.key] != field(one.obj, "status", "sync", "target"),
         )
 
 
 async def _ask(
-    client: RestClient,
+    hub: Reach,
     apps: Sequence[Manifest],
-    word: Callable[[Manifest], str],
+    question: Callable[[Manifest], AdoptRequest],
     *,
-    request: str,
     seconds: float,
     over: Callable[[Asked], bool],
 ) -> list[Asked]:
-    """Write the question to every app, wait until each is `over`, take the question back."""
+    """Ask the agent of every app, wait until each is `over`, take the question back."""
 
-    def asked(obj: Manifest) -> Asked:
+    def asked(obj: Manifest, request: str) -> Asked:
         return Asked(obj, _answer(obj, request))
 
     found = await ask(
-        client, apps, ANNOTATION_ADOPT, word, seconds=seconds, over=lambda obj: over(asked(obj))
+        hub,
+        "adopt",
+        apps,
+        question,
+        undo=AdoptRequest(undo=True),
+        seconds=seconds,
+        over=lambda obj, request: over(asked(obj, request)),
     )
-    return [asked(obj) for obj in found]
+    return [asked(obj, request) for obj, request in found]
 
 
 def _answer(obj: Manifest, request: str) -> AdoptionReport | None:

@@ -1,54 +1,65 @@
-"""Asking agents: a question on each app, until each is answered, and then taken back."""
+"""Asking agents: a question to each app's, until each is answered, and then taken back."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hub.cli.act import annotate
+from agent.contract.errors import ApiError
+from hub.cli.connect import NOT_FOUND
 from hub.cli.kinds import APPS, key_of
 from hub.cli.names import Found
-from hub.cli.reach import MANAGER
-from hub.cli.watching import following
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.contract.manifest import Manifest
-    from agent.kube.client import RestClient
+    from hub.cli.reach import Body, Reach
 
 
 async def ask(
-    client: RestClient,
+    hub: Reach,
+    act: str,
     apps: Sequence[Manifest],
-    annotation: str,
-    word: Callable[[Manifest], str],
+    question: Callable[[Manifest], Body],
     *,
+    undo: Body,
     seconds: float,
-    over: Callable[[Manifest], bool],
-) -> list[Manifest]:
-    """Give the apps (of one namespace) as they are once each is `over`, or when the time is.
+    over: Callable[[Manifest, str], bool],
+) -> list[tuple[Manifest, str]]:
+    """Give the apps (of one namespace) as they are once each is `over`, or when the time is; with their requests.
 
     An app that is deleted meanwhile is left out.
     """
-    for obj in apps:
-        await annotate(client, Found(APPS, obj).path, {annotation: word(obj)})
-    keys = {key_of(obj) for obj in apps}
+    asked: dict[str, str] = {}
     (namespace,) = {obj["metadata"]["namespace"] for obj in apps}
     try:
-        async with following(client, APPS.path(namespace)) as followed:
+        for obj in apps:
+            done = await hub.act(act, Found(APPS, obj), question(obj))
+            asked[key_of(obj)] = done.request if done is not None else ""
+        async with hub.following(APPS.path(namespace)) as followed:
 
-            def found() -> list[Manifest]:
-                by_key = {key_of(obj): obj for obj in followed.objects()}
-                return [by_key[key] for key in sorted(keys & by_key.keys())]
+            def now() -> Mapping[str, Manifest]:
+                return {key_of(obj): obj for obj in followed.objects() if key_of(obj) in asked}
 
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    while not all(map(over, found())):
+                    while not all(over(obj, asked[key]) for key, obj in now().items()):
                         await followed.change()
-            return found()
+            return [(obj, asked[key]) for key, obj in sorted(now().items())]
     finally:
         for obj in apps:
-            patch: dict[str, Any] = {"metadata": {"annotations": {annotation: None}}}
-            await client.merge_patch(Found(APPS, obj).path, patch, field_manager=MANAGER)
+            if key_of(obj) in asked:
+                await _take_back(hub, act, Found(APPS, obj), undo)
+
+
+async def _take_back(hub: Reach, act: str, one: Found, undo: Body) -> None:
+    """An app that is deleted by now is not asked anything."""
+    from hub.web.problems import WebError  # noqa: PLC0415 - models, which commands over Kubernetes do not need
+
+    try:
+        await hub.act(act, one, undo)
+    except (ApiError, WebError) as error:
+        if error.status != NOT_FOUND:
+            raise

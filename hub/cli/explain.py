@@ -81,7 +81,7 @@ class _Told:
 async def _over_api(name: str, namespace: str, what: str, field: str) -> _Told:
     """The hub's own workers render it, and hide what is secret."""
     from hub.cli.names import parse, resolve  # noqa: PLC0415 - as everything of a hub, which files do not need
-    from hub.cli.reach import OverApi  # noqa: PLC0415
+    from hub.cli.overapi import OverApi  # noqa: PLC0415
     from hub.web.asked import ExplainQuery  # noqa: PLC0415
 
     reference = parse(name, namespace=namespace, kinds=(APPS,))

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.contract.errors import ApiError, AxletreeError
-from agent.contract.names import ANNOTATION_SYNC
-from hub.cli.act import annotate
+from hub.cli import api
 from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, CLUSTERS, PROJECTS, field, key_of, short, why
 from hub.cli.names import Found, parse, resolve
 from hub.cli.output import Format, FormatOption, err, out, print_table, print_value
-from hub.cli.reach import MANAGER
+from hub.cli.reach import MANAGER, NoRoute, OverKubernetes, reaching
 from hub.cli.verdict import seconds_of
-from hub.cli.watching import following
 from hub.web.acts import waiting_target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
+    from hub.cli.reach import Reach, Reads
 
 _TRIES, _CONFLICT = 5, 409
 app = typer.Typer()
@@ -75,10 +75,10 @@ def list_(
     """What agents hold and nobody assigns to them, by their own inventories. It runs on, and nothing deletes it."""
 
     async def work() -> list[Manifest]:
-        async with connected(kubeconfig) as client:
+        async with reaching(kubeconfig) as hub:
             if cluster:
-                return [(await resolve(client, parse(cluster, kinds=(CLUSTERS,)))).obj]
-            return sorted((await client.list(CLUSTERS.path())).items, key=key_of)
+                return [(await resolve(hub, parse(cluster, kinds=(CLUSTERS,)))).obj]
+            return sorted((await hub.list(CLUSTERS.path())).items, key=key_of)
 
     found = [(key_of(obj), orphan) for obj in run(work) for orphan in orphans_of(obj)]
     if fmt is Format.NAME:
@@ -119,21 +119,20 @@ def adopt(
         seconds = seconds_of(timeout)
 
     async def work() -> str:
-        async with connected(kubeconfig) as client:
-            orphan = await _orphan(client, cluster, app_)
+        async with reaching(kubeconfig) as hub:
+            orphan = await _orphan(hub, cluster, app_)
             namespace, _, name = app_.partition("/")
-            listing = await client.list(APPS.path(namespace), field_selector=f"metadata.name={name}")
+            listing = await hub.list(APPS.path(namespace), field_selector=f"metadata.name={name}")
             mine = [obj for obj in listing.items if field(obj, "spec", "cluster") == cluster]
             if not mine:
                 raise NothingToBind(
                     f"there is no Application {app_} on cluster {cluster}: make it again, from Git or by hand"
                 )
-            target = waiting_target(mine[0])
-            if target:
-                await annotate(client, Found(APPS, mine[0]).path, {ANNOTATION_SYNC: target})
-            if await _gone(client, cluster, app_, seconds=seconds):
+            if waiting_target(mine[0]):
+                await hub.act("sync", Found(APPS, mine[0]))
+            if await _gone(hub, cluster, app_, seconds=seconds):
                 return ""
-            obj = await client.get(Found(APPS, mine[0]).path)
+            obj = await hub.get(Found(APPS, mine[0]).path)
             return why(obj) or f"{orphan['app']} is still an orphan"
 
     problem = run(work)
@@ -170,7 +169,7 @@ def purge(
         seconds = seconds_of(timeout)
 
     async def look() -> Manifest:
-        async with connected(kubeconfig) as client:
+        async with _deciding(kubeconfig) as client:
             orphan = await _orphan(client, cluster, app_, hub=of_hub)
             if of_hub:
                 return orphan
@@ -190,14 +189,14 @@ def purge(
         typer.confirm(f"Delete {app_} with {count} objects from {cluster}?", abort=True, err=True)
 
     async def work() -> bool:
-        async with connected(kubeconfig) as client:
+        async with _deciding(kubeconfig) as client:
             account = service_account or await _account(client, app_)
             if of_hub and not account:
                 raise AccountUnknown(
                     f"no Project of this hub says as whom {app_} was deployed: --service-account NAME"
                 )
             await _decide(client, cluster, app_, hub=of_hub, account=account)
-            return await _gone(client, cluster, app_, hub=of_hub, seconds=seconds)
+            return await _gone(OverKubernetes(client), cluster, app_, hub=of_hub, seconds=seconds)
 
     if not run(work):
         complain(f"{app_} is not gone from {cluster} after {timeout}: `axle orphans list {cluster}`")
@@ -210,7 +209,16 @@ def orphans_of(cluster: Manifest) -> list[dict[str, Any]]:
     return list(field(cluster, "status", "orphans") or ())
 
 
-async def _orphan(client: RestClient, cluster: str, app_: str, *, hub: str = "") -> dict[str, Any]:
+@contextlib.asynccontextmanager
+async def _deciding(kubeconfig: Path | None) -> AsyncIterator[RestClient]:
+    """What deletes is written by whoever may write Clusters; it is never another hub than the one that is read."""
+    if kubeconfig is None and api.is_named():
+        raise NoRoute("the API purges nothing: name the hub's kubeconfig with --kubeconfig")
+    async with connected(kubeconfig) as client:
+        yield client
+
+
+async def _orphan(client: Reads, cluster: str, app_: str, *, hub: str = "") -> dict[str, Any]:
     found = await resolve(client, parse(cluster, kinds=(CLUSTERS,)))
     for orphan in orphans_of(found.obj):
         if _is(orphan, app_, hub):
@@ -226,7 +234,7 @@ def _is(orphan: Mapping[str, Any], app_: str, hub: str) -> bool:
     return bool(orphan["app"] == app_ and (orphan.get("hub") or "") == hub)
 
 
-async def _account(client: RestClient, app_: str) -> str:
+async def _account(client: Reads, app_: str) -> str:
     """Whom the Project of the app's namespace deploys as; empty where there is none."""
     namespace = app_.partition("/")[0]
     listing = await client.list(PROJECTS.path(namespace), field_selector="metadata.name=project")
@@ -257,9 +265,9 @@ async def _decide(client: RestClient, cluster: str, app_: str, *, hub: str, acco
             return
 
 
-async def _gone(client: RestClient, cluster: str, app_: str, *, seconds: float, hub: str = "") -> bool:
+async def _gone(reach: Reach, cluster: str, app_: str, *, seconds: float, hub: str = "") -> bool:
     """Whether the agent has it as an orphan no longer, in time."""
-    async with following(client, CLUSTERS.path(), name=cluster) as followed:
+    async with reach.following(CLUSTERS.path(), name=cluster) as followed:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while any(_is(each, app_, hub) for obj in followed.objects() for each in orphans_of(obj)):

@@ -7,30 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from agent.contract.errors import ApiError, AxletreeError
-from agent.contract.names import GROUP
-from agent.kube.response import Listing
 from hub.cli import api
 from hub.cli.connect import FORBIDDEN, NOT_FOUND, connected, hub_kubeconfig
 from hub.cli.here import hub_stopped
+from hub.cli.watching import following
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
+    from agent.kube.response import Listing
     from hub.cli.names import Found
-    from hub.web.asked import ApproveRequest, RollbackRequest, SyncRequest
-    from hub.web.client import Client
+    from hub.cli.watching import Followed
+    from hub.web.asked import AdoptRequest, ApproveRequest, RollbackRequest, SyncRequest
     from hub.web.models import Done
 
 MANAGER = "axle"
-_PAGE = 250
+_WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
-Body: TypeAlias = "SyncRequest | RollbackRequest | ApproveRequest | None"
+Body: TypeAlias = "SyncRequest | RollbackRequest | ApproveRequest | AdoptRequest | None"
 
 
 class Reads(Protocol):
@@ -54,11 +55,23 @@ class Reach(Reads, Protocol):
         """Do it; None where there was nothing to do. Raises `WebError`, `ApiError`."""
         ...
 
+    def following(self, *paths: str, name: str = "") -> AbstractAsyncContextManager[Followed]:
+        """Collections as they are and change, only what is called `name` where that is given."""
+        ...
+
+
+class NoRoute(AxletreeError):
+    """The API does not tell of that: a kubeconfig of the hub is needed."""
+
+    reason = "NoRoute"
+
 
 @contextlib.asynccontextmanager
 async def reaching(kubeconfig: Path | None) -> AsyncIterator[Reach]:
     """The hub that is meant: a kubeconfig that was named, else the API that the environment names, else as found."""
     if kubeconfig is None and api.is_named():
+        from hub.cli.overapi import OverApi  # noqa: PLC0415 - models, which commands over Kubernetes do not need
+
         async with api.client_of() as client:
             yield OverApi(client)
     else:
@@ -97,8 +110,9 @@ class OverKubernetes:
         from hub.web.problems import NothingToDo  # noqa: PLC0415
 
         token = secrets.token_hex(8)
+        who = await self._who() if verb == "release" else ""
         try:
-            annotations, said = decide(verb, await self.client.get(found.path), body, token=token)
+            annotations, said = decide(verb, await self.client.get(found.path), body, token=token, who=who)
         except NothingToDo as error:
             if error.reason != NothingToDo.reason:
                 raise
@@ -107,76 +121,14 @@ class OverKubernetes:
         await self.client.merge_patch(found.path, patch, field_manager=MANAGER)
         return Done(act=verb, target=found.path, changed=said, request=token)
 
+    def following(self, *paths: str, name: str = "") -> AbstractAsyncContextManager[Followed]:
+        return following(self.client, *paths, name=name)
 
-class OverApi:
-    """As whoever the token is; every act is in the hub's audit."""
-
-    stopped = False
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-
-    async def list(self, path: str, *, label_selector: str = "", field_selector: str = "") -> Listing:
-        from hub.web.asked import ObjectQuery  # noqa: PLC0415 - as everything of the API
-
-        namespace, plural, name = _parts(path)
-        name = name or field_selector.removeprefix("metadata.name=")
-        items: list[Manifest] = []
-        cursor = ""
-        while True:
-            query = ObjectQuery(
-                namespace=namespace, name=name, label_selector=label_selector, cursor=cursor, limit=_PAGE
-            )
-            page = await self._pages(plural)(query)
-            items += page.items
-            cursor = page.next_cursor
-            if not cursor:
-                return Listing(items, "")
-
-    async def get(self, path: str) -> Manifest:
-        found = (await self.list(path)).items
-        if not found:
-            raise ApiError(f"{path}: there is nothing here", status=NOT_FOUND, api_reason="NotFound")
-        return found[0]
-
-    async def hub_id(self) -> str | None:
-        return (await self.client.hub()).id or None
-
-    async def act(self, verb: str, found: Found, body: Body = None) -> Done | None:
-        from hub.web.connection import ApiProblem  # noqa: PLC0415 - as everything of the API
-        from hub.web.problems import NothingToDo  # noqa: PLC0415
-
-        metadata = found.obj["metadata"]
-        one = f"{found.kind.kind.lower()}"
-        do: Any = getattr(self.client, f"{verb}_{one}")
-        where = (metadata["namespace"], metadata["name"]) if found.kind.namespaced else (metadata["name"],)
-        key = secrets.token_hex(16)
-        given = () if body is None else (body,)
+    async def _who(self) -> str:
+        """Whom the API server takes us for; empty where it is too old to say."""
+        question = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         try:
-            done: Done = await do(*where, *given, key=key)
-        except ApiProblem as error:
-            if error.reason != NothingToDo.reason:
-                raise
-            return None
-        return done
-
-    def _pages(self, plural: str) -> Any:
-        return getattr(self.client, f"{plural}_objects")
-
-
-class NoRoute(AxletreeError):
-    """The API does not tell of that: a kubeconfig of the hub is needed."""
-
-    reason = "NoRoute"
-
-
-def _parts(path: str) -> tuple[str, str, str]:
-    """Namespace, plural and name of a path of our kinds, or of the hub's Leases. Raises `NoRoute`."""
-    words = path.strip("/").split("/")
-    ours = words[:2] == ["apis", GROUP]
-    if not ours and "/leases" not in path:
-        raise NoRoute(f"{path}: the API does not tell of that; name a kubeconfig with --kubeconfig")
-    rest = words[3:]
-    namespace = rest[1] if rest[:1] == ["namespaces"] else ""
-    plural, *name = rest[2:] if namespace else rest
-    return namespace if ours else "", plural, name[0] if name else ""
+            answer = await self.client.create(_WHO, question)
+        except ApiError:
+            return ""
+        return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hub.cli.connect import KubeconfigOption, NamespaceOption, connected, run
+from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.names import Found, Reference, missing, one_of, parse
 from hub.cli.output import err, out
+from hub.cli.reach import reaching
 from hub.cli.verdict import Wanted, reached, seconds_of, state
-from hub.cli.watching import following
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,16 +52,16 @@ async def _wait(
     reference: Reference, wanted: Wanted, *, seconds: float, quiet: bool, kubeconfig: Path | None
 ) -> str:
     """Why it is not there in time; empty where it is."""
-    async with connected(kubeconfig) as client:
+    async with reaching(kubeconfig) as hub:
         paths = [kind.path(reference.namespace) for kind in reference.kinds]
-        async with following(client, *paths, name=reference.name) as followed:
+        async with hub.following(*paths, name=reference.name) as followed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await _until(reference, wanted, followed, quiet=quiet)
                     return ""
             found = _current(reference, followed)
         if found is None and wanted is not Wanted.DELETED:
-            return str(await missing(client, reference))
+            return str(await missing(hub, reference))
         return state(found.obj if found is not None else None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agent.kube.reflector import Reflector
 
@@ -15,12 +15,24 @@ if TYPE_CHECKING:
     from agent.kube.client import RestClient
 
 SYNC_SECONDS = 30.0
-_LINGER = 0.05
+LINGER = 0.05
 """TLS connections that are left in the middle of a watch say goodbye in the background; the loop ends next."""
 
 
-class Followed:
+class Followed(Protocol):
     """Several collections as they are now, and a way to await the next change of any."""
+
+    def objects(self, index: int = 0) -> list[Manifest]:
+        """One collection, in the order in which they were named."""
+        ...
+
+    async def change(self) -> None:
+        """Return at once if anything changed since the last call, else when something does."""
+        ...
+
+
+class Watched:
+    """By a watch of each."""
 
     def __init__(self, reflectors: Sequence[Reflector]) -> None:
         self._reflectors = reflectors
@@ -29,11 +41,9 @@ class Followed:
             reflector.subscribe(self._change)
 
     def objects(self, index: int = 0) -> list[Manifest]:
-        """One collection, in the order in which they were named."""
         return list(self._reflectors[index].items.values())
 
     async def change(self) -> None:
-        """Return at once if anything changed since the last call, else when something does."""
         await self._changed.wait()
         self._changed.clear()
 
@@ -42,7 +52,7 @@ class Followed:
 
 
 @contextlib.asynccontextmanager
-async def following(client: RestClient, *paths: str, name: str = "") -> AsyncIterator[Followed]:
+async def following(client: RestClient, *paths: str, name: str = "") -> AsyncIterator[Watched]:
     """Follow the collections at `paths` (only what is called `name`, if given), complete from the start.
 
     The first list is made here, so that what is forbidden or absent fails at once; later failures are waited out.
@@ -51,7 +61,7 @@ async def following(client: RestClient, *paths: str, name: str = "") -> AsyncIte
     for path in paths:
         await client.get(path, params={"limit": "1"})
     reflectors = [Reflector(client, path, field_selector=selector) for path in paths]
-    followed = Followed(reflectors)
+    followed = Watched(reflectors)
     tasks = [
         asyncio.create_task(reflector.run(), name=f"follow {reflector.path}") for reflector in reflectors
     ]
@@ -63,4 +73,4 @@ async def following(client: RestClient, *paths: str, name: str = "") -> AsyncIte
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(_LINGER)
+        await asyncio.sleep(LINGER)

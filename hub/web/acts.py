@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.names import (
+    ANNOTATION_ADOPT,
     ANNOTATION_APPROVE,
     ANNOTATION_APPROVE_WAVE,
+    ANNOTATION_FORCE_RELEASE,
     ANNOTATION_PAUSED,
     ANNOTATION_PIN,
     ANNOTATION_REFRESH,
@@ -17,10 +19,18 @@ from agent.contract.names import (
 from hub.api.rollout import WaveState, WaveStatus
 from hub.core.outputs import checked
 from hub.core.pins import BY_PERSON, history_of, last_good, pin_value
+from hub.core.rollout import PASSABLE
 from hub.core.waves import approval_of
 from hub.operator import views
-from hub.web.asked import ApproveRequest, RollbackRequest, SyncRequest
-from hub.web.problems import NoSuchRelease, NothingReleased, NothingToDo, ParameterInvalid
+from hub.web.asked import AdoptRequest, ApproveRequest, RollbackRequest, SyncRequest
+from hub.web.problems import (
+    NoGate,
+    NoSuchRelease,
+    NothingReleased,
+    NothingRendered,
+    NothingToDo,
+    ParameterInvalid,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,26 +41,43 @@ if TYPE_CHECKING:
 Change = tuple[dict[str, str | None], list[str]]
 """Annotations (None: taken away), and what is said of them."""
 SHORT_ID = 8
+_MAX_WHO = 200
 _APPROVABLE = frozenset({WaveState.WAITING, WaveState.AWAITING_APPROVAL, WaveState.HALTED})
 
 
-def decide(act: str, obj: Manifest, body: Any, *, token: str) -> Change:
-    """The change that an act makes; `token` is a word that was never used before. Raises `NothingToDo`."""
+def decide(act: str, obj: Manifest, body: Any, *, token: str, who: str = "") -> Change:
+    """The change that an act makes; `token` is a word that was never used before. Raises `NothingToDo`.
+
+    `who` is kept where an app goes past what holds it.
+    """
     match act:
         case "refresh":
             return {ANNOTATION_REFRESH: token}, ["Git is fetched"]
-        case "pause" | "cordon":
-            return _pause(obj, paused=True)
-        case "resume" | "uncordon":
-            return _pause(obj, paused=False)
+        case "pause" | "cordon" | "resume" | "uncordon":
+            return _pause(obj, paused=act in ("pause", "cordon"))
+        case "release":
+            return _force(obj, who)
+    return _as_said(act, obj, body, token)
+
+
+def _as_said(act: str, obj: Manifest, body: Any, token: str) -> Change:
+    """Acts of which a body says more."""
+    match act:
         case "sync":
             return _sync(obj, body if isinstance(body, SyncRequest) else SyncRequest(), token)
+        case "adopt":
+            return _adopt(obj, body if isinstance(body, AdoptRequest) else AdoptRequest(), token)
         case "rollback":
             return _rollback(obj, body if isinstance(body, RollbackRequest) else RollbackRequest())
         case "approve":
             wave = body.wave if isinstance(body, ApproveRequest) else ""
             return _approve_wave(obj, wave) if wave else _approve(obj)
     raise AssertionError(f"no act is called {act}")
+
+
+def asks(body: Any) -> bool:
+    """Whether an agent answers what the act asks, with its token as the request."""
+    return (isinstance(body, SyncRequest) and bool(body.object)) or isinstance(body, AdoptRequest)
 
 
 def posted(obj: Manifest, asked: ExportRequest, *, at: str) -> list[dict[str, Any]]:
@@ -101,6 +128,32 @@ def waiting_target(obj: Manifest) -> str:
     asked = _annotations(obj).get(ANNOTATION_SYNC)
     manual = (obj["spec"].get("sync") or {}).get("mode") == "Manual"
     return target if manual and target and target not in {sync.get("released"), asked} else ""
+
+
+def _force(obj: Manifest, who: str) -> Change:
+    sync = _status(obj).get("sync") or {}
+    target, released = str(sync.get("target") or ""), str(sync.get("released") or "")
+    stops = [each for each in _status(obj).get("blockedBy") or () if each.get("edge") not in PASSABLE]
+    if stops or not target:
+        said = "; ".join(f"{each.get('edge', '')}: {each.get('message', '')}" for each in stops)
+        raise NoGate(f"application {_key(obj)}: force passes no such thing: {said or 'it has no target'}")
+    if target == released:
+        raise NothingToDo("it waits for no release")
+    number = int(sync.get("release") or 0) + 1
+    value = f"{target}/{number}/{who[:_MAX_WHO] or 'somebody'}"
+    return {ANNOTATION_FORCE_RELEASE: value}, [f"it goes to {target[:SHORT_ID]}, past what holds it"]
+
+
+def _adopt(obj: Manifest, asked: AdoptRequest, token: str) -> Change:
+    if asked.undo:
+        if ANNOTATION_ADOPT not in _annotations(obj):
+            raise NothingToDo("its agent is not asked")
+        return {ANNOTATION_ADOPT: None}, ["it is not asked any more"]
+    if not (_status(obj).get("sync") or {}).get("target"):
+        raise NothingRendered(f"{_key(obj)}: nothing is rendered yet; `axle why` says what it waits for")
+    if asked.take:
+        return {ANNOTATION_ADOPT: f"take/{asked.take}/{token}"}, ["it is to take its objects over"]
+    return {ANNOTATION_ADOPT: f"plan/{token}"}, ["its agent is asked what it would take over"]
 
 
 def _rollback(obj: Manifest, asked: RollbackRequest) -> Change:

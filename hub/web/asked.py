@@ -111,6 +111,13 @@ class ApproveRequest(Given):
     """A wave of the set; empty: the deletions that are Held."""
 
 
+class AdoptRequest(Given):
+    take: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """The digest whose plan is to be carried out; empty: let its agent say what would be taken over from whom."""
+    undo: bool = False
+    """Take the question back."""
+
+
 class ExportRequest(Given):
     """The value of an external output."""
 

@@ -150,6 +150,16 @@ class Client(Connection):
             "POST", f"/applications/{namespace}/{name}/approve", m.Done, body=body, key=key
         )
 
+    async def release_application(self, namespace: str, name: str, *, key: str = "") -> m.Done:
+        """Let an Application go to its target of now past what holds it."""
+        return await self._call("POST", f"/applications/{namespace}/{name}/release", m.Done, key=key)
+
+    async def adopt_application(
+        self, namespace: str, name: str, body: q.AdoptRequest | None = None, *, key: str = ""
+    ) -> m.Done:
+        """Have its objects taken over from other tools, or planned to be."""
+        return await self._call("POST", f"/applications/{namespace}/{name}/adopt", m.Done, body=body, key=key)
+
     async def export_application(
         self, namespace: str, name: str, body: q.ExportRequest | None = None, *, key: str = ""
     ) -> m.Done:

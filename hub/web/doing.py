@@ -20,8 +20,8 @@ from hub.history.database import claim
 from hub.history.rows import key_of
 from hub.history.tables import answers, audit
 from hub.operator import paths
-from hub.web.acts import decide, posted
-from hub.web.asked import ExportRequest, SyncRequest
+from hub.web.acts import asks, decide, posted
+from hub.web.asked import ExportRequest
 from hub.web.call import fetched
 from hub.web.models import Done
 from hub.web.problems import Busy, KeyInUse, NothingToDo, ParameterInvalid, dumped
@@ -109,9 +109,9 @@ class Acts:
         if call.route.resource == "applicationsets" and call.route.verb == "sync":
             said = await self._children(call, token)
         else:
-            annotations, said = decide(call.route.verb, obj, call.body, token=token)
+            annotations, said = decide(call.route.verb, obj, call.body, token=token, who=call.caller.name)
             await self._annotate(path, annotations)
-        request = token if isinstance(call.body, SyncRequest) and call.body.object else ""
+        request = token if asks(call.body) else ""
         return Done(
             act=call.route.verb, target=path.partition("/v1alpha1/")[2], changed=said, request=request
         )

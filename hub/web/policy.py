@@ -230,6 +230,8 @@ ROUTES: tuple[Route, ...] = (
     _act("pause", _APP, "Let nothing new go to an Application"),
     _act("resume", _APP, "End a pause"),
     _act("approve", _APP, "Let a deletion go that is Held", q.ApproveRequest),
+    _act("release", _APP, "Let an Application go to its target of now past what holds it"),
+    _act("adopt", _APP, "Have its objects taken over from other tools, or planned to be", q.AdoptRequest),
     _act("export", _APP, "Give the value of an external output", q.ExportRequest),
     _act("refresh", _SET, "Fetch Git now"),
     _act("sync", _SET, "The same for all children of a set", q.SyncRequest),

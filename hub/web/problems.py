@@ -69,6 +69,18 @@ class NothingReleased(NothingToDo):
     reason = "NothingReleased"
 
 
+class NoGate(NothingToDo):
+    """What holds an app is nothing that force passes: it has no target, or no cluster to go to."""
+
+    reason = "NoGate"
+
+
+class NothingRendered(NothingToDo):
+    """There is no target yet, so that nobody can say what would be applied."""
+
+    reason = "NothingRendered"
+
+
 class CursorExpired(WebError):
     """What the pages before were a snapshot of is not kept any more."""
 

@@ -1,168 +1,29 @@
-"""The API of a real hub over a real fleet: who may see what, waiting for a commit, events, acts."""
+"""The API of a real hub over a real fleet: who may see what, waiting for a commit, events."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
-import os
 import ssl
-import sys
-from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
-from typer.testing import CliRunner
 
-from agent.contract.errors import ApiError
-from agent.contract.names import (
-    ANNOTATION_PAUSED,
-    ANNOTATION_PIN,
-    ANNOTATION_REFRESH,
-    HUB_NAMESPACE,
-    LABEL_VALUES,
-)
-from hub.api.registry import APPLICATION, APPLICATION_SET
-from hub.cli.main import app
-from hub.gateway.identity import SECRET_NAME, HubIdentity
-from hub.operator.binder import DEBOUNCE
+from agent.contract.names import ANNOTATION_REFRESH
+from hub.api.registry import APPLICATION_SET
 from hub.web.asked import AppQuery, EventQuery
 from hub.web.client import Client
 from hub.web.connection import ApiProblem
-from hub.web.policy import PREFIX, ROUTES, Access
-from tests.integration.hub_rig import SHOP, fleet, free_port
+from hub.web.policy import ROUTES, Access
+from tests.integration.api_rig import READ, Api, axle
+from tests.integration.hub_rig import SHOP
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from agent.kube.client import RestClient
-    from hub.fleet.controlplane import ControlPlane
+    from tests.integration.api_rig import World
     from tests.integration.hub_rig import Fleet
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
-READ = [{"apiGroups": ["axletree.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
-CHART: dict[str, str | None] = {
-    "chart/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
-    "chart/values.yaml": "replicas: 1\npassword: ''\nhost: ''\n",
-    "chart/templates/all.yaml": (
-        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: {{ .Values.password | quote }}}\n"
-        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
-        "data: {host: {{ .Values.host | quote }}, replicas: {{ .Values.replicas | quote }}}\n"
-    ),
-}
-
-
-class Api:
-    """One caller."""
-
-    def __init__(self, session: aiohttp.ClientSession, token: str) -> None:
-        self.token = token
-        self._session = session
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    async def get(self, path: str, **params: Any) -> tuple[int, Any]:
-        async with self._session.get(PREFIX + path, params=params, headers=self._headers) as answer:
-            return answer.status, await answer.json(content_type=None)
-
-    async def post(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        async with self._session.post(PREFIX + path, json=body, headers=self._headers | headers) as answer:
-            return answer.status, await answer.json(content_type=None)
-
-    @asynccontextmanager
-    async def events(self, *, last: str = "", **params: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        headers = self._headers | ({"Last-Event-ID": last} if last else {})
-        async with self._session.get(f"{PREFIX}/events", params=params, headers=headers) as answer:
-            assert answer.status == 200
-            assert answer.content_type == "text/event-stream"
-            yield _events(answer)
-
-
-async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    fields: dict[str, str] = {}
-    async for raw in answer.content:
-        line = raw.decode().rstrip("\n")
-        if not line:
-            if "data" in fields:
-                event = json.loads(fields["data"])
-                assert (str(event["id"]), event["reason"]) == (fields["id"], fields["event"])
-                yield event
-            fields = {}
-        elif not line.startswith(":"):
-            name, _, value = line.partition(": ")
-            fields[name] = value
-
-
-class World:
-    def __init__(self, shop: Fleet, session: aiohttp.ClientSession, *, url: str, ca: str) -> None:
-        self.shop, self.session, self.url, self.ca = shop, session, url, ca
-
-    async def caller(self, name: str, rules: Any, *, everywhere: bool = False) -> Api:
-        """A ServiceAccount with these rights, in the shop's namespace or in all."""
-        client, namespace = self.shop.client, self.shop.namespace
-        account = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        await _make(client, f"{account}/{name}", {"apiVersion": "v1", "kind": "ServiceAccount"})
-        kind = "ClusterRole" if everywhere else "Role"
-        where = RBAC if everywhere else f"{RBAC}/namespaces/{namespace}"
-        called = f"{namespace}-{name}"
-        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "rules": rules}
-        await _make(client, f"{where}/{kind.lower()}s/{called}", role)
-        binding = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": f"{kind}Binding",
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": called},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
-        }
-        await _make(client, f"{where}/{kind.lower()}bindings/{called}", binding)
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-        token = (await client.request("POST", f"{account}/{name}/token", body=request))["status"]["token"]
-        return Api(self.session, token)
-
-    async def commit(self, **values: str) -> str:
-        await self.shop.commit(**values)
-        return await self.shop.author.git("rev-parse", "HEAD")
-
-
-async def _make(client: RestClient, path: str, manifest: dict[str, Any]) -> None:
-    parts = path.split("/")
-    metadata = {"name": parts[-1]} | (
-        {"namespace": parts[parts.index("namespaces") + 1]} if "namespaces" in parts else {}
-    )
-    await client.apply(path, manifest | {"metadata": metadata}, field_manager="tests", force=True)
-
-
-@pytest.fixture
-async def world(own_server: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with AsyncExitStack() as stack:
-        shop = await stack.enter_async_context(fleet(own_server, namespace, tmp_path))
-        port, api = free_port(), free_port()
-        await shop.hub("first", port, api_port=api)
-        await shop.join(port)
-        await shop.shop()
-        identity = await HubIdentity.load_or_create(shop.client, now=datetime.now(UTC))
-        session = aiohttp.ClientSession(
-            base_url=f"https://127.0.0.1:{api}",
-            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=identity.ca_pem)),
-            timeout=aiohttp.ClientTimeout(total=60),
-        )
-        await stack.enter_async_context(session)
-        made = World(shop, session, url=f"https://127.0.0.1:{api}", ca=identity.ca_pem)
-        reader = await made.caller("reader", READ)
-
-        async def well() -> bool:
-            try:
-                status, page = await reader.get("/applications", health="Healthy", sync="Synced")
-            except aiohttp.ClientConnectorError:
-                return False
-            return status == 200 and page["total"] == len(SHOP) + 1
-
-        await shop.until("the API tells of a healthy fleet", well)
-        yield made
 
 
 async def test_s10_every_route_asks_who_and_what_is_hidden_looks_as_if_it_were_not_there(
@@ -290,9 +151,9 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     assert (status, said["state"], said["where"], said["children"]) == (200, "Healthy", [], 3)
     await shop.deployed("web", "2")
     assert (await reader.get(path, revision=commit[:8]))[1]["state"] == "Healthy"
-    code, printed = await _axle(world, reader, "rollout", f"{shop.namespace}/shop", "--revision", commit)
+    code, printed = await axle(world, reader, "rollout", f"{shop.namespace}/shop", "--revision", commit)
     assert (code, f"{commit} is Healthy (3/3 Healthy)" in printed) == (0, True), printed
-    code, printed = await _axle(world, reader, "events", "--after", "1", "--count", "1", "-o", "json")
+    code, printed = await axle(world, reader, "events", "--after", "1", "--count", "1", "-o", "json")
     assert (code, json.loads(printed)["id"] > 1) == (0, True), printed
 
     await shop.author.commit(
@@ -312,7 +173,7 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     )
     assert said["where"][0]["message"]
     assert (await reader.get(path, revision=commit))[1]["state"] == "Superseded"
-    code, printed = await _axle(world, reader, "rollout", f"{shop.namespace}/shop", "--revision", bad)
+    code, printed = await axle(world, reader, "rollout", f"{shop.namespace}/shop", "--revision", bad)
     assert (code, f"{shop.namespace}/web on {shop.cluster}: Failed" in printed) == (1, True), printed
     status, said = await reader.get(path, revision=bad, wait="1s")
     assert (status, said["state"]) == (200, "Failed")
@@ -371,19 +232,6 @@ async def _not_to_be_planned(world: World, pipeline: Api, path: str) -> None:
     assert (await pipeline.get(path, revision=bad))[1]["state"] != "Failed"
 
 
-async def _axle(world: World, caller: Api, *arguments: str) -> tuple[int, str]:
-    """The command line, as a pipeline runs it."""
-    ca = world.shop.folder / "ca.pem"
-    ca.write_text(world.ca)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "hub.cli.main", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ | {"AXLETREE_API": world.url, "AXLETREE_CA": str(ca), "AXLETREE_TOKEN": caller.token},
-    )
-    printed, _ = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, printed.decode()
-
-
 async def test_events_come_as_they_happen_and_resume_where_they_were(world: World) -> None:
     shop = world.shop
     reader = await world.caller("reader", READ)
@@ -404,83 +252,6 @@ async def test_events_come_as_they_happen_and_resume_where_they_were(world: Worl
         assert all(each["id"] > seen[0]["id"] for each in missed)
         await shop.release(api="6")
         assert (await asyncio.wait_for(anext(stream), 20))["name"] == "api"
-
-
-async def test_acts_are_done_once_for_a_key_by_who_may_and_are_written_down(world: World) -> None:
-    shop = world.shop
-    verbs = [
-        {
-            "apiGroups": ["axletree.dev"],
-            "resources": ["applications"],
-            "verbs": ["pause", "resume", "rollback"],
-        }
-    ]
-    reader, person = await world.caller("reader", READ), await world.caller("person", READ + verbs)
-    path = f"/applications/{shop.namespace}/web"
-    status, said = await reader.post(f"{path}/pause")
-    assert (status, said["reason"]) == (403, "Forbidden")
-    assert (await person.post(f"{path}/approve"))[0] == 403
-
-    key = {"Idempotency-Key": "abc"}
-    once = await person.post(f"{path}/pause", **key)
-    assert (once[0], once[1]["changed"]) == (200, ["it is paused"])
-    assert await person.post(f"{path}/pause", **key) == once
-    status, said = await person.post(f"{path}/resume", **key)
-    assert (status, said["reason"]) == (409, "IdempotencyKeyInUse")
-    status, said = await person.post(f"{path}/pause")
-    assert (status, said["reason"]) == (409, "NothingToDo")
-    assert (await shop.app("web"))["metadata"]["annotations"][ANNOTATION_PAUSED] == "true"
-    assert (await person.post(f"{path}/resume"))[0] == 200
-
-    status, said = await person.post(f"{path}/rollback")
-    assert (status, said["reason"]) == (409, "NothingToDo")  # there is no other release yet
-    await shop.release(web="2")
-
-    async def two() -> bool:
-        page = (await reader.get(f"{path}/history"))[1]["items"]
-        return [each["release"] for each in page if each["well"]] == [2, 1]
-
-    await shop.until("both releases were well", two)
-    status, said = await person.post(f"{path}/rollback", {"release": 1})
-    assert (status, said["act"]) == (200, "rollback"), said
-    await shop.deployed("web", "1")
-    assert (await shop.app("web"))["metadata"]["annotations"][ANNOTATION_PIN]
-    assert (await person.post(f"{path}/rollback", {"undo": True}))[0] == 200
-    await shop.deployed("web", "2")
-    status, said = await person.post(f"{path}/rollback", {"relase": 1})
-    assert (status, said["reason"]) == (400, "InvalidRequest")
-
-    auditor = await world.caller("auditor", READ, everywhere=True)
-    entries = (await auditor.get("/audit"))[1]["items"]
-    mine = [(each["act"], each["outcome"]) for each in entries if each["who"].endswith(":person")]
-    assert mine[:2] == [("rollback", "Done"), ("rollback", "Done")]
-    assert mine[-2:] == [("pause", "NothingToDo"), ("pause", "Done")]
-    assert {each["source"] for each in entries} == {"127.0.0.1"}
-
-
-async def test_an_act_ends_though_its_caller_went_and_is_done_once_for_its_key(world: World) -> None:
-    shop = world.shop
-    verbs = [{"apiGroups": ["axletree.dev"], "resources": ["applications"], "verbs": ["refresh"]}]
-    person = await world.caller("hasty", READ + verbs)
-    path = f"/applications/{shop.namespace}/extra/refresh"
-    for number in range(12):
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(person.post(path, **{"Idempotency-Key": f"k{number}"}), number * 0.004)
-
-        async def answered(key: str = f"k{number}") -> bool:
-            status, said = await person.post(path, **{"Idempotency-Key": key})
-            assert status == 200 or said["reason"] == "IdempotencyKeyInUse", said
-            return status == 200
-
-        await shop.until("the same key is answered", answered)
-    both = await asyncio.gather(*(person.post(path, **{"Idempotency-Key": "twice"}) for _ in range(4)))
-    assert {status for status, _ in both} <= {200, 409}
-    auditor = await world.caller("auditor", READ, everywhere=True)
-    entries = (await auditor.get("/audit", limit=200))[1]["items"]
-    mine = [each for each in entries if each["who"].endswith(":hasty")]
-    done = Counter(each["detail"]["idempotencyKey"] for each in mine if each["outcome"] == "Done")
-    assert done == dict.fromkeys((*(f"k{number}" for number in range(12)), "twice"), 1)
-    assert {each["outcome"] for each in mine} == {"Done"}
 
 
 async def test_hostile_questions_are_refused_as_problems(world: World) -> None:
@@ -517,257 +288,3 @@ async def test_hostile_questions_are_refused_as_problems(world: World) -> None:
         assert told["reason"] == "EventsMissed"
         assert told["id"] < first
         assert (await asyncio.wait_for(anext(stream), 20))["reason"] == "Released"
-
-
-async def test_what_a_program_made_elsewhere_is_an_output_like_any_other(world: World) -> None:
-    shop = world.shop
-    verbs = [{"apiGroups": ["axletree.dev"], "resources": ["applications"], "verbs": ["export"]}]
-    reader, terraform = await world.caller("reader", READ), await world.caller("terraform", READ + verbs)
-    await shop.put(
-        APPLICATION,
-        "extra",
-        shop.spec("extra")
-        | {
-            "outputs": [
-                {"name": "bucket", "external": True, "schema": {"type": "string"}},
-                {"name": "any", "external": True},
-            ]
-        },
-    )
-    patch = {"kind": "ConfigMap", "metadata": {"name": "db"}, "data": {"value": "{{ inputs.store }}"}}
-    consumer = shop.spec("db") | {
-        "namespace": f"{shop.namespace}-consumer",
-        "inputs": [{"as": "store", "name": "extra", "output": "bucket"}],
-        "patches": [{"patch": json.dumps(patch | {"apiVersion": "v1"})}],
-    }
-    await shop.put(APPLICATION, "consumer", consumer)
-
-    async def waits() -> bool:
-        said = await reader.get(f"/applications/{shop.namespace}/consumer/why")
-        return said[0] == 200 and bool(said[1]["waits"])
-
-    await shop.until("the consumer waits for it", waits)
-    path = f"/applications/{shop.namespace}/extra/export"
-    assert (await reader.post(path, {"output": "bucket", "value": "b-1"}))[0] == 403
-    status, said = await terraform.post(path, {"output": "bucket", "value": 1})
-    assert (status, said["reason"]) == (400, "InvalidRequest")
-    assert (await terraform.post(path, {"output": "other", "value": "x"}))[0] == 409
-    assert (await terraform.post(path))[0] == 400
-
-    async def posted(value: str) -> None:
-        async def taken() -> bool:
-            return (await terraform.post(path, {"output": "bucket", "value": value}))[0] == 200
-
-        async def there() -> bool:
-            found = await shop._get(f"/api/v1/namespaces/{shop.namespace}-consumer/configmaps/db")
-            return found is not None and found["data"] == {"value": value}
-
-        await shop.until("the value is taken", taken)
-        await shop.until(f"the consumer has {value}", there)
-
-    await posted("b-1")
-    await posted("b-2")
-    environment = {
-        "AXLETREE_KUBECONFIG": str(shop.server.kubeconfig_path),
-        "AXLETREE_HOME": str(shop.folder / "none"),
-    }
-    arguments = ("outputs", f"{shop.namespace}/extra", "-o", "json")
-    told = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
-    assert [(each["name"], each["value"]) for each in json.loads(told.stdout)] == [("bucket", "b-2")]
-    outputs = (await reader.get(f"/applications/{shop.namespace}/extra/outputs"))[1]["items"]
-    assert [each["value"] for each in outputs][:1] == ["b-2"]
-    for value in ("x" * 2000, 10**30, json.loads("[" * 40 + "]" * 40)):
-        status, said = await terraform.post(path, {"output": "any", "value": value})
-        assert (status, said["reason"]) == (400, "InvalidRequest"), said
-    for other in (100.0, {"a": [7.0]}):
-        assert (await terraform.post(path, {"output": "any", "value": other}))[0] == 200
-    held = {each["name"]: each["value"] for each in (await shop.app("extra"))["status"]["external"]}
-    assert held == {"bucket": "b-2", "any": {"a": [7]}}
-    too_many = [{"name": f"o{number}", "external": True} for number in range(33)]
-    with pytest.raises(ApiError, match="32"):
-        await shop.put(APPLICATION, "extra", shop.spec("extra") | {"outputs": too_many})
-    await posted("{{ inputs.store }} {{ 7 * 7 }} ${HOME} <b>")  # data, whatever it looks like
-    await _flaps(world, terraform, path)
-    await _is_served_by_the_next_ca(world)
-
-
-async def _flaps(world: World, terraform: Api, path: str) -> None:
-    """F48: what changes for ever is not followed for ever; what was taken last stays, and it is said."""
-    shop = world.shop
-    number = 0
-
-    async def told() -> bool:
-        nonlocal number
-        number += 1
-        await terraform.post(path, {"output": "bucket", "value": f"flap-{number}"})
-        return "InputsFlapping" in json.dumps((await shop.app("consumer"))["status"].get("blockedBy"))
-
-    await shop.until("it is told that its inputs flap", told)
-    status = (await shop.app("consumer"))["status"]
-    taken = status["inputs"][0]["value"]
-    assert (len(status["inputChanges"]), taken.startswith("flap-")) == (6, True)
-
-    async def has_it() -> bool:
-        found = await shop.client.get(f"/api/v1/namespaces/{shop.namespace}-consumer/configmaps/db")
-        return bool(found["data"] == {"value": taken})
-
-    await shop.until("it has what was taken last", has_it)
-    assert (await terraform.post(path, {"output": "bucket", "value": "later"}))[0] in (200, 503)
-    await asyncio.sleep(2 * DEBOUNCE)  # nothing is to happen
-    assert (await shop.app("consumer"))["status"]["inputs"][0]["value"] == taken
-    assert await has_it()
-
-
-async def _is_served_by_the_next_ca(world: World) -> None:
-    """A replaced CA is in use at once, also by the API: whoever trusts the next one alone is served."""
-    path = f"/api/v1/namespaces/{HUB_NAMESPACE}/secrets/{SECRET_NAME}"
-    held = await world.shop.client.get(path)
-    following = HubIdentity.from_secret(held).announced(now=datetime.now(UTC)).activated()
-    await world.shop.client.replace(path, following.to_secret() | {"metadata": held["metadata"]})
-    trusted = ssl.create_default_context(cadata=following.ca_pem)
-
-    async def served() -> bool:
-        async with aiohttp.ClientSession() as session:
-            try:
-                async with session.get(f"{world.url}{PREFIX}/openapi.json", ssl=trusted) as answer:
-                    return answer.status == 200
-            except aiohttp.ClientConnectionError:
-                return False
-
-    await world.shop.until("the API shows a certificate of the next CA", served)
-
-
-async def test_i5_what_the_api_explains_has_no_secret_value_in_it(world: World) -> None:
-    shop = world.shop
-    word, metadata = "hunter2-and-more", {"namespace": shop.namespace, "name": "db-password"}
-    await _make(
-        shop.client,
-        f"/api/v1/namespaces/{shop.namespace}/secrets/db-password",
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "stringData": {"values.yaml": f"password: {word}\nreplicas: 3\n"},
-        },
-    )
-    labels = {"metadata": metadata | {"labels": {LABEL_VALUES: "true"}}}
-    await shop.client.merge_patch(f"/api/v1/namespaces/{shop.namespace}/secrets/db-password", labels)
-    await shop.author.commit(CHART)
-    source = {"repoURL": shop.repo, "revision": "main", "path": "chart"}
-    helm = {"valuesFrom": [{"kind": "Secret", "name": "db-password"}], "values": "host: db.example.com\n"}
-    await shop.put(
-        APPLICATION,
-        "chart",
-        shop.spec("chart") | {"sources": [source | {"helm": helm}]},
-        annotations={ANNOTATION_REFRESH: "1"},
-    )
-    path = f"/applications/{shop.namespace}/chart"
-    reader = await world.caller("reader", READ)
-    explains = [{"apiGroups": ["axletree.dev"], "resources": ["applications"], "verbs": ["explain"]}]
-    person = await world.caller("person", READ + explains)
-
-    async def rendered() -> bool:
-        return bool((((await shop.app("chart")).get("status") or {}).get("sync") or {}).get("target"))
-
-    await shop.until("it is rendered", rendered)
-    status, said = await reader.get(f"{path}/explain", object="secret/s")
-    assert (status, said["reason"]) == (403, "Forbidden")
-    told = {}
-    for what, field in (("secret/s", ""), ("secret/s", ".stringData.password"), ("ConfigMap/c", ".data")):
-        status, told[what, field] = await person.get(f"{path}/explain", object=what, field=field)
-        assert status == 200, told
-    assert word not in json.dumps(list(told.values()))
-    assert [each["after"] for each in told["secret/s", ".stringData.password"]["layers"]] == ["(secret)"] * 2
-    layers = [
-        (each["stage"], each["change"], each["after"]) for each in told["ConfigMap/c", ".data"]["layers"]
-    ]
-    assert layers == [
-        ("chart defaults", "Added", {"host": "", "replicas": "1"}),
-        ("Secret " + f"{shop.namespace}/db-password: values.yaml", "Changed", "(secret)"),
-        ("helm.values", "Changed", "db.example.com"),
-    ]
-    for parameters, reason in (
-        ({"object": "service/s"}, "NoSuchObject"),
-        ({"object": "secret/s", "field": ".data.nothing"}, "NoSuchField"),
-        ({"object": "secret/s", "field": ".["}, "NoSuchField"),
-    ):
-        status, said = await person.get(f"{path}/explain", **parameters)
-        assert (status, said["reason"]) == (422, reason)
-    assert (await person.get(f"{path}/explain", object="secret"))[0] == 400
-    code, printed = await _axle(
-        world, person, "explain", f"{shop.namespace}/chart", "ConfigMap/c", ".data.host"
-    )
-    assert (code, "helm.values" in printed, "db.example.com" in printed) == (0, True, True), printed
-
-
-async def test_the_command_line_says_the_same_over_the_api_and_over_kubernetes(world: World) -> None:
-    shop, space = world.shop, world.shop.namespace
-    await shop.settled()
-    verbs = ["pause", "resume", "sync", "rollback", "refresh", "approve", "cordon", "uncordon", "explain"]
-    person = await world.caller(
-        "steerer",
-        [*READ, {"apiGroups": ["axletree.dev"], "resources": ["*"], "verbs": verbs}],
-        everywhere=True,
-    )
-    (shop.folder / "ca.pem").write_text(world.ca)
-    over = {
-        "AXLETREE_API": world.url,
-        "AXLETREE_CA": str(shop.folder / "ca.pem"),
-        "AXLETREE_TOKEN": person.token,
-    }
-    kubernetes = {"AXLETREE_KUBECONFIG": str(shop.server.kubeconfig_path)}
-
-    async def axle(env: dict[str, str], *arguments: str) -> tuple[int, str]:
-        bare = dict.fromkeys((*over, *kubernetes)) | {"AXLETREE_HOME": str(shop.folder / "none")}
-        done = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=bare | env)
-        return done.exit_code, done.stdout + done.stderr
-
-    for arguments in (
-        ("get", "apps", "-n", space, "-o", "json"),
-        ("get", "apps", "-l", f"axletree.dev/cluster={shop.cluster}", "-o", "name"),
-        ("get", "appset", f"{space}/shop", "-o", "yaml"),
-        ("get", "projects", "-o", "yaml"),
-        ("get", "clusters", "-o", "name"),
-        ("get", "app", f"{space}/nothing"),
-        ("tree", "-o", "json"),
-        ("graph", "-o", "json"),
-        ("why", f"{space}/web"),
-        ("history", f"{space}/web", "-o", "json"),
-        ("outputs", f"{space}/web"),
-        ("diff", f"{space}/web", "-o", "json"),
-        ("status", "-o", "name"),
-        ("resume", f"{space}/web"),
-        ("rollback", f"{space}/web", "--to", "7"),
-        ("sync", f"{space}/web"),
-        ("approve", f"appset/{space}/shop"),
-        ("approve", f"appset/{space}/shop", "--wave", "none"),
-        ("refresh", "nothing"),
-    ):
-        said = await axle(over, *arguments)
-        assert said == await axle(kubernetes, *arguments)
-        assert said[1], arguments
-    acts = (
-        ("pause", f"{space}/web"),
-        ("resume", f"{space}/web"),
-        ("pause", f"cluster/{shop.cluster}"),
-        ("resume", f"cluster/{shop.cluster}"),
-        ("refresh", f"{space}/web"),
-        ("sync", f"appset/{space}/shop", "--object", "configmap/db", "--timeout", "20s"),
-        ("sync", f"app/{space}/db", "--object", "configmap/db", "--timeout", "20s"),
-    )
-    told = [[await axle(each, *arguments) for arguments in acts] for each in (over, kubernetes)]
-    assert told[0] == told[1]
-    assert [code for code, _ in told[0]] == [0, 0, 0, 0, 0, 1, 0]
-    assert told[0][-1][1] == f"ConfigMap {space}-apps/db of {space}/db on {shop.cluster}: unchanged\n"
-    entries = (await person.get("/audit"))[1]["items"]
-    mine = [each["act"] for each in entries if each["who"].endswith(":steerer") and each["outcome"] == "Done"]
-    assert mine == [*["sync"] * 8, "refresh", "uncordon", "cordon", "resume", "pause"]
-    status, said_of_all = await person.post(f"/applicationsets/{space}/shop/sync", {"object": "ConfigMap/db"})
-    assert (status, len(said_of_all["changed"])) == (200, 3)
-
-    async def heard() -> bool:
-        found = (await person.get(f"/applications/{space}/db"))[1]["objectSync"]
-        return (found.get("request"), found.get("state")) == (said_of_all["request"], "Applied")
-
-    await shop.until("the agent has applied the object again", heard)
-    assert (await person.post(f"/applicationsets/{space}/shop/sync", {"object": "x"}))[0] == 400
-    assert (await person.post(f"/applicationsets/{space}/shop/sync"))[1]["reason"] == "NothingToDo"

@@ -4,10 +4,17 @@ from typing import Any
 
 import pytest
 
-from agent.contract.names import ANNOTATION_APPROVE, ANNOTATION_PAUSED, ANNOTATION_PIN, ANNOTATION_SYNC
+from agent.contract.names import (
+    ANNOTATION_ADOPT,
+    ANNOTATION_APPROVE,
+    ANNOTATION_FORCE_RELEASE,
+    ANNOTATION_PAUSED,
+    ANNOTATION_PIN,
+    ANNOTATION_SYNC,
+)
 from hub.web import generate
 from hub.web.acts import decide
-from hub.web.asked import ApproveRequest, RollbackRequest
+from hub.web.asked import AdoptRequest, ApproveRequest, RollbackRequest
 from hub.web.models import RolloutState
 from hub.web.openapi import WHERE, text
 from hub.web.policy import ROUTES, Access
@@ -131,6 +138,25 @@ HISTORY = [
             {ANNOTATION_PIN: None},
         ),
         (
+            "release",
+            app(sync={"target": "b", "released": "a", "release": 3}, blockedBy=[{"edge": "Paused"}]),
+            None,
+            {ANNOTATION_FORCE_RELEASE: "b/4/https://issuer#ann"},
+        ),
+        ("adopt", app(sync={"target": "b"}), None, {ANNOTATION_ADOPT: "plan/word"}),
+        (
+            "adopt",
+            app(sync={"target": "b"}),
+            AdoptRequest(take="c" * 64),
+            {ANNOTATION_ADOPT: f"take/{'c' * 64}/word"},
+        ),
+        (
+            "adopt",
+            app({ANNOTATION_ADOPT: "plan/x"}),
+            AdoptRequest(undo=True),
+            {ANNOTATION_ADOPT: None},
+        ),
+        (
             "approve",
             app(plan={"id": 7, "held": [{"app": "x"}]}),
             ApproveRequest(),
@@ -145,7 +171,7 @@ HISTORY = [
     ],
 )
 def test_an_act_is_an_annotation(act: str, obj: Any, body: Any, annotations: Any) -> None:
-    found, said = decide(act, obj, body, token="word")
+    found, said = decide(act, obj, body, token="word", who="https://issuer#ann")
     assert found == annotations
     assert said
 
@@ -160,6 +186,11 @@ def test_an_act_is_an_annotation(act: str, obj: Any, body: Any, annotations: Any
         ("rollback", app(sync={"target": "a"}, history=HISTORY[1:]), None),
         ("rollback", app(sync={"target": "b"}, history=HISTORY), RollbackRequest(release=9)),
         ("rollback", app(sync={"target": "b"}), RollbackRequest(undo=True)),
+        ("release", app(sync={"target": "b", "released": "b"}), None),
+        ("release", app(), None),
+        ("release", app(sync={"target": "b"}, blockedBy=[{"edge": "Cycle"}]), None),
+        ("adopt", app(), None),
+        ("adopt", app(sync={"target": "b"}), AdoptRequest(undo=True)),
         ("approve", app(), ApproveRequest()),
         ("approve", app(), ApproveRequest(wave="canary")),
     ],
