@@ -37,6 +37,7 @@ _PROJECT = re.compile(
 )
 _READ = re.compile(r"(?:(?P<group>\*|[a-z0-9.-]*)/)?(?P<resource>\*|[a-z0-9]+)")
 _HUB = re.compile(r"https://[^/?#@\s]+/?")
+_PROXY = re.compile(r"(?:https?://[^/?#\s]+/?)?")
 # Its own parser says what it takes, --help included.
 _THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
@@ -118,7 +119,7 @@ def install(
             accounts=tuple(map(_account, project or ())),
             reads=tuple(map(_extra, read or ())),
             create_namespaces=create_namespaces,
-            https_proxy=https_proxy,
+            https_proxy=_checked(_PROXY, https_proxy, "--https-proxy: say http://HOST:PORT"),
             no_proxy=no_proxy,
         )
         if len({account.name for account in wanted.accounts}) < len(wanted.accounts):
@@ -128,6 +129,10 @@ def install(
     if everywhere(wanted.accounts):
         err.print(
             "axle: an account without namespaces may deploy to, and have read, all of them", style="dim"
+        )
+    if not text:
+        err.print(
+            "axle: without --token-file, only an agent that joined from there before comes back", style="dim"
         )
     objects = agent_objects(wanted)
     if apply and kubeconfig is not None:

@@ -13,17 +13,20 @@ import typer
 
 from agent.contract.errors import AxletreeError, TerminalError
 from agent.contract.names import HUB_NAMESPACE, LABEL_CREDENTIALS
+from agent.kube.config import load_kubeconfig
 from hub.cli.connect import run
 from hub.cli.failure import plainly
 from hub.cli.output import err, out
 from hub.cli.progress import Steps
 from hub.cli.verdict import seconds_of
 from hub.install.seed import AGENT, CHARTS, HUB, ROOT, root_application, seed_of, starter
+from hub.sources.urls import RepoUrl, checked_path, checked_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from agent.contract.manifest import Manifest
+    from agent.kube.config import KubeConfig
     from hub.install.seed import Seed
 
 app = typer.Typer()
@@ -84,6 +87,8 @@ def bootstrap(
     Run again, it goes on where it was, or repairs. On another cluster, with the Secret of the hub's identity restored
     there first, it brings the same hub back; nothing is deleted on any spoke.
     """
+    with plainly():
+        _check_address(repo, revision, path)
     if write is not None:
         with plainly():
             files = starter(
@@ -103,14 +108,20 @@ def bootstrap(
                 "name the kubeconfig of the cluster that the hub is to run on: --kubeconfig"
             )
         secrets = _secrets(credentials)
+        target = load_kubeconfig(kubeconfig, context=context or None)
     with Steps() as steps, tempfile.TemporaryDirectory(prefix="axle-") as scratch:
         address = (repo, revision, path.strip("/") or ".")
         recovered = run(
-            lambda: _bootstrap(
-                address, secrets, (kubeconfig, context), Path(scratch), seconds=seconds, note=steps.note
-            )
+            lambda: _bootstrap(address, secrets, target, Path(scratch), seconds=seconds, note=steps.note)
         )
     _tell(recovered=recovered, waited=not no_wait)
+
+
+def _check_address(repo: str, revision: str, path: str) -> None:
+    """What no repository could be is told before anything is fetched. Raises `RepositoryRefused` and its like."""
+    RepoUrl.parse(repo)
+    checked_revision(revision)
+    checked_path(path.strip("/"))
 
 
 def _tell(*, recovered: bool, waited: bool) -> None:
@@ -129,7 +140,7 @@ def _tell(*, recovered: bool, waited: bool) -> None:
 async def _bootstrap(
     address: tuple[str, str, str],
     secrets: Sequence[Manifest],
-    target: tuple[Path, str],
+    target: KubeConfig,
     scratch: Path,
     *,
     seconds: float,
@@ -137,15 +148,13 @@ async def _bootstrap(
 ) -> bool:
     """Whether an identity was there that is from elsewhere."""
     from agent.kube.client import RestClient  # noqa: PLC0415 - --write needs none of it
-    from agent.kube.config import load_kubeconfig  # noqa: PLC0415
     from hub.fleet import bootstrap as steps  # noqa: PLC0415
 
     repo, revision, path = address
     note(f"reading {repo}, {revision}, {path}")
     read = await _read(repo, revision, path, secrets=secrets, scratch=scratch)
-    config = load_kubeconfig(target[0], context=target[1] or None)
-    async with RestClient(config, user_agent="axle") as client:
-        note(f"installing on {config.server}")
+    async with RestClient(target, user_agent="axle") as client:
+        note(f"installing on {target.server}")
         await steps.prepare(client, secrets)
         installed = await steps.settle_identity(client)
         hub_id = installed.identity.hub_id

@@ -44,6 +44,12 @@ def plainly() -> Iterator[None]:
         first = _first(known)
         complain(f"{getattr(first, 'reason', 'Error')}: {first}")
         raise typer.Exit(EXIT_ERROR) from group
+    except OSError as error:
+        # A file or folder that a person named, or that $AXLETREE_HOME did: it is theirs to correct.
+        if error.filename is None:
+            raise
+        complain(f"FileFailed: {error.filename}: {error.strerror or error}")
+        raise typer.Exit(EXIT_ERROR) from error
     except KeyboardInterrupt as error:
         complain("interrupted")
         raise typer.Exit(EXIT_INTERRUPTED) from error

@@ -134,11 +134,16 @@ def repositories(mappings: Sequence[str]) -> Mapping[str, Path]:
     return found
 
 
-def _documents(file: Path, *, optional: bool) -> list[Document]:
+def text_of(file: Path) -> str:
+    """What stands in a file. Raises `InvalidFile`."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidFile(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _documents(file: Path, *, optional: bool) -> list[Document]:
+    text = text_of(file)
     if optional and f"{GROUP}/" not in text:
         return []
     objects = load_all(text, source=str(file))

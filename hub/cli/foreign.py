@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.kube.yaml import load_all
 from hub.cli.failure import complain
-from hub.cli.files import Document, InvalidFile, files_in
+from hub.cli.files import Document, InvalidFile, files_in, text_of
 from hub.importers.convert import ARGO_GROUP, Imported, convert, is_argo
 from hub.importers.project import is_cluster_secret
 
@@ -22,10 +22,7 @@ def read_foreign(paths: Iterable[Path]) -> list[Sourced]:
     """Argo CD's objects and cluster Secrets in these files, and below folders in files that mention it."""
     found: list[Sourced] = []
     for file, named in files_in(paths):
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidFile(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+        text = text_of(file)
         if not named and ARGO_GROUP not in text:
             continue
         for obj in load_all(text, source=str(file)):
@@ -41,7 +38,7 @@ def objects_in(paths: Iterable[Path]) -> list[Manifest]:
         obj
         for file, named in files_in(paths)
         if named
-        for obj in load_all(file.read_text(encoding="utf-8-sig"), source=str(file))
+        for obj in load_all(text_of(file), source=str(file))
         if isinstance(obj.get("metadata"), dict) and "name" in obj["metadata"]
     ]
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
-from hub.cli.failure import plainly
+from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.output import hang_up
+from hub.cli.usage import is_help, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +77,26 @@ class LazyGroup(TyperGroup):
             self.add_command(typer.main.get_group(module.app).commands[name])
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """As ever; but wrong usage is one line, as every other failure is."""
+        standalone_mode = settings.pop("standalone_mode", True)
+        if args:
+            settings["args"] = args[0]
+        try:
+            code = super().main(**settings, standalone_mode=False)
+        except TyperException as error:
+            if not standalone_mode:
+                raise
+            if not is_help(error):
+                complain(told(error))
+            sys.exit(error.exit_code)
+        except typer.Abort:
+            complain("nothing was done: there is no answer to what was asked")
+            sys.exit(EXIT_NEGATIVE)
+        if standalone_mode:
+            sys.exit(code if isinstance(code, int) else 0)
+        return code
+
     def invoke(self, ctx: Any) -> Any:
         """As ever; but a reader that has gone away is no failure, which exit code 1 would say."""
         try:
@@ -92,6 +114,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

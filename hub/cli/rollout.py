@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hub.cli.api import ApiNotNamed, ApiOption, CaOption, TokenOption, client_of
+from hub.cli.api import ApiOption, CaOption, TokenOption, client_of
 from hub.cli.connect import run
-from hub.cli.failure import EXIT_NEGATIVE, plainly
+from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
+from hub.cli.names import InvalidReference
 from hub.cli.output import Format, err, out, print_value
 from hub.cli.verdict import seconds_of
+from hub.sources.errors import RevisionRefused
 from hub.web.asked import EventQuery, RolloutQuery
 from hub.web.connection import ApiProblem, ApiUnavailable
 from hub.web.models import RolloutState
@@ -26,6 +29,7 @@ app = typer.Typer()
 _A_LOOK = 60.0
 """Seconds of one call: a proxy between may have limits of its own."""
 _PAUSE = 2.0
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 @app.command()
@@ -47,11 +51,10 @@ def rollout(
     with plainly():
         namespace, slash, short = name.partition("/")
         if not slash or not short:
-            raise ApiNotNamed(f"{name!r}: write NAMESPACE/SET")
+            raise InvalidReference(f"{name!r}: write NAMESPACE/SET")
+        commit = _commit(revision)
         seconds = seconds_of(timeout)
-    found = run(
-        lambda: _rollout(namespace, short, revision, seconds=seconds, client=client_of(api, ca, token))
-    )
+    found = run(lambda: _rollout(namespace, short, commit, seconds=seconds, client=client_of(api, ca, token)))
     _print(found, fmt)
     if found.state is not RolloutState.HEALTHY:
         raise typer.Exit(EXIT_NEGATIVE)
@@ -72,6 +75,13 @@ def events(
     """Print what happens, as it happens; a hub that was away is followed again where it was."""
     query = EventQuery(namespace=namespace or [], reason=reason or [])
     run(lambda: _events(query, last=last, count=count, fmt=fmt, client=client_of(api, ca, token)))
+
+
+def _commit(text: str) -> str:
+    """Raises `RevisionRefused`: what a branch is called does not say which commit is waited for."""
+    if _COMMIT.fullmatch(text.lower()) is None:
+        raise RevisionRefused(f"--revision {text!a}: say the commit, by its first seven digits or more")
+    return text.lower()
 
 
 async def _rollout(namespace: str, name: str, revision: str, *, seconds: float, client: Client) -> Rollout:
@@ -100,7 +110,7 @@ async def _rollout(namespace: str, name: str, revision: str, *, seconds: float, 
 
 async def _events(query: EventQuery, *, last: int, count: int, fmt: Format, client: Client) -> None:
     told = 0
-    async with client, contextlib.aclosing(client.follow(query, last=last)) as found:
+    async with client, contextlib.aclosing(client.follow(query, last=last, away=_away)) as found:
         async for each in found:
             if fmt is Format.JSON:
                 print(each.model_dump_json(by_alias=True), flush=True)
@@ -113,6 +123,10 @@ async def _events(query: EventQuery, *, last: int, count: int, fmt: Format, clie
             told += 1
             if count and told >= count:
                 return
+
+
+def _away(error: ApiUnavailable) -> None:
+    complain(f"{error.reason}: {error}; it is asked again until it answers")
 
 
 def _print(found: Rollout, fmt: Format) -> None:

@@ -18,7 +18,7 @@ from hub.web.problems import WebError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from types import TracebackType
 
 T = TypeVar("T", bound=BaseModel)
@@ -104,36 +104,44 @@ class Connection:
         return answer.model_validate_json(raw)
 
     async def follow(
-        self, query: q.EventQuery | None = None, *, last: int = 0
+        self,
+        query: q.EventQuery | None = None,
+        *,
+        last: int = 0,
+        away: Callable[[ApiUnavailable], None] | None = None,
     ) -> AsyncGenerator[m.Event, None]:
         """Events as they happen, from now on or after the id `last`; comes back by itself where it is cut off.
 
-        Raises `ApiProblem` where it may not listen; a hub that cannot answer for now is asked again.
+        Raises `ApiProblem` where it may not listen; a hub that cannot answer for now is asked again, and `away`
+        is told so once until it answers.
         """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SILENT_SECONDS)
+        told = False
         while True:
             headers = {"Last-Event-ID": str(last)} if last else {}
-            timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENT_SECONDS)
             try:
                 async with self._session.get(
                     f"{self._url}/events", params=_params(query), headers=headers, timeout=timeout
                 ) as response:
                     if response.status != 200:  # noqa: PLR2004
-                        _refused(response.status, await response.read())
+                        raise _refusal(response.status, await response.read())
+                    told = False
                     async for raw in response.content:
                         if raw.startswith(b"data: "):
                             event = m.Event.model_validate_json(raw[6:])
                             last = event.id
                             yield event
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                pass  # it goes on after the last one
+            except (aiohttp.ClientError, TimeoutError, OSError, ApiUnavailable) as error:
+                if away is not None and not told:
+                    away(ApiUnavailable(f"GET /events: {str(error) or type(error).__name__}"))
+                told = True  # it goes on after the last one
             await asyncio.sleep(_RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
 
-def _refused(status: int, raw: bytes) -> None:
-    """Raises `ApiProblem`, except for what passes: a stream is asked for again."""
+def _refusal(status: int, raw: bytes) -> ApiProblem | ApiUnavailable:
+    """What passes is no refusal of a stream, which is asked for again."""
     error = ApiProblem(status, _object(raw))
-    if not error.passing:
-        raise error
+    return ApiUnavailable(str(error)) if error.passing else error
 
 
 def _params(query: BaseModel | None) -> list[tuple[str, str]]:

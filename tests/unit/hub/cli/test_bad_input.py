@@ -148,3 +148,24 @@ def test_s7_templates_that_loop_or_explode_end(tmp_path: Path, template: str) ->
     patch = f'  templatePatch: |\n    spec: {{namespace: "{template}"}}\n'
     found = said(tmp_path, text + patch)
     assert "TemplateError: set shop/many: " in found, found
+
+
+@pytest.mark.parametrize("command", ["expand", "graph", "render", "health"])
+def test_a_file_that_is_not_there(tmp_path: Path, command: str) -> None:
+    result = CliRunner().invoke(app, [command, "-f", str(tmp_path / "none.yaml")])
+    assert result.exit_code == 2
+    assert result.stderr == f"axle: InvalidFile: {tmp_path}/none.yaml: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "words"),
+    [
+        ("shop", "c0ffee1", "InvalidReference: 'shop': write NAMESPACE/SET"),
+        ("shop/shop", "main", "RevisionRefused: --revision 'main': say the commit"),
+        ("shop/shop", "c0ffee", "by its first seven digits or more"),
+    ],
+)
+def test_a_rollout_of_what_is_no_commit(name: str, revision: str, words: str) -> None:
+    result = CliRunner().invoke(app, ["rollout", name, "--revision", revision])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert words in result.stderr

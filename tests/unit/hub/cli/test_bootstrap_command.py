@@ -45,6 +45,28 @@ def test_the_cluster_is_named_by_whoever_means_it(monkeypatch: pytest.MonkeyPatc
     assert "--kubeconfig" in said.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--repo", "/srv/fleet"], "RepositoryRefused: '/srv/fleet': not an http, https or ssh address"),
+        (["--revision", "a b"], "RevisionRefused: 'a b' is not the name of a branch"),
+        (["--path", "../up"], "PathRefused: '../up': a path may not climb"),
+        (["--kubeconfig", "/nonexistent"], "KubeconfigInvalid: kubeconfig /nonexistent: No such file"),
+    ],
+)
+def test_what_cannot_be_right_is_told_before_anything_is_fetched(arguments: list[str], words: str) -> None:
+    said = axle("--kubeconfig", "/nonexistent", *arguments)
+    assert (said.exit_code, said.stderr.count("\n")) == (2, 1)
+    assert words in said.stderr
+
+
+def test_files_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = axle("--write", str(tmp_path / "file" / "hub"))
+    assert (said.exit_code, said.stderr.count("\n")) == (2, 1)
+    assert f"axle: FileFailed: {tmp_path}/file/hub: Not a directory" in said.stderr
+
+
 SECRET = """
 apiVersion: v1
 kind: Secret

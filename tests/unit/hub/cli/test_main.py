@@ -42,6 +42,40 @@ def test_a_misspelt_command_is_an_error_with_a_hint() -> None:
     assert "status" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("get --frob", "no such option: --frob (see `axle get --help`)"),
+        ("get", "missing argument 'kind' (see `axle get --help`)"),
+        ("get apps -o wide", "'wide' is not one of 'table', 'json', 'yaml', 'name' (see `axle get --help`)"),
+        ("get apps --output", "option '--output' requires an argument"),
+        ("up --clusters x", "invalid value for '--clusters': Input should be a valid integer"),
+        ("cluster remov eu1", "no such command 'remov'. Did you mean 'remove'? (see `axle cluster --help`)"),
+        ("frob", "no such command 'frob' (see `axle --help`)"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(arguments: str, words: str) -> None:
+    result = runner.invoke(app, arguments.split(), prog_name="axle")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("axle: ")
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["get", "-h"], ["cluster", "join", "-h"]])
+def test_help_by_its_short_name(arguments: list[str]) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["cluster"]])
+def test_no_command_is_answered_with_help(arguments: list[str]) -> None:
+    result = runner.invoke(app, arguments)
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert "Usage: " in result.stdout
+
+
 def test_help_loads_no_command() -> None:
     code = (
         "import sys; sys.argv = ['axle', '--help']\n"

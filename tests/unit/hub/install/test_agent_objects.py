@@ -157,6 +157,10 @@ def test_the_command_takes_the_cluster_from_the_token_and_checks_the_ca(tmp_path
     assert AgentConfig.model_validate(config).hub == "https://hub.example.com:8443"
     assert {name for kind, name, _ in objects if kind == "RoleBinding"} == {"axletree-agent", "shop", "db"}
     assert yaml.safe_load(run(axle, [*hub, "-o", "json"]).stdout)["kind"] == "List"
+    assert "joined from there before" not in printed.stderr
+    without = run(axle, [*hub[:4], "--cluster", "eu1"])
+    assert without.exit_code == 0
+    assert "only an agent that joined from there before" in without.stderr
 
 
 @pytest.mark.parametrize(
@@ -170,6 +174,7 @@ def test_the_command_takes_the_cluster_from_the_token_and_checks_the_ca(tmp_path
         ["--hub", "https://h", "--cluster", "eu1", "--apply"],
         ["--hub", "https://h", "--cluster", "eu1", "--ca-file", __file__],
         ["--hub", "https://h", "--cluster", "eu1", "--read", "a/b/c"],
+        ["--hub", "https://h", "--cluster", "eu1", "--https-proxy", "proxy:3128"],
     ],
 )
 def test_what_no_agent_could_be_installed_with_is_refused(options: list[str]) -> None:

@@ -60,12 +60,13 @@ def client(server: BaseTestServer[Any]) -> Client:
 
 
 async def test_who_follows_events_outlives_a_database_that_is_away() -> None:
-    hub = Hub(Busy("the database is away"))
+    hub, heard = Hub(Busy("the database is away"), Busy("still")), []
     async with hub.server() as server, client(server) as api:
-        following = api.follow()
+        following = api.follow(away=heard.append)
         told = [(await asyncio.wait_for(anext(following), 20)).id for _ in range(2)]
         await following.aclose()
-    assert (told, hub.asked) == ([7, 8], 3)
+    assert (told, hub.asked) == ([7, 8], 4)
+    assert [str(each) for each in heard] == ["GET /events: the database is away"], "once until it answers"
     hub = Hub(Forbidden("no"))
     async with hub.server() as server, client(server) as api:
         with pytest.raises(ApiProblem, match="no"):
