@@ -18,6 +18,7 @@ from hub.render.plain import ManifestError, parsed
 from hub.render.similar import load_similar
 from hub.render.unstable import naming
 from hub.render.values import InvalidParameter, merged, with_parameter
+from hub.sources.chartlock import brought
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -209,10 +210,10 @@ def _check_dependencies(source: ChartSource) -> None:
     dependencies = chart.get("dependencies") or []
     if chart.get("apiVersion") == "v1" and "requirements.yaml" in source.files:
         dependencies = _chart_yaml(source, "requirements.yaml").get("dependencies") or []
-    vendored = {path.split("/")[1] for path in source.files if path.startswith("charts/")}
+    there = brought(source.files, lambda path: _chart_yaml(source, path))
     for one in dependencies if isinstance(dependencies, list) else ():
         name = str(one.get("name", "")) if isinstance(one, dict) else ""
-        if not any(found == name or found.startswith(f"{name}-") for found in vendored):
+        if not there.holds(name):
             raise ManifestError(
                 f"dependency {name!r} is not in charts/: vendor it (helm dependency build)",
                 where=source.where,

@@ -17,7 +17,7 @@ from hub.sources.errors import ChartInvalid, DependencyLockStale, DependencyNotL
 from hub.sources.semver import Version, is_range
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 LOCAL = "file://"
 _REMOTE = ("https://", "http://", "oci://")
@@ -71,8 +71,8 @@ def lacking(files: Mapping[str, bytes], *, where: str) -> tuple[Needed, ...]:
     """
     old = "requirements.yaml" in files and "dependencies" not in _map(files, "Chart.yaml", where)
     declared = _list(files, "requirements.yaml" if old else "Chart.yaml", where)
-    vendored = {path.split("/")[1] for path in files if path.startswith("charts/")}
-    open_ones = [one for one in declared if not _is_vendored(str(one.get("name", "")), vendored)]
+    there = brought(files, lambda path: _map(files, path, where))
+    open_ones = [one for one in declared if not there.holds(str(one.get("name", "")))]
     if not open_ones:
         return ()
     lock_name = "requirements.lock" if old else "Chart.lock"
@@ -80,6 +80,33 @@ def lacking(files: Mapping[str, bytes], *, where: str) -> tuple[Needed, ...]:
     if lock_name in files:
         locked = _locked(files, lock_name, declared, where)
     return tuple(_needed(one, locked, where, lock_name) for one in open_ones)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """The charts within a chart: names of folders' charts, and archives by what they are called."""
+
+    names: frozenset[str]
+    archives: frozenset[str]
+
+    def holds(self, name: str) -> bool:
+        """Whether the chart of that name is there; `redis-cluster-1.0.0.tgz` is not `redis`."""
+        return name in self.names or any(
+            one == name or (one.startswith(f"{name}-") and Version.parse(one[len(name) + 1 :]) is not None)
+            for one in self.archives
+        )
+
+
+def brought(files: Iterable[str], read: Callable[[str], Mapping[str, Any]]) -> Brought:
+    """What is below `charts/`. `read` gives the map in a file, by its path."""
+    paths = [path for path in files if path.startswith("charts/")]
+    tops = {path.split("/")[1] for path in paths}
+    own = {f"charts/{top}/Chart.yaml" for top in tops}.intersection(paths)
+    archives = {path[len("charts/") : -len(".tgz")] for path in paths if path.endswith(".tgz")}
+    return Brought(
+        frozenset(str(read(path).get("name", "")) for path in own),
+        frozenset(one for one in archives if "/" not in one),
+    )
 
 
 def lock_digest(declared: list[dict[str, Any]], locked: list[dict[str, Any]]) -> str:
@@ -131,10 +158,6 @@ def _needed(one: dict[str, Any], locked: dict[tuple[str, str], str], where: str,
                 f"{where}: dependency {name!r} has the range {version!r} and no {lock_name}: commit one"
             )
     return Needed(name, version, repository)
-
-
-def _is_vendored(name: str, vendored: set[str]) -> bool:
-    return any(found == name or found.startswith(f"{name}-") for found in vendored)
 
 
 def _list(files: Mapping[str, bytes], name: str, where: str) -> list[dict[str, Any]]:

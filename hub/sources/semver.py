@@ -1,7 +1,7 @@
 """Versions and ranges of them, as Helm and Argo CD read them (Masterminds/semver). Pure.
 
 `^1.2`, `~1.2.3`, `1.x`, `>=1.2,<2`, `>= 1.2 < 2`, `1.2 - 1.4`, `||` between alternatives. Versions with a pre-release
-are meant only by ranges that name one.
+are meant only by alternatives that name one: `>=1.2.0-0 <2` means `1.4.0-rc.1`, too.
 """
 
 from __future__ import annotations
@@ -70,20 +70,18 @@ class _Term:
     high: Version | None
     """The first version above a wildcard, tilde or caret; None for an exact term."""
 
-    def holds(self, version: Version) -> bool:  # noqa: PLR0911 - a table of signs
-        if version.pre and not self.low.pre:
-            return False
+    def holds(self, version: Version) -> bool:
         match self.sign:
             case "!=":
                 return not self._within(version)
             case ">":
-                return version >= self.high if self.high else version > self.low
+                return version.numbers >= self.high.numbers if self.high else version > self.low
             case ">=":
                 return version >= self.low
             case "<":
                 return version < self.low
             case "<=":
-                return version < self.high if self.high else version <= self.low
+                return version.numbers < self.high.numbers if self.high else version <= self.low
             case _:
                 return self._within(version)
 
@@ -114,10 +112,15 @@ class Range:
     def best(self, texts: Iterable[str]) -> str | None:
         """The highest version that is meant, as it was written; None where none is."""
         known = [version for text in texts if (version := Version.parse(text)) is not None]
-        meant = [
-            one for one in known if any(all(term.holds(one) for term in terms) for terms in self.alternatives)
-        ]
+        meant = [one for one in known if any(_all_hold(terms, one) for terms in self.alternatives)]
         return max(meant, key=lambda one: (one, one.text)).text if meant else None
+
+
+def _all_hold(terms: tuple[_Term, ...], version: Version) -> bool:
+    """As Masterminds/semver from 3.4 on: one term that names a pre-release lets them pass the others."""
+    if version.pre and not any(term.low.pre for term in terms):
+        return False
+    return all(term.holds(version) for term in terms)
 
 
 def is_range(revision: str) -> bool:
@@ -158,6 +161,8 @@ def _above(sign: str, given: list[int], low: Version) -> Version | None:  # noqa
             return Version((0, minor + 1, 0))
         case "^":
             return Version((0, 0, patch + 1))
+        case "~" if given == [0, 0, 0]:  # as is said there: any
+            return Version((10**18, 0, 0))
         case "~":
             return Version((major + 1, 0, 0)) if len(given) == 1 else Version((major, minor + 1, 0))
     if len(given) == 1:

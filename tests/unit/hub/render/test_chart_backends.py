@@ -95,6 +95,11 @@ EQUAL: dict[str, tuple[dict[str, bytes], dict[str, Any], int]] = {
         {},
         1,
     ),
+    "a Kubernetes of a cloud's own version": (
+        chart('kubeVersion: ">=1.19.0-0,<1.99"\n', a=MAP % ("a", "b")),
+        {},
+        1,
+    ),
     "numbers": (
         chart(
             a=MAP % ("a", '{{ printf "%v %v %v %v" .Values.a .Values.b .Values.c .Values.d | quote }}'),
@@ -114,6 +119,12 @@ EQUAL: dict[str, tuple[dict[str, bytes], dict[str, Any], int]] = {
         {},
         2,
     ),
+    "a dependency in a folder of another name": (
+        chart(NEEDS % "", a=MAP % ("a", "b"))
+        | {f"charts/elsewhere/{path}": text.encode() for path, text in DEP.items()},
+        {},
+        3,
+    ),
     "files that are no manifests": (chart(**{"sub/NOTES": "", "a": MAP % ("a", "b")}), {}, 1),
 }
 
@@ -121,7 +132,7 @@ EQUAL: dict[str, tuple[dict[str, bytes], dict[str, Any], int]] = {
 @pytest.mark.parametrize("name", EQUAL)
 def test_both_back_ends_give_the_same(programs: Programs, name: str) -> None:
     files, values, count = EQUAL[name]
-    one = source(name, files, values)
+    one = source(name, files, values, kube_version="1.30.1-gke.100")
     found = render_chart(one, SDK)
     assert found == render_chart(one, BinaryHelm(programs))
     assert len(found) == count
@@ -130,6 +141,19 @@ def test_both_back_ends_give_the_same(programs: Programs, name: str) -> None:
 REFUSED = {
     "library charts are not installable": chart("type: library\n"),
     "chart requires kubeVersion": chart('kubeVersion: ">=1.99"\n', a=MAP % ("a", "b")),
+    # named like the beginning of one that is there
+    "dependency 'dep' is not in charts": chart(
+        "dependencies: [{name: dep, version: 1.0.0}]\n", a=MAP % ("a", "b")
+    )
+    | {
+        "charts/dep-cluster-1.0.0.tgz": tgz(
+            DEP | {"Chart.yaml": DEP["Chart.yaml"].replace("dep", "dep-cluster")}
+        )
+    },
+    "dependency 'dep' is not in charts/": chart(
+        "dependencies: [{name: dep, version: 1.0.0}]\n", a=MAP % ("a", "b")
+    )
+    | {"charts/dep/Chart.yaml": b"apiVersion: v2\nname: other\nversion: 1.0.0\n"},
     "need it": chart(a=MAP % ("a", '{{ required "need it" .Values.z }}')),
     "got number, want string": chart(
         NEEDS % "", DEP | {"values.schema.json": '{"properties": {"v": {"type": "string"}}}'}

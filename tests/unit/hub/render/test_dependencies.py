@@ -206,6 +206,18 @@ async def test_local_charts_of_the_same_repository(shop: Shop, server: ChartServ
     assert (await shop.inputs()).identity() != first
 
 
+async def test_what_only_begins_like_the_one_that_is_needed_is_not_it(
+    shop: Shop, server: ChartServer
+) -> None:
+    more = {"charts/db-cluster/Chart.yaml": "apiVersion: v2\nname: db-cluster\nversion: 1.0.0\n"}
+    shop.needs("1.0.0", f"{server.url}/stable", **more)
+    assert await shop.objects() == {"web": "x", "db": "1.0.0"}
+    shop.write({"charts/mine/Chart.yaml": "apiVersion: v2\nname: db\nversion: 1.0.0\n"})
+    before = len(server.seen)
+    assert await shop.objects() == {"web": "x"}
+    assert len(server.seen) == before
+
+
 @pytest.mark.parametrize("path", ["file://../../outside", "file:///etc", "file://../.."])
 async def test_s6_local_charts_stay_in_the_repository(shop: Shop, path: str) -> None:
     shop.needs("0.1.0", path)

@@ -47,6 +47,14 @@ TAGS = [
         ("1.0.0 - 1.2.0", "v1.2.0"),
         ("^3 || 1.0 - 1.2", "1.2.3"),
         ("1.x || 0.x", "1.10.0"),
+        # one term that names a pre-release is enough for its alternative, and for no other
+        (">=1.0.0-0 <3", "2.1.0-beta"),
+        (">=1.0.0-0 <2 || <1.0", "1.10.0"),
+        (">=0.5.0-0 <1 || <1.4", "1.2.3"),
+        (">1.9 <=2.0.0-0", "1.10.0"),
+        (">=1.3.0-0 <=1.3", "v1.3.0-rc.1"),
+        (">2.0 >=2.0.0-0", "2.1.0-beta"),
+        ("~0.0.0", "2.0.0"),
     ],
 )
 def test_the_highest_that_is_meant(text: str, best: str | None) -> None:
