@@ -14,14 +14,14 @@ import typer
 
 from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, plainly
-from hub.cli.files import InvalidFile, fleet_of, read
+from hub.cli.files import InvalidFile, read
+from hub.cli.fleets import fleet_with
 from hub.cli.foreign import objects_in
 from hub.cli.offline import ClustersOption  # noqa: TC001 - typer reads it
 from hub.cli.output import Format, FormatOption, name_of_app, out, print_value
 from hub.cli.repositories import Named, Network, named
 from hub.cli.sides import Kitchen, side_of_files, side_of_hub, with_projects
 from hub.cli.snapshot import Snapshot, snapshot
-from hub.core.model import Fleet
 from hub.core.objectdiff import ADDED, CHANGED, REMOVED
 from hub.core.preview import Preview, preview
 from hub.hosts.ask import Asker
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.contract.manifest import Manifest
+    from hub.core.model import Fleet
     from hub.core.preview import Change
     from hub.sources.port import Source
 
@@ -122,14 +123,18 @@ class _Work:
         """Two states of files. A hub says at most which clusters there are, and what is held there."""
         old, before_source = await self._at(self.start)
         new, after_source = await self._at(self.end)
-        documents = [*read([new]), *read(self.clusters)]
-        earlier = read([old])
-        found = fleet_of(documents)
-        fleet = found if hub is None else _over(hub.fleet, found)
-        fleet = with_projects(fleet, {each.namespace for each in [*documents, *earlier]})
-        with self._kitchen(fleet, hub) as kitchen:
+        beside = read(self.clusters)
+        documents, earlier = [*read([new]), *beside], [*read([old]), *beside]
+        known = hub.fleet if hub is not None else None
+        namespaces = {each.namespace for each in [*documents, *earlier]}
+        was = with_projects(fleet_with(known, earlier), namespaces)
+        fleet = with_projects(fleet_with(known, documents, earlier=earlier), namespaces)
+        with self._kitchen(was, hub, "before") as kitchen:
             before = await side_of_files(earlier, kitchen=kitchen, source=before_source, asker=asker)
-            after = await side_of_files(documents, kitchen=kitchen, source=after_source, asker=asker)
+        with self._kitchen(fleet, hub, "after") as kitchen:
+            after = await side_of_files(
+                documents, kitchen=kitchen, source=after_source, asker=asker, alone=True
+            )
         if hub is not None:
             before = replace(before, paused=hub.paused)
         return preview(before, after, fleet=fleet, now=datetime.now(UTC))
@@ -137,9 +142,13 @@ class _Work:
     async def _against(self, hub: Snapshot, asker: Asker) -> Preview:
         """Files, and what a hub has, rendered as it was released."""
         new, source = await self._at(self.end)
-        documents = read([new])
-        with self._kitchen(hub.fleet, hub) as kitchen:
-            after = await side_of_files(documents, kitchen=kitchen, source=source, asker=asker)
+        documents = [*read([new]), *read(self.clusters)]
+        fleet = fleet_with(hub.fleet, documents)
+        with self._kitchen(fleet, hub, "after") as kitchen:
+            after = await side_of_files(
+                documents, kitchen=kitchen, source=source, asker=asker, live=hub.apps, alone=True
+            )
+        with self._kitchen(hub.fleet, hub, "before") as kitchen:
             commits = {
                 str(((obj.get("status") or {}).get("sync") or {}).get("revision") or "")
                 for obj in hub.apps.values()
@@ -147,7 +156,7 @@ class _Work:
             then = {commit: self._then(commit) for commit in sorted(commits) if commit}
             now = datetime.now(UTC)
             before = await side_of_hub(hub, after, kitchen=kitchen, sources=then, now=now)
-        return preview(before, after, fleet=hub.fleet, now=now)
+        return preview(before, after, fleet=fleet, now=now)
 
     def _wants_clusters(self) -> bool:
         """Whether no file speaks of a Cluster: then a hub has to say which there are."""
@@ -179,8 +188,8 @@ class _Work:
         return self.network.source(found, at={self._remote: commit} if self._remote else None)
 
     @contextlib.contextmanager
-    def _kitchen(self, fleet: Fleet, hub: Snapshot | None) -> Iterator[Kitchen]:
-        kitchen = Kitchen(self.scratch / "renders", fleet, hub.inputs if hub is not None else {})
+    def _kitchen(self, fleet: Fleet, hub: Snapshot | None, name: str) -> Iterator[Kitchen]:
+        kitchen = Kitchen(self.scratch / f"renders-{name}", fleet, hub.inputs if hub is not None else {})
         try:
             yield kitchen
         finally:
@@ -190,15 +199,6 @@ class _Work:
 async def _read_hub(kubeconfig: Path | None) -> Snapshot:
     async with connected(kubeconfig) as client:
         return await snapshot(client, secrets=True)
-
-
-def _over(known: Fleet, said: Fleet) -> Fleet:
-    """A hub's fleet with what files say over it."""
-    return Fleet(
-        clusters={**known.clusters, **said.clusters},
-        cluster_sets={**known.cluster_sets, **said.cluster_sets},
-        projects={**known.projects, **said.projects},
-    )
 
 
 def _print(found: Preview) -> None:

@@ -17,6 +17,9 @@ from hub.api.project import ProjectSpec
 from hub.cli.files import InvalidFile, checked
 from hub.cli.limits import TimedRunner
 from hub.core.children import validate_set
+from hub.core.claims import clashes
+from hub.core.expansion import DuplicateName
+from hub.core.ignore import kept
 from hub.core.insert import with_known
 from hub.core.preview import Side
 from hub.fleet.tools import find_programs
@@ -129,12 +132,23 @@ class Kitchen:
 
 
 async def side_of_files(
-    documents: Sequence[Document], *, kitchen: Kitchen, source: Source, asker: Asker
+    documents: Sequence[Document],
+    *,
+    kitchen: Kitchen,
+    source: Source,
+    asker: Asker,
+    live: Mapping[AppKey, Manifest] | None = None,
+    alone: bool = False,
 ) -> Side:
-    """The sets among the documents expanded, with the Applications beside them, all rendered."""
+    """The sets among the documents expanded, with the Applications beside them, all rendered.
+
+    `live` children keep what their set's `ignoreDifferences` leaves to others. `alone`: two that ask for one name are
+    told, as a hub would refuse one of them. Raises `InvalidFile`, and the errors of expansion.
+    """
     runner = TimedRunner()
     apps: dict[AppKey, Manifest] = {}
     sets: dict[str, ApplicationSetSpec] = {}
+    wanted: dict[str, list[AppKey]] = {}
     for document in documents:
         if document.kind == "Application":
             checked(ApplicationSpec, document)
@@ -153,7 +167,15 @@ async def side_of_files(
                 runner=runner,
                 asker=asker,
             )
-            apps |= {f"{document.namespace}/{child.name}": child.manifest for child in expansion.children}
+            children = {f"{document.namespace}/{child.name}": child.manifest for child in expansion.children}
+            rules = sets[document.key].ignore_differences
+            apps |= {key: kept(each, (live or {}).get(key), rules) for key, each in children.items()}
+            if document.key in wanted and alone:
+                raise InvalidFile(f"{document.source}: ApplicationSet {document.key} is there twice")
+            wanted[document.key] = list(children)
+    owners = {document.key: "" for document in documents if document.kind == "Application"}
+    for key, clash in clashes(wanted, owners).items() if alone else ():
+        raise InvalidFile(f"set {key}: {DuplicateName.reason}: {clash}")
     objects, problems = await kitchen.render(apps, source)
     paused = {each.key for each in documents if _is_paused(each.obj)}
     return Side(apps, sets, objects, problems, paused=frozenset(paused))
@@ -215,7 +237,9 @@ def _plain(obj: Manifest) -> Manifest:
     labels = {
         key: value for key, value in (metadata.get("labels") or {}).items() if not key.startswith("applyset.")
     }
-    kept = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
+    head = {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels}
+    if metadata.get("annotations"):
+        head["annotations"] = metadata["annotations"]
     deletion = (obj.get("status") or {}).get("deletion")
     status = {"status": {"deletion": deletion}} if deletion else {}
-    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": kept, "spec": obj["spec"], **status}
+    return {"apiVersion": API_VERSION, "kind": "Application", "metadata": head, "spec": obj["spec"], **status}

@@ -84,7 +84,7 @@ def plan_children(
     present = {key for key in desired if key in existing}
     recreate = {key for key in present if _terminating(existing[key])}
     restore = {key for key in present - recreate if _decided(existing[key])}
-    update = {key for key in present - recreate if _differs(desired[key], existing[key])}
+    update = {key for key in present - recreate if differs(desired[key], existing[key])}
     return ChildPlan(
         create={key: desired[key] for key in sorted(set(desired) - present)},
         update={key: desired[key] for key in sorted(update)},
@@ -167,7 +167,7 @@ def _cluster(manifest: Manifest) -> str:
     return str((manifest.get("spec") or {}).get("cluster", ""))
 
 
-def _differs(desired: Manifest, existing: Manifest) -> bool:
+def differs(desired: Manifest, existing: Manifest) -> bool:
     """Whether the child must be written. Defaults that the API server fills in are no difference.
 
     Labels are all ours (edges select by them). Annotations are people's as well: ours must be there.

@@ -11,11 +11,13 @@ from agent.contract.health import HealthState, SyncState
 from agent.contract.names import LABEL_SET
 from hub.api.application import ApplicationSpec
 from hub.core.breaker import HELD_BY_BREAKER, Breaker, held_by_breaker
+from hub.core.claims import Clash
 from hub.core.drawing import cycles
+from hub.core.expansion import DuplicateName, InvalidChild
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, Observed
 from hub.core.objectdiff import ADDED, CHANGED, REMOVED, ObjectChange, object_changes
-from hub.core.plan import plan_children
+from hub.core.plan import differs, plan_children
 from hub.core.rehearsal import Rehearsal, rehearse
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ class Preview:
 def preview(before: Side, after: Side, *, fleet: Fleet, now: datetime) -> Preview:
     """What the change from one side to the other would do."""
     actions = {key: action for key in after.apps if (action := _action(key, before, after))}
+    refusals = {key: words for key in actions if (words := _refusal(key, before, after))}
     removed, kept = _removed(before, after, fleet, now)
     graph = _graph(before, after, fleet, actions)
     edges = {key: _waits(graph, key, actions) for key in actions}
@@ -125,7 +128,7 @@ def preview(before: Side, after: Side, *, fleet: Fleet, now: datetime) -> Previe
             wave=played.wave_of.get(key, ""),
             after=edges[key],
             objects=_objects(key, before, after, action),
-            problem=after.problems.get(key, ""),
+            problem=refusals.get(key) or after.problems.get(key, ""),
         )
         for key, action in sorted(actions.items())
     ]
@@ -145,7 +148,23 @@ def _action(key: AppKey, before: Side, after: Side) -> str:
     old, new = before.apps[key], after.apps[key]
     known = key in before.objects and key in after.objects
     same = _sorted(before, key) == _sorted(after, key) if known else True
-    return "" if same and _spec(old) == _spec(new) and _labels(old) == _labels(new) else CHANGED
+    return "" if same and not differs(new, old) else CHANGED
+
+
+def _refusal(key: AppKey, before: Side, after: Side) -> str:
+    """Why a hub does not make of an Application that it has what is wanted; it stays as it is."""
+    if key not in before.apps:
+        return ""
+    old, new = before.apps[key], after.apps[key]
+    if _owner(old) != _owner(new) and (not _owner(old) or _owner(old) in before.sets):
+        return (
+            f"{DuplicateName.reason}: {Clash(key, _owner(old))}; it is deleted there before it is made here"
+        )
+    if _cluster(old) != _cluster(new):
+        return (
+            f"{InvalidChild.reason}: it is on {_cluster(old)}: who wants it elsewhere gives it another name"
+        )
+    return ""
 
 
 def _removed(
@@ -232,10 +251,6 @@ def _objects(key: AppKey, before: Side, after: Side, action: str) -> tuple[Objec
 
 def _sorted(side: Side, key: AppKey) -> list[bytes]:
     return sorted(canonical_json(obj) for obj in side.objects[key])
-
-
-def _spec(obj: Manifest) -> ApplicationSpec:
-    return ApplicationSpec.model_validate(obj["spec"])
 
 
 def _labels(obj: Manifest) -> Mapping[str, str]:

@@ -219,3 +219,44 @@ def test_what_waits_for_a_person_or_the_clock_is_held_by_that_rule(checkout: Che
         ("shop/database-us1", "Paused"),
     }
     assert found["order"] == []
+
+
+CLUSTER = """
+apiVersion: axletree.dev/v1alpha1
+kind: Cluster
+metadata: {name: ap1, labels: {env: %s}}
+spec: {values: {ingressDomain: ap1.example.com, shop: {replicas: 2}}}
+"""
+
+
+def actions(found: dict[str, Any]) -> dict[str, str]:
+    return {each["app"]: each["action"] for each in found["changes"]}
+
+
+def test_a_commit_that_changes_the_fleet_shows_what_that_does(checkout: Checkout) -> None:
+    """A label, a value or a whole cluster in Git is as much a change as a manifest is."""
+    checkout.write("root/ap1.yaml", CLUSTER % "prod")
+    found = actions(checkout.found())
+    assert {"shop/backend-ap1", "shop/database-ap1", "shop/frontend-ap1"} <= found.keys()
+    assert set(found.values()) == {"Added"}
+    checkout.commit("a cluster")
+    checkout.replace("root/ap1.yaml", "replicas: 2", "replicas: 5")
+    assert set(actions(checkout.found()).items()) == {
+        ("shop/backend-ap1", "Changed"),
+        ("shop/frontend-ap1", "Changed"),
+    }
+    checkout.write("root/ap1.yaml", CLUSTER % "attic")
+    found = actions(checkout.found())
+    assert found.keys() >= {"shop/backend-ap1", "shop/database-ap1", "shop/frontend-ap1"}
+    assert {found[f"shop/{name}-ap1"] for name in ("backend", "database", "frontend")} == {"Removed"}
+
+
+@pytest.mark.parametrize("copies", ["another", "shop"])
+def test_two_that_ask_for_one_name_cannot_be_planned(checkout: Checkout, copies: str) -> None:
+    text = (checkout.folder / "root/shop.yaml").read_text()
+    assert "metadata: {name: shop," in text
+    checkout.write("root/copy.yaml", text.replace("metadata: {name: shop,", f"metadata: {{name: {copies},"))
+    result = checkout.plan()
+    assert result.exit_code == 2
+    words = "DuplicateName" if copies == "another" else "is there twice"
+    assert words in result.output
