@@ -80,6 +80,8 @@ class Reporter:
         self._count = 0
         self._gateway, self._arrived = "", 0
         self._announce = True
+        self._due: float | None = None
+        """When a batch goes at the latest, whatever it says."""
 
     def put(self, report: AppReport) -> None:
         """Replace the app's state; one that says nothing new but its time is not sent."""
@@ -98,9 +100,16 @@ class Reporter:
     def latest(self, app: str) -> AppReport | None:
         return self._latest.get(app)
 
-    def announce(self) -> None:
-        """Send a batch now even if it is empty: what is held changed, or the process is new."""
-        self._announce = True
+    def announce(self, *, within: float = 0.0) -> None:
+        """Send a batch even if it is empty: what is held changed, or the process is new.
+
+        It may wait `within` so many seconds for something to say: the next batch tells it as well, and one that is on
+        its way would hold that up.
+        """
+        if within <= 0.0:
+            self._announce = True
+        elif self._due is None:
+            self._due = asyncio.get_running_loop().time() + within
         self._wake.set()
 
     async def run(self, session: HubSession) -> None:
@@ -126,6 +135,8 @@ class Reporter:
         """Sleep until there is something to send (None) or to look again (the seconds slept at most)."""
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if self._due is not None:
+            until = min(until, self._due)
         if self._announce or now >= until:
             return None
         waits = [self._pace.setdefault(app, Pace(at=now)).wait(now) for app in self._dirty]
@@ -142,7 +153,7 @@ class Reporter:
 
     async def _send(self, session: HubSession) -> None:
         await asyncio.sleep(0)  # what becomes ready in the same turn of the loop goes along
-        self._announce = False
+        self._announce, self._due = False, None
         envelope = self._envelope().model_copy(update={"gateway": self._gateway, "answered": self._arrived})
         batch, taken = self._batch(envelope)
         count = self._count

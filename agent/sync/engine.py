@@ -46,8 +46,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SLOW_ROUND = 1.0
+_SLOW_ROUND = 2.0
 """Seconds after which a round is told to be under way: most end before, and cost one report instead of two."""
+_TELL_HELD = 1.0
+"""Seconds within which the hub is told what is held: what comes of it is mostly told sooner, and says it, too."""
 _CRASH_PAUSE = 30.0
 _LAST_WRITES = 5.0
 
@@ -213,7 +215,7 @@ class Engine:
         self.adoptions.follow(self.held.document)
         self._exports.follow(self.held.document, self.apps.values())
         self.inherited.follow(self.held.document)
-        self._reporter.announce()
+        self._reporter.announce(within=_TELL_HELD)
 
     async def _work(self) -> None:
         while True:

@@ -79,6 +79,13 @@ class SetRollup:
         """Whether every child is Healthy at its target: nothing more is to come."""
         return self._children == self._sync[SyncState.SYNCED] == self._counts[HealthState.HEALTHY]
 
+    @property
+    def calm(self) -> bool:
+        """Whether every child is Healthy or on its way there: nothing that a person has to hear of."""
+        return (
+            self._counts.total() == self._counts[HealthState.HEALTHY] + self._counts[HealthState.PROGRESSING]
+        )
+
     def apply(self, old: AppNode | None, new: AppNode | None) -> None:
         """Take one child's change: `old` must be what was applied before, None for nothing."""
         if old is not None:

@@ -37,9 +37,13 @@ GAP = 0.25
 _ATTEMPTED = 64
 SPACING = 0.01
 SET_SETTLE = 0.15
-"""Seconds before a set says how far it is: the plan's own write says that it moves."""
+"""Seconds before a set says what is wrong with it."""
+SET_UNDER_WAY = 0.5
+"""Seconds before it says how far it is: the plan's own write says that it moves."""
 SETTLE = 2.0
-"""Seconds before a cluster's counts are written: a release that is through by then costs it no write."""
+"""Seconds before a cluster's counts are written: what has failed, and the end of what moved."""
+UNDER_WAY = 6.0
+"""The same while apps there only move on: a release that is through by then costs it no write."""
 RETRY = 1.0
 
 
@@ -70,9 +74,12 @@ class Rollups:
     def moved(self, before: AppNode | None, after: AppNode | None) -> None:
         """A node changed: its set's and its cluster's counts move with it."""
         for owner in _count(self._sets, "owner", before, after):
-            self._set_pace.mark(owner, urgent=self._sets[owner].done, after=SET_SETTLE)
+            counts = self._sets[owner]
+            pause = SET_UNDER_WAY if counts.calm else SET_SETTLE
+            self._set_pace.mark(owner, urgent=counts.done, after=pause)
         for cluster in _count(self._clusters, "cluster", before, after):
-            self._cluster_pace.mark(cluster, after=SETTLE)
+            counts = self._clusters[cluster]
+            self._cluster_pace.mark(cluster, after=UNDER_WAY if counts.calm and not counts.done else SETTLE)
         for node in (before, after):
             if node is not None and node.part_of is not None:
                 self._roots.add(node.part_of)

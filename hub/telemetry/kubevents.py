@@ -38,12 +38,15 @@ REMEMBERED = 2000
 SAME_SECONDS = 600.0
 REPEAT_SECONDS = 60.0
 """Between two writes that count one Event up."""
-SETTLE = 2.0
-"""Seconds between the first change and the Events of it: a release that is under way needs the API server more."""
+SETTLE, LATEST = 2.0, 10.0
+"""Seconds without a change before Events are written, and seconds at most: what is under way needs the API server more.
+"""
 _NOTE, _NAME, _INSTANCE = 1000, 230, 128
 _FORBIDDEN = 403
 _PAUSE = 600.0
 _BATCH = 100
+_MANY = 1000
+"""Changes that wait: each keeps an object as it was."""
 
 
 class Said(NamedTuple):
@@ -117,8 +120,7 @@ class Announcer:
     async def serve(self) -> None:
         while True:
             await self._wake.wait()
-            await asyncio.sleep(self._settle)
-            self._wake.clear()
+            await self._quiet()
             done = 0
             while self._changes:
                 old, new, at = self._changes.popleft()
@@ -128,6 +130,15 @@ class Announcer:
                         await self._announce(new, said, at)
                 if done % _BATCH == 0:
                     await asyncio.sleep(0)
+
+    async def _quiet(self) -> None:
+        """Until nothing has changed for a moment, or much has."""
+        until = self._clock() + LATEST
+        while self._wake.is_set():
+            self._wake.clear()
+            await asyncio.sleep(self._settle)
+            if self._clock() >= until or len(self._changes) >= _MANY:
+                return
 
     async def _announce(self, obj: Manifest, said: Said, at: datetime) -> None:
         now, uid = self._clock(), str(obj["metadata"].get("uid", ""))

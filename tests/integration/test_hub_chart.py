@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +238,15 @@ async def _asks_the_controller(api: Client, namespace: str) -> None:
     assert len((await api.projects_objects(ObjectQuery(namespace=namespace))).items) == 1
 
 
+async def _events_are_there(shop: Fleet) -> bool:
+    """They are written once it is quiet."""
+    events = await shop.client.list(f"/apis/events.k8s.io/v1/namespaces/{shop.namespace}/events")
+    assert {each["reportingController"] for each in events.items} <= {"axletree.dev/hub"}
+    about = {(each["regarding"]["kind"], each["regarding"]["name"], each["reason"]) for each in events.items}
+    wanted = {("Application", name, "Released") for name in (*SHOP, "extra")}
+    return wanted | {("Application", "db", "Healthy"), ("ApplicationSet", "shop", "Planned")} <= about
+
+
 async def _takes_away_what_is_no_longer_wanted(shop: Fleet) -> None:
     """An app that a person deletes, and at last the cluster with all that is left there."""
     await shop.client.delete(APPLICATION.path(shop.namespace, "extra"))
@@ -321,11 +331,7 @@ async def test_all_processes_live_with_exactly_the_rights_that_were_installed(
         await _asks_the_controller(api, shop.namespace)
 
     await _takes_away_what_is_no_longer_wanted(shop)
-    events = await shop.client.list(f"/apis/events.k8s.io/v1/namespaces/{shop.namespace}/events")
-    about = {(each["regarding"]["kind"], each["regarding"]["name"], each["reason"]) for each in events.items}
-    assert {("Application", name, "Released") for name in (*SHOP, "extra")} <= about
-    assert {("Application", "db", "Healthy"), ("ApplicationSet", "shop", "Planned")} <= about
-    assert {each["reportingController"] for each in events.items} == {"axletree.dev/hub"}
+    await shop.until("Events say what happened", partial(_events_are_there, shop))
 
     webhook = await shop.client.get(f"{WEBHOOKS}/axletree-applications")
     assert webhook["webhooks"][0]["clientConfig"]["url"].startswith(f"https://127.0.0.1:{ports[0]}/")

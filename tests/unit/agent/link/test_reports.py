@@ -211,3 +211,18 @@ async def test_a_forgotten_app_is_not_sent(hub: Any, running: Any) -> None:
     await inbox.until(1)
     assert inbox.batches[0]["reports"] == []
     assert json.dumps(inbox.batches)
+
+
+async def test_what_is_held_is_told_with_the_next_report_or_alone_in_a_moment(hub: Any, running: Any) -> None:
+    inbox = Inbox(hub)
+    reporter = running()
+    await inbox.until(1)
+    reporter.announce(within=0.2)
+    reporter.put(_report())
+    await inbox.until(2)
+    assert len(inbox.batches[1]["reports"]) == 1
+    began = asyncio.get_running_loop().time()
+    reporter.announce(within=0.2)
+    await inbox.until(3)
+    assert inbox.batches[2]["reports"] == []
+    assert asyncio.get_running_loop().time() - began >= 0.2, "the first announcement was told by the report"

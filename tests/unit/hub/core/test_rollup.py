@@ -59,6 +59,23 @@ def test_what_a_child_counts_as(node: AppNode, expected: HealthState) -> None:
     assert child_health(node)[0] is expected
 
 
+@pytest.mark.parametrize(
+    ("nodes", "calm", "done"),
+    [
+        ([], True, True),
+        ([child("a")], True, True),
+        ([child("a"), child("b", target="newer")], True, False),
+        ([child("a"), child("b", sync=SyncState.FAILED)], False, False),
+        ([child("a"), child("b", health=H.MISSING)], False, False),
+    ],
+)
+def test_what_only_moves_on_is_told_apart_from_what_is_wrong(
+    nodes: list[AppNode], *, calm: bool, done: bool
+) -> None:
+    rollup = SetRollup.of(nodes)
+    assert (rollup.calm, rollup.done) == (calm, done)
+
+
 def test_the_worst_children_are_named() -> None:
     nodes = [child(f"ok{n}") for n in range(4)]
     nodes += [child(f"p{n}", health=H.PROGRESSING, message="1 of 2") for n in range(5)]
