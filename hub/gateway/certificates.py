@@ -10,7 +10,6 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -21,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_der_public_key,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -53,6 +51,12 @@ class Authority:
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key_id: str = field(init=False, compare=False)
+    """Hex of the key identifier that the leaves it signs carry. Asked for with every request."""
+
+    def __post_init__(self) -> None:
+        found = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+        object.__setattr__(self, "key_id", found.digest.hex())
 
     @classmethod
     def create(cls, hub_id: str, *, now: datetime) -> Authority:
@@ -83,11 +87,6 @@ class Authority:
     @property
     def key_pem(self) -> str:
         return _private_pem(self.key)
-
-    @property
-    def key_id(self) -> str:
-        """Hex of the key identifier that the leaves it signs carry. Asked for with every request: kept."""
-        return _key_id(_spki(self.key.public_key()))
 
     @property
     def fingerprint(self) -> str:
@@ -165,12 +164,6 @@ def certificate_der(pem: str) -> bytes:
 def _spki(public: object) -> bytes:
     data: bytes = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
     return data
-
-
-@lru_cache(maxsize=64)
-def _key_id(spki: bytes) -> str:
-    public = load_der_public_key(spki)
-    return x509.SubjectKeyIdentifier.from_public_key(public).digest.hex()  # type: ignore[arg-type]
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:

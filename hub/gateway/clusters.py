@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NOT_FOUND, _CONFLICT, _UNPROCESSABLE = 404, 409, 422
+_POSITION = ("epoch", "seq")
 _SEEN_SECONDS = 2.0
 """How long to wait for our own write to come back. Beyond it the agent merely has to ask again."""
 
@@ -196,7 +197,13 @@ class Clusters:
         return True
 
     async def write_agent(self, name: str, agent: dict[str, Any]) -> None:
-        """Write what the agent says about itself. Fields that it does not name stay."""
+        """Write what the agent says about itself, if that is news. Fields that it does not name stay.
+
+        Its position alone is none: a fleet that comes back to a hub that was restarted says what is known.
+        """
+        held = ((self.get(name) or {}).get("status") or {}).get("agent") or {}
+        if all(key in _POSITION or held.get(key) == value for key, value in agent.items()):
+            return
         await self._write(paths.cluster(name), {"status": {"agent": agent}}, subresource="status", wait=False)
 
     async def _create(

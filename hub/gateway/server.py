@@ -30,6 +30,7 @@ from hub.gateway.join import Enrolment
 from hub.gateway.keyring import Keyring
 from hub.gateway.leases import LeaseKeeper
 from hub.gateway.liveness import Liveness
+from hub.gateway.paced import PacedSite
 from hub.gateway.recall import recall
 from hub.gateway.relay import Relay
 from hub.gateway.reports import SETTLED_SECONDS, Intake, agent_writer, observed_writer
@@ -47,9 +48,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 512
-"""Connections that wait to be accepted. Short: one that waits longer than its agent does is work for nobody, and a
-hub that is slow for a moment would then only ever serve who has given up. Beyond it agents try again by themselves."""
+_BACKLOG = 1024
+"""Connections that wait to be let in, by hundreds a second. Short: one that waits longer than its agent does is work
+for nobody, and a hub that is slow for a moment would then only ever serve who has given up. Beyond it agents try
+again by themselves."""
 _KEEP_ALIVE_SECONDS = 120.0
 """Beyond what agents keep an idle connection for: the gateway never closes one under a request."""
 _SHUTDOWN_SECONDS = 2.0
@@ -146,7 +148,7 @@ class Gateway:
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
-        site = web.TCPSite(runner, host, port, ssl_context=self._tls, backlog=_BACKLOG)
+        site = PacedSite(runner, host, port, tls=self._tls, backlog=_BACKLOG, ready=lambda: self.ready)
         try:
             await site.start()
         except OSError:
@@ -154,7 +156,7 @@ class Gateway:
             raise
         self._runner = runner
         shown = host if host not in ("0.0.0.0", "::", "") else self._context.hosts[0]  # noqa: S104 - compared
-        self._url = f"https://{f'[{shown}]' if ':' in shown else shown}:{runner.addresses[0][1]}"
+        self._url = f"https://{f'[{shown}]' if ':' in shown else shown}:{site.port}"
         for name, run in (
             ("clusters", self._cluster_cache.run),
             ("assignments", self._assignment_cache.run),

@@ -83,13 +83,13 @@ async def run(options: Options) -> dict[str, list[Sample]]:
                 cpu, window = meter.read()
                 await asyncio.sleep(_REST)
                 after = memory([second.pid]).rss / _MB
-                failures = swarm.failures
+                failures, why = swarm.failures, swarm.why
     finally:
         await plane.stop()
     took = last - listening
     note = (
         f"{COUNT} agents, 2 connections each; the hub listened {listening - began:.1f} s after its start; "
-        f"{failures} tries in vain; none lost"
+        f"{failures} tries in vain ({why}); none lost"
     )
     served = Sample(took, cpu=cpu, window=window, load=os.getloadavg()[0], note=note)
     grown = Sample(100 * (after - before) / before, note=f"{before:.0f} MB before, {after:.0f} MB after")
@@ -112,6 +112,11 @@ class _Swarm:
     def failures(self) -> int:
         return int(self._state.get("failures", 0))
 
+    @property
+    def why(self) -> str:
+        """What failed most, and how often."""
+        return ", ".join(f"{count} x {reason}" for reason, count in self._state.get("why", {}).items())
+
     async def mark(self) -> None:
         """Count anew who is served."""
         assert self._process.stdin is not None
@@ -129,7 +134,9 @@ class _Swarm:
                     await asyncio.sleep(0.1)
         except TimeoutError as error:
             lost = COUNT - self._state.get("served", 0)
-            raise BenchFailed(f"{lost} of {COUNT} agents are lost after {_PATIENCE:.0f} s") from error
+            raise BenchFailed(
+                f"{lost} of {COUNT} agents are lost after {_PATIENCE:.0f} s: {self.why}"
+            ) from error
         return float(self._state["last"])
 
     async def end(self) -> None:

@@ -15,6 +15,7 @@ import random
 import ssl
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ BEAT = 20.0
 _TIMEOUT = 90.0
 _TOLD = 0.25
 _ARRIVAL = 0.004
+_REASONS = 6
 
 
 @dataclass(slots=True)
@@ -36,8 +38,8 @@ class Swarm:
     port: int
     served: dict[str, float] = field(default_factory=dict)
     failures: int = 0
-    why: str = ""
-    """The last failure."""
+    why: Counter[str] = field(default_factory=Counter)
+    """Of each kind of failure, how many."""
 
     async def live(self, name: str, tls: ssl.SSLContext) -> None:
         """One agent, for ever."""
@@ -51,7 +53,7 @@ class Swarm:
                     both.create_task(self._report(name, tls, count, backoff))
             except* (OSError, EOFError, TimeoutError, ValueError) as failures:
                 self.failures += 1
-                self.why = repr(failures.exceptions[0])[:200]
+                self.why[repr(failures.exceptions[0])[:80]] += 1
             count += 1000
             await asyncio.sleep(backoff.next())
 
@@ -119,7 +121,8 @@ async def main(path: Path) -> None:
     marks = asyncio.create_task(_marks(lines, swarm))
     while not marks.done():
         last = max(swarm.served.values(), default=0.0)
-        state = {"served": len(swarm.served), "last": last, "failures": swarm.failures, "why": swarm.why}
+        why = dict(swarm.why.most_common(_REASONS))
+        state = {"served": len(swarm.served), "last": last, "failures": swarm.failures, "why": why}
         sys.stdout.write(json.dumps(state) + "\n")
         sys.stdout.flush()
         await asyncio.sleep(_TOLD)
@@ -130,6 +133,7 @@ async def _marks(lines: asyncio.StreamReader, swarm: Swarm) -> None:
     while await lines.readline():
         swarm.served.clear()
         swarm.failures = 0
+        swarm.why.clear()
 
 
 if __name__ == "__main__":
