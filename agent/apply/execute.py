@@ -8,41 +8,35 @@ that adds and removes nothing saves nothing.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from agent.apply.accounts import Accounts
+from agent.apply.deleter import Deleter, Save
 from agent.apply.inventory import Entry
 from agent.apply.namespaces import Namespaces
-from agent.apply.plan import Unseen, to_prune
-from agent.apply.prepare import JOB, NAMESPACE, Desired, declared_scopes
+from agent.apply.prepare import JOB, Desired, declared_scopes
 from agent.apply.prune import Pruner
-from agent.apply.result import MOVED, Action, ApplyResult, ChangeEntry, Drift
-from agent.apply.round import Gate, Round, View
+from agent.apply.result import Action, ApplyResult, ChangeEntry, Drift
+from agent.apply.round import Gate, Round, View, unknown
 from agent.apply.scoping import prepared
 from agent.apply.stager import Stager
 from agent.apply.waves import steps
 from agent.apply.writer import Writer
+from agent.contract.errors import TransientError
 from agent.contract.names import AGENT_NAMESPACE
 from agent.health.batch import job_complete
+from agent.kube.discovery import NoMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from agent.apply.fields import FieldSet
     from agent.apply.inventory import Inventory
-    from agent.apply.plan import Live
     from agent.contract.bundle import ApplyPolicy
     from agent.contract.manifest import Manifest, ObjectRef
     from agent.kube.client import RestClient
     from agent.kube.discovery import RestMapper
-
-Save: TypeAlias = "Callable[[Inventory], Awaitable[None]]"
-
-
-def unknown(_: ObjectRef) -> Live:
-    """The view of someone who watches nothing."""
-    return Unseen.UNKNOWN
 
 
 class Applier:
@@ -66,18 +60,22 @@ class Applier:
         concurrency: int = 16,
         namespaces: set[str] | None = None,
     ) -> None:
-        self._client = client
         self._mapper = mapper
         self._applyset = applyset
         self._app = app
-        self._manager = manager
         self._slots = asyncio.Semaphore(concurrency)
         self._writer = Writer(client, mapper, manager=manager)
-        self._pruner = Pruner(client, mapper, manager=manager, applyset=applyset, concurrency=concurrency)
         self.accounts = Accounts(client, namespace=agent_namespace)
         self.namespaces = Namespaces(
             client, manager=manager, known=set() if namespaces is None else namespaces
         )
+        self._deleter = Deleter(
+            Pruner(client, mapper, manager=manager, applyset=applyset, concurrency=concurrency),
+            accounts=self.accounts,
+            namespaces=self.namespaces,
+            memories=self._writer.memories,
+        )
+        self.delete_all = self._deleter.delete_all
         self._stager = Stager(client, mapper, self._writer, self.namespaces, self._slots)
 
     async def apply(
@@ -138,7 +136,7 @@ class Applier:
         pending: set[ObjectRef] = set()
         if ok and policy.prune and not waiting and only is None:
             wanted = {item.ref for item in desired}
-            after, pending = await self._prune(round_, after, wanted=wanted, elsewhere=elsewhere)
+            after, pending = await self._deleter.prune(round_, after, wanted=wanted, elsewhere=elsewhere)
             ok = not any(entry.action is Action.FAILED for entry in round_.entries)
         if after != saved:
             await save(after)
@@ -146,30 +144,28 @@ class Applier:
             tuple(round_.entries), after, ok=ok, pending=tuple(sorted(pending)), waiting=waiting
         )
 
-    async def delete_all(
+    async def finish_pruning(
         self,
-        inventory: Inventory,
+        objects: Sequence[Manifest],
         policy: ApplyPolicy,
         *,
+        inventory: Inventory,
         save: Save,
         deadline: float,
         elsewhere: AbstractSet[ObjectRef] = frozenset(),
-        decided: bool = True,
     ) -> ApplyResult:
-        """Take the app away. Done when the result's inventory is empty; until then, call again.
+        """Delete what these objects, which were applied in full, left out; nothing else is written.
 
-        `decided`: a person has it deleted, with its namespaces and definitions; else those wait for a yes.
-        Raises `ServiceAccountMissing` before any write.
+        Nothing at all happens while it cannot be said what all of them are. Raises as `apply`.
         """
-        impersonate = await self.accounts.user(policy)
-        round_ = Round(policy, inventory, unknown, impersonate, deadline, frozenset())
-        after, pending = await self._prune(
-            round_, inventory, wanted=frozenset(), elsewhere=elsewhere, decided=decided
+        desired, unresolved = await self._prepared(objects, policy)
+        if unresolved:
+            left = inventory.entries.keys() - {item.ref for item in desired}
+            return ApplyResult(tuple(unresolved), inventory, ok=False, pending=tuple(sorted(left)))
+        wanted = frozenset(item.ref for item in desired)
+        return await self._deleter.delete(
+            inventory, policy, save=save, deadline=deadline, elsewhere=elsewhere, wanted=wanted
         )
-        if after != inventory:
-            await save(after)
-        ok = not any(entry.action is Action.FAILED for entry in round_.entries)
-        return ApplyResult(tuple(round_.entries), after, ok=ok, pending=tuple(sorted(pending)))
 
     async def check(
         self,
@@ -185,7 +181,12 @@ class Applier:
 
         Raises `TransientError` or `ApiError` where the API server cannot say.
         """
-        desired, _ = await self._prepared(objects, policy)
+        desired, unresolved = await self._prepared(objects, policy)
+        silent = next((each for each in unresolved if each.reason != NoMatch.reason), None)
+        if silent is not None:  # of what nobody can say, nothing is told
+            raise TransientError(
+                f"{silent.ref}: {silent.message}", reason=silent.reason, retry_after=silent.retry_after
+            )
         impersonate = await self.accounts.user(policy)
 
         async def one(item: Desired) -> Drift | None:
@@ -195,9 +196,15 @@ class Applier:
                     item, live=view(item.ref), entry=entry, impersonate=impersonate
                 )
 
-        async with asyncio.timeout_at(deadline):
-            found = await asyncio.gather(*(one(item) for item in desired if item.ref not in (taken or {})))
-        return tuple(drift for drift in found if drift is not None)
+        try:
+            async with asyncio.timeout_at(deadline):
+                found = await asyncio.gather(
+                    *(one(item) for item in desired if item.ref not in (taken or {}))
+                )
+        except TimeoutError as error:
+            raise TransientError("the round's time was over", reason="DeadlineExceeded") from error
+        gone = tuple(Drift(each.ref, missing=True) for each in unresolved)
+        return (*gone, *(drift for drift in found if drift is not None))
 
     def fields_of(self, ref: ObjectRef) -> FieldSet | None:
         """What the bundle sets in one of its objects, whoever owns it by now; None if that is not known."""
@@ -225,34 +232,6 @@ class Applier:
         self, objects: Sequence[Manifest], policy: ApplyPolicy
     ) -> tuple[list[Desired], list[ChangeEntry]]:
         return await prepared(self._mapper, objects, policy, applyset=self._applyset, app=self._app)
-
-    async def _prune(
-        self,
-        round_: Round,
-        inventory: Inventory,
-        *,
-        wanted: AbstractSet[ObjectRef],
-        elsewhere: AbstractSet[ObjectRef],
-        decided: bool = False,
-    ) -> tuple[Inventory, set[ObjectRef]]:
-        candidates, moved = to_prune(inventory.entries.keys(), wanted=wanted, elsewhere=elsewhere)
-        round_.entries.extend(
-            ChangeEntry(ref, Action.SKIPPED, MOVED, "another app wants it") for ref in sorted(moved)
-        )
-        if not candidates:
-            return inventory.without(moved), set()
-        pruned = await self._pruner.prune(
-            [inventory.entries[ref] for ref in sorted(candidates)],
-            impersonate=round_.impersonate,
-            deadline=round_.deadline,
-            applied_uids=frozenset(entry.uid for entry in round_.entries if entry.uid),
-            decided=decided,
-        )
-        for ref in pruned.gone:
-            self._writer.memories.forget(ref)
-        self.namespaces.forget(ref.name for ref in pruned.gone if ref.group_kind == NAMESPACE)
-        round_.entries.extend(pruned.entries)
-        return inventory.without(moved | pruned.gone), pruned.pending
 
     def _applied(self, round_: Round, desired: Iterable[Desired]) -> Iterable[Entry]:
         """The inventory's entries after the round, for what is known to exist."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from agent.apply.failures import explain
-from agent.apply.plan import older_or_same
+from agent.apply.plan import Unseen, older_or_same
 from agent.apply.result import COMPLETED, MOVED, TAKEN, Action, ChangeEntry
 from agent.contract.health import HealthState
 
@@ -25,6 +25,11 @@ View: TypeAlias = "Callable[[ObjectRef], Live]"
 Gate: TypeAlias = "Callable[[Manifest], HealthResult]"
 
 _MAX_NAMED = 3
+
+
+def unknown(_: ObjectRef) -> Live:
+    """The view of someone who watches nothing."""
+    return Unseen.UNKNOWN
 
 
 @dataclass(slots=True)

@@ -159,6 +159,11 @@ class Objects:
                 self.changed.pop(ref, None)
         return found
 
+    def doubt(self, ref: ObjectRef) -> None:
+        """Have an object looked at again at the round's end, whatever its last known state is."""
+        self.prints.pop(ref, None)
+        self.recheck.add(ref)
+
     def lose(self, ref: ObjectRef, uid: str) -> Change:
         """An object is gone. One with another uid is not the one that we know: no news."""
         known = self.live.get(ref)

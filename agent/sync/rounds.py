@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agent.apply.errors import HookFailed
+from agent.apply.plan import Unseen
 from agent.contract.errors import ApiError, AxletreeError, TransientError
 from agent.contract.health import SyncState
 from agent.sync.alarms import fight, residual
-from agent.sync.compare import compare
+from agent.sync.compare import compare, prune_rest
 from agent.sync.fight import FORGET
 from agent.sync.keeper import finished
 from agent.sync.objects import Change
@@ -132,7 +133,9 @@ class Rounds:
         deadline = loop.time() + ROUND_SECONDS
         app.leave(self.claims.taken(app))
         if app.settled and not app.corrects:
-            return await compare(app, bundle, self.watches, deadline=deadline)
+            told = await compare(app, bundle, self.watches, deadline=deadline)
+            rest = await prune_rest(app, bundle, claims=self.claims, keeper=self.keeper, deadline=deadline)
+            return Outcome(min((each for each in (told.again, rest) if each is not None), default=None))
         fresh = not app.settled
         app.gated = False
         if fresh and bundle.hooks:
@@ -234,8 +237,11 @@ class Rounds:
         """See what the watch has: an event may have come before it was known that its object is the app's."""
         for ref in app.desired:
             live = self.watches.look(app.applyset, ref)
-            if isinstance(live, dict) and app.see(ref, live) is Change.DRIFT:
-                app.recheck.add(ref)
+            if isinstance(live, dict):
+                if app.see(ref, live) is Change.DRIFT:
+                    app.recheck.add(ref)
+            elif live is Unseen.ABSENT and ref in app.recheck:
+                app.doubt(ref)  # it may have been deleted again before this round's own answer was looked at
 
     async def _confirm(self, app: App, saving: asyncio.Task[None] | None) -> None:
         """Say Synced only of what is kept: a killed agent would otherwise go back on its word."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.apply.plan import CONFIRM_DELETE
 from agent.contract.bundle import DriftPolicy
 from agent.contract.health import DriftMode, HealthState, SyncState
 from agent.contract.objectsync import ObjectSyncState
 from agent.contract.options import IgnoreDifference
-from tests.integration.agent_rig import AgentRig, agent_on, config_map
+from tests.integration.agent_rig import AgentRig, agent_on, config_map, deployment
+from tests.integration.apply.test_apply_prune import claim, crd, gadget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -188,3 +193,91 @@ async def test_what_a_named_manager_owns_is_left_and_the_rest_is_still_looked_at
     live = await rig.live_when(path, lambda obj: obj is not None and obj["data"]["b"] == "1")
     assert live is not None
     assert live["data"]["a"] == "bob's"
+
+
+async def test_i3_what_is_deleted_while_its_round_is_under_way_comes_back_at_once(rig: AgentRig) -> None:
+    await rig.deploy("web", config_map("web", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    maps, path = rig.path("configmaps", "web"), rig.path("deployments", "slow", group="apps/v1")
+    async with _slow_admission(rig, "deployments", seconds=3):
+        digest = await rig.deploy("web", config_map("web", a="2"), deployment("slow"))
+        await rig.live_when(maps, lambda obj: obj is not None and obj["data"] == {"a": "2"})
+        await rig.client.delete(maps)
+        assert await rig.live(path) is None, "the round goes on"
+        async with asyncio.timeout(15):
+            await rig.live_when(maps, lambda obj: obj is not None)
+    await rig.when(
+        "web", sync=SyncState.SYNCED, digest=digest, check=lambda said: "Missing" not in said.counts
+    )
+
+
+@asynccontextmanager
+async def _slow_admission(rig: AgentRig, plural: str, *, seconds: int) -> AsyncIterator[None]:
+    """A webhook that never answers, and that nothing depends on: each write of that kind waits for it."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    port = silent.getsockname()[1]
+    root = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    rule = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": [plural]}
+    hook = {
+        "name": "slow.example.com",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "failurePolicy": "Ignore",
+        "timeoutSeconds": seconds,
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/"},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": rig.namespace}},
+        "rules": [rule],
+    }
+    await rig.client.create(root, {"metadata": {"name": rig.cluster}, "webhooks": [hook]})
+    probe = deployment("probe")
+    collection = rig.path("deployments", "", group="apps/v1").rstrip("/")
+    try:
+        async with asyncio.timeout(30):
+            began = ended = asyncio.get_running_loop().time()
+            while ended - began < seconds / 2:
+                began = asyncio.get_running_loop().time()
+                await rig.client.request("POST", collection, params={"dryRun": "All"}, body=probe)
+                ended = asyncio.get_running_loop().time()
+        yield
+    finally:
+        await rig.client.delete(f"{root}/{rig.cluster}")
+        silent.close()
+
+
+async def test_a29_a36_what_a_release_left_out_goes_where_drift_is_only_told_too(rig: AgentRig) -> None:
+    alert = DriftPolicy(mode=DriftMode.ALERT)
+    held = deployment("held")
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    maps = config_map("stays", a="1"), config_map("after", a="1")
+    await rig.deploy("web", *maps, held, claim(), drift=alert)
+    await rig.when("web", sync=SyncState.SYNCED)
+    digest = await rig.deploy("web", maps[0], drift=alert)
+    await rig.when("web", digest=digest, check=lambda said: "not gone yet" in said.message)
+    await rig.client.merge_patch(rig.path("configmaps", "stays"), {"data": {"a": "theirs"}})
+    await rig.when("web", sync=SyncState.OUT_OF_SYNC)
+    path = rig.path("deployments", "held", group="apps/v1")
+    await rig.client.merge_patch(path, {"metadata": {"finalizers": None}})
+    await rig.when("web", check=lambda said: said.held.startswith("ConfirmDelete: "))
+    assert await rig.live(rig.path("configmaps", "after")) is None
+    path = rig.path("persistentvolumeclaims", "data")
+    await rig.client.merge_patch(path, {"metadata": {"annotations": {CONFIRM_DELETE: "data"}}})
+    said = await rig.when("web", check=lambda said: not said.held)
+    await rig.live_when(path, lambda obj: obj is None or "deletionTimestamp" in obj["metadata"])
+    live = await rig.live(rig.path("configmaps", "stays"))
+    assert live is not None
+    assert (live["data"], said.sync) == ({"a": "theirs"}, SyncState.OUT_OF_SYNC)
+
+
+async def test_f39_a_kind_that_went_is_told_as_missing_where_drift_is_only_told(rig: AgentRig) -> None:
+    group = f"{rig.namespace}.example.com"
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    await rig.client.create(definitions, crd(group))
+    gadgets = config_map("web", a="1"), gadget(group, "one")
+    await rig.deploy("web", *gadgets, drift=DriftPolicy(mode=DriftMode.ALERT))
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.stop()
+    await rig.client.delete(f"{definitions}/gadgets.{group}")
+    await rig.live_when(f"{definitions}/gadgets.{group}", lambda obj: obj is None)
+    await rig.start()
+    said = await rig.when("web", sync=SyncState.OUT_OF_SYNC)
+    assert [entry.paths for entry in said.drift] == [["(the object is gone)"]]

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agent.apply.execute import Applier, unknown
+from agent.apply.execute import Applier
 from agent.apply.inventory import EMPTY, Inventory
-from agent.apply.round import View  # noqa: TC001 - an annotation of a dataclass's method
+from agent.apply.round import View, unknown
 from agent.contract.bundle import ApplyPolicy
 from agent.contract.errors import ApiError
 from agent.contract.names import applyset_id
