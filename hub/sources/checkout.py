@@ -1,19 +1,24 @@
-"""A checkout as it was at a revision: its files, written out beside it. For people's own folders, not for the hub."""
+"""A checkout as it was at a revision: its files, written out beside it. For people's own folders, not for the hub.
+
+Files are written as Git stores them, which is what a hub reads. `git archive` would not do: attributes leave files out
+of it, rewrite others, and have programs run that the checkout's own configuration names, whoever wrote that.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hub.sources.errors import PathNotFound, RevisionNotFound, RevisionRefused
+from hub.sources.objects import GitObjects, ObjectsBroken
 from hub.sources.process import GitRunner
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from hub.sources.walk import Kind
 
 _REVISION = re.compile(r"[A-Za-z0-9_@^~./{}-]{1,200}")
 _LINK = "gitdir: "
+_NO_BOUND = 1 << 40
+"""Bytes: a person's own folder is as large as it is."""
 
 
 def top_of(folder: Path) -> Path | None:
@@ -43,18 +48,53 @@ def export(folder: Path, revision: str, *, into: Path) -> Path:
         raise RevisionNotFound(f"{top}: no branch, tag or commit {revision}")
     prefix = folder.absolute().relative_to(top).as_posix()
     target = into / commit.decode()[:12]
-    process = runner.open(["archive", "--format=tar", commit.decode(), "--", prefix], git_dir=git_dir)
+    objects = GitObjects(git_dir, runner)
     try:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-            archive.extractall(target, filter="data")
-    except tarfile.TarError as error:
-        raise PathNotFound(f"{folder}: not there, or not readable, at {revision}: {error}") from error
+        found = objects.commit(commit.decode())
+        tree = _tree(objects, found[1], prefix) if found is not None else None
+        if tree is None:
+            raise PathNotFound(f"{folder}: was not there at {revision}")
+        _write(objects, tree, target / prefix)
+    except ObjectsBroken as error:
+        raise PathNotFound(f"{folder}: not readable at {revision}: {error}") from error
     finally:
-        runner.end(process)
-    found = target / prefix
-    if not found.is_dir():
-        raise PathNotFound(f"{folder}: was not there at {revision}")
-    return found
+        objects.close()
+    return target / prefix
+
+
+def _tree(objects: GitObjects, root: str, path: str) -> str | None:
+    """The id of the folder at a path; None where there is none."""
+    at = root
+    for name in Path(path).parts:
+        entry = objects.trees([at])[0].get(name)
+        if entry is None or entry.kind is not Kind.DIR:
+            return None
+        at = entry.oid
+    return at
+
+
+def _write(objects: GitObjects, tree: str, target: Path) -> None:
+    """The folder as it is stored. Links come last, when nothing is written that could go through one."""
+    places: dict[Kind, dict[Path, str]] = {Kind.FILE: {}, Kind.LINK: {}}
+    level = [(target, tree)]
+    while level:
+        deeper: list[tuple[Path, str]] = []
+        for (top, _), entries in zip(level, objects.trees([oid for _, oid in level]), strict=True):
+            top.mkdir(parents=True, exist_ok=True)
+            for name, entry in entries.items():
+                if entry.kind is Kind.DIR:
+                    deeper.append((top / name, entry.oid))
+                else:
+                    places[entry.kind][top / name] = entry.oid
+        level = deeper
+    for kind, found in places.items():
+        contents = objects.blobs(list(found.values()), limit_bytes=_NO_BOUND)
+        for path, data in zip(found, contents, strict=True):
+            path.unlink(missing_ok=True)  # of an earlier folder within this one
+            if kind is Kind.FILE:
+                path.write_bytes(data)
+            else:
+                path.symlink_to(os.fsdecode(data))
 
 
 def _git_dir(top: Path) -> Path:
