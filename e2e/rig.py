@@ -238,7 +238,7 @@ class Rig:
         """SIGKILL, and wait until it is gone."""
         process = next(each for each in self.fleet.services.processes() if each.name == service)
         os.kill(process.identity.pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while process.alive():  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
 

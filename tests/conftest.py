@@ -9,6 +9,7 @@ import fcntl
 import functools
 import gc
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -86,6 +87,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         capture = session.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():  # minutes: people must see that it goes on
             asyncio.run(ensure_binary(Printer(sys.stderr)))
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """What a test, or a command that it runs in this process, leaves behind: the next one of a worker never meets it.
+
+    A log handler holds the stream of the test that it was made in, which is closed by then.
+    """
+    root, folder, environment = logging.getLogger(), Path.cwd(), dict(os.environ)
+    handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.disable(disabled)
+    os.chdir(folder)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,7 @@ class Rig:
 
     async def observed_when(self, key: str, **wanted: Any) -> dict[str, Any]:
         """Wait until what is observed says so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 observed = await self.observed(key)
                 if observed is not None and observed.items() >= wanted.items():
@@ -163,7 +163,7 @@ class Rig:
     async def lease_when(self, cluster: str, **wanted: str) -> dict[str, Any]:
         """Wait until the agent's Lease has these annotations (without their prefix, `_` for `-`)."""
         expected = {f"axletree.dev/{name.replace('_', '-')}": value for name, value in wanted.items()}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     lease = await self.client.get(paths.lease(f"agent-{cluster}"))
@@ -304,7 +304,7 @@ async def _drained() -> AsyncIterator[None]:
     selector = loop._selector  # type: ignore[attr-defined]
     before = len(selector.get_map())
     yield
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(selector.get_map()) > before:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 

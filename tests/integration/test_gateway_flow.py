@@ -37,7 +37,7 @@ async def rig(api_server: ControlPlane) -> AsyncIterator[Rig]:
 
 async def served(spoke: Spoke, etag: str = "") -> tuple[AssignmentDocument, str]:
     """The next document, waited for."""
-    status, raw, headers = await spoke.assignment(etag=etag, wait=10)
+    status, raw, headers = await spoke.assignment(etag=etag, wait=30)
     assert status == 200, raw
     return AssignmentDocument.model_validate_json(raw), headers["ETag"]
 
@@ -80,7 +80,7 @@ async def test_a_waiting_poll_is_answered_by_the_change_and_not_by_another_clust
         await rig.assign(name, seq=2, apps={"shop/web": BLOB})
         document, _ = await poll
     assert document.seq == 2
-    assert loop.time() - began < 2
+    assert loop.time() - began < 20, "the poll would have waited for longer"
 
 
 async def test_f3_a_hub_that_went_back_serves_another_etag(rig: Rig) -> None:
@@ -332,7 +332,7 @@ async def test_stopping_answers_waiting_polls(api_server: ControlPlane) -> None:
         _, etag = await served(spoke)
         poll = asyncio.create_task(spoke.assignment(etag=etag, wait=50))
         assert (await spoke.assignment(etag=etag, wait=1))[0] == 304
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await rig.gateway.stop()
             assert (await poll)[0] == 503
 
@@ -349,7 +349,7 @@ async def test_a_gateway_that_an_agent_left_for_another_does_not_call_it_stale(
         await spoke.report()
         await first.lease_when(name, connected="true")
         spoke.url = second.gateway.url
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await spoke.report())[0] != 200:  # noqa: ASYNC110 - the other one's cache
                 await asyncio.sleep(0.02)
             while first.gateway.liveness.get(name) is not None:  # noqa: ASYNC110 - a period that passes
@@ -380,7 +380,7 @@ async def test_i7_two_gateways_in_turn_show_the_last_state_and_none_that_is_olde
             (first, "Healthy"),
         ):
             spoke.url = rig.gateway.url
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 status, answer = await spoke.report(app_report(app, health=health))
                 while status != 200:
                     await asyncio.sleep(0.02)
@@ -432,7 +432,7 @@ async def test_s4_two_clones_behind_two_gateways_are_noticed_and_a_successor_is_
         assert "two gateways" in found["clone"]["message"]
         assert (await first.lease_when(name, agent_boot="boot-2"))["spec"]["holderIdentity"] == "two"
         for each in (spoke, clone):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (await each.report())[1]["standing"] != "Cloned":  # noqa: ASYNC110 - caches
                     await asyncio.sleep(0.05)
         found = (await first.client.get(paths.cluster(moved))).get("status") or {}
@@ -441,6 +441,6 @@ async def test_s4_two_clones_behind_two_gateways_are_noticed_and_a_successor_is_
 
 async def until_heard(spoke: Spoke) -> None:
     """Its gateway may not have seen the Cluster yet."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await spoke.report())[0] != 200:  # noqa: ASYNC110 - another cache
             await asyncio.sleep(0.02)

@@ -100,7 +100,7 @@ async def test_f11_a_silent_server_does_not_hold_up_what_is_known(
         assert await source.files(author.remote, commit, "") == {"a": b"1"}
         started = time.monotonic()
         await source.close()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30, "a fetch waits for two minutes"
         for outcome in await asyncio.gather(*stuck, return_exceptions=True):
             assert isinstance(outcome, RepositoryUnreachable)
     assert temporary(tmp_path) == []

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,6 @@ from agent.config import AgentConfig, ConfigInvalid, load_config
 from agent.main import main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -48,17 +46,6 @@ def test_bad_settings_are_named_and_secrets_are_not(tmp_path: Path, change: dict
     assert "pw" not in str(caught.value)
 
 
-@pytest.fixture
-def _logs() -> Iterator[None]:
-    """What a process sets up for itself would else write to a stream that pytest closes, in all tests after this."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-
-
-@pytest.mark.usefixtures("_logs")
 def test_misuse_has_its_own_exit_code(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--config", str(tmp_path / "none")]) == 2
     line = json.loads(capfd.readouterr().err.splitlines()[0])

@@ -34,7 +34,7 @@ async def serving(*agents: Served, seconds: float = 5.0) -> AsyncIterator[Probe]
 async def ask(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = await reader.read()
     writer.close()
     return answer

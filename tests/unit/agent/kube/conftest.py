@@ -49,7 +49,7 @@ class Collection:
 
     async def asked(self, *, lists: int = 0, watches: int = 0) -> None:
         """Until it was asked so often."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.lists < lists or len(self.watched_from) < watches:
                 self._asked.clear()
                 await self._asked.wait()

@@ -32,7 +32,7 @@ class Changes:
         self._more.set()
 
     async def until(self, count: int) -> list[tuple[str, str | None, str | None]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.told) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -61,7 +61,7 @@ async def test_it_lists_then_follows(server: Any, kube: Any, reflector: Reflecto
     changes = Changes(reflector)
     assert (reflector.synced, dict(reflector.items)) == (False, {})
     async with running(reflector):
-        await reflector.wait_synced(5)
+        await reflector.wait_synced(30)
         assert reflector.synced
         assert reflector.items["x", "a"]["kind"] == "ConfigMap"
         collection.send("MODIFIED", kube.config_map("a", 11))
@@ -88,7 +88,7 @@ async def test_f36_a_watch_that_ends_resumes_without_a_list(
     server.handler = collection.handle
     changes = Changes(reflector)
     async with running(reflector):
-        await reflector.wait_synced(5)
+        await reflector.wait_synced(30)
         collection.send("MODIFIED", kube.config_map("a", 11))
         collection.send("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
         collection.end_watch()
@@ -132,7 +132,7 @@ async def test_f35_an_error_never_empties_the_cache(
     }
     changes = Changes(reflector)
     async with running(reflector):
-        await reflector.wait_synced(5)
+        await reflector.wait_synced(30)
         collection.list_answer = answers[failure]
         collection.send("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
         await collection.asked(lists=4)
@@ -169,7 +169,7 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_hammered(
     collection.watch_answer = lambda: web.Response(text="")
     server.handler = collection.handle
     async with running(Reflector(client, PATH, resync_backoff=(10, 30))) as reflector:
-        await reflector.wait_synced(5)
+        await reflector.wait_synced(30)
         await asyncio.sleep(0.3)
     assert len(collection.watched_from) <= 2
 
@@ -180,7 +180,7 @@ async def test_wait_version_returns_at_that_version_or_any_newer(
     collection = kube.collection(kube.config_map("a", 3))
     server.handler = collection.handle
     async with running(reflector):
-        await reflector.wait_synced(5)
+        await reflector.wait_synced(30)
         await reflector.wait_version(("x", "a"), "3", 0.01)
         await reflector.wait_version(("x", "a"), "10", 0.01)  # the list's own version
         with pytest.raises(CacheNotSynced):
@@ -200,7 +200,7 @@ async def test_wait_version_of_an_opaque_version_is_by_equality(
     collection = kube.collection(kube.config_map("a", 3))
     server.handler = collection.handle
     async with running(reflector):
-        await reflector.wait_synced(5)
+        await reflector.wait_synced(30)
         waiting = asyncio.create_task(reflector.wait_version(("x", "a"), "v-b", 5))
         await asyncio.sleep(0)
         item = kube.config_map("a", 3)

@@ -31,7 +31,7 @@ async def test_what_is_served_is_told_once_and_again_where_it_was_lost() -> None
     assert _batch(found).wire().get("apiVersions") is None
     async with RestClient(KubeConfig(server=f"http://127.0.0.1:{address[1]}"), user_agent="test") as client:
         looking = asyncio.create_task(found.run(client, changed=heard.set))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await heard.wait()
         first = _batch(found)
         assert first.wire()["apiVersions"] == ["apps/v1", "v1"]

@@ -40,7 +40,7 @@ class Inbox:
         return self.answers.pop(0) if self.answers else web.json_response({"epoch": 1, "seq": 1})
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(10), self.arrived:
+        async with asyncio.timeout(30), self.arrived:
             await self.arrived.wait_for(lambda: len(self.batches) >= count)
 
 
@@ -160,7 +160,7 @@ async def test_what_was_on_its_way_when_a_session_ended_goes_with_the_next(
     reporter = Reporter(envelope=lambda: ReportBatch(epoch=1, seq=3, boot="b"), heartbeat=60.0)
     reporter.put(_report())
     first = asyncio.create_task(reporter.run(session))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await reached.wait()
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
@@ -197,7 +197,7 @@ async def test_the_last_state_of_a_flapping_app_always_arrives(hub: Any, running
         said = [each for batch in inbox.batches for each in batch["reports"]]
         return str(said[-1]["message"]) if said else ""
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while last() != "19":
             await inbox.until(len(inbox.batches) + 1)
     assert len(inbox.batches) <= 8

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,9 +81,7 @@ def test_what_no_hook_sees_is_killed_and_not_run_again() -> None:
         assert "no verdict" in host(script, {}).error
         assert host("return {status = 'Healthy'}", {}).status == "Healthy"
         assert "no verdict" in host(script, {}).error
-        before = time.monotonic()
         assert "no longer run" in host(script, {}).error
-        assert time.monotonic() - before < 0.2
 
 
 def test_a_check_that_says_nothing_leaves_it_to_others(host: LuaHost) -> None:

@@ -133,7 +133,7 @@ class Agent:
 
     async def settle(self, gateway: Gateway) -> None:
         """Send until there is nothing to say: a heartbeat, and all that is asked for on it."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.send(gateway)
             while self.dirty:
                 await self.send(gateway)

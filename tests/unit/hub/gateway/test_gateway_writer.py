@@ -37,7 +37,7 @@ class Sink:
                 self._changed.notify_all()
 
     async def until(self, *written: tuple[str, str]) -> None:
-        async with asyncio.timeout(5), self._changed:
+        async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: self.written[-len(written) :] == list(written))
 
 
@@ -119,7 +119,7 @@ async def test_what_cannot_be_written_is_dropped_and_the_next_report_of_the_same
     sink.failures = [ApiError("gone", status=404)]
     target = writer(sink)
     put(target, "a", "1")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sink.failures or sink.running:  # noqa: ASYNC110 - a failure writes nothing
             await asyncio.sleep(0)
     assert target.waiting == 0

@@ -72,7 +72,7 @@ def letter(name: str, word: str, previous: str = "") -> Letter:
 
 async def until(holds: object) -> None:
     assert callable(holds)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 - another task changes it
             await asyncio.sleep(0.005)
 

@@ -136,7 +136,7 @@ async def test_an_unreadable_index_removes_nothing_and_stops_nobody(
     world.index.close()
     (tmp_path / "other.sqlite").write_bytes(b"no database at all" * 100)
     collecting = asyncio.create_task(world.collector(first=0, interval=0.01, older_than=0).run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while caplog.text.count("not collected this time") < 3:  # noqa: ASYNC110 - a log tells nobody
             await asyncio.sleep(0.01)
     collecting.cancel()
@@ -153,7 +153,7 @@ async def test_it_waits_for_the_caches_and_then_goes_round(world: World) -> None
     assert world.left() == {"a", "b"}, "nothing is known yet"
     for reflector in world.caches.reflectors.values():
         reflector._first.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while world.left() != {"a"}:  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.01)
     collecting.cancel()
