@@ -80,8 +80,8 @@ def load_kubeconfig(path: Path, *, context: str | None = None) -> KubeConfig:
         raise KubeconfigError(f"{where}: the cluster has no http(s) server")
     if "exec" in user or "auth-provider" in user:
         raise CredentialPluginUnsupported(
-            f"{where}: the user's credentials come from a plugin (exec or auth-provider), which is not run "
-            "here: load it on the hub, by the official kubernetes client, or use a token or a certificate"
+            f"{where}: the user's credentials come from a plugin (exec or auth-provider), which is not "
+            "run: name a kubeconfig with a token (`kubectl create token`) or a certificate"
         )
     files = _Files(base=path.parent, where=where)
     return KubeConfig(

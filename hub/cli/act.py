@@ -98,7 +98,8 @@ async def _approve_wave(reference: Reference, wave: str, kubeconfig: Path | None
         found = await resolve(hub, reference)
         names = [each["name"] for each in field(found.obj, "status", "rollout", "waves") or ()]
         if wave not in names:
-            raise NoSuchObject(f"{found} has no wave {wave}: {', '.join(names) or 'none'}")
+            has = f"no wave {wave}: {', '.join(names)}" if names else "no waves"
+            raise NoSuchObject(f"{found} has {has}")
         done = await hub.act("approve", found, ApproveRequest(wave=wave))
         return found, done.changed if done is not None else []
 

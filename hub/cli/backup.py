@@ -56,6 +56,8 @@ def backup(
             return await take(client, now=datetime.now(UTC))
 
     with plainly():
+        if output is None and sys.stdout.isatty():
+            raise BackupInvalid("a backup is no text, and a secret: name the file to write by -o, or a pipe")
         passphrase = _passphrase(passphrase_file)
     found = run(work)
     data = found.dump(passphrase)

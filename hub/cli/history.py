@@ -10,8 +10,8 @@ import typer
 
 from hub.cli.arguments import AppArgument  # noqa: TC001 - typer reads it
 from hub.cli.connect import KubeconfigOption, NamespaceOption, run
-from hub.cli.failure import EXIT_NEGATIVE, plainly
-from hub.cli.kinds import APPS, SHORT_ID, field, short
+from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
+from hub.cli.kinds import APPS, SHORT_ID, field, key_of, short
 from hub.cli.names import Reference, parse, resolve
 from hub.cli.output import Format, FormatOption, age, name_of, out, print_table, print_value
 from hub.cli.reach import reaching
@@ -64,7 +64,9 @@ def outputs(
     """
     obj = _read(name, namespace, kubeconfig)
     entries: list[dict[str, Any]] = field(obj, "status", "outputs") or []
-    if not _printed(entries, fmt, name="name"):
+    if not entries and fmt is Format.TABLE:
+        complain(f"{key_of(obj)} exports nothing")
+    elif not _printed(entries, fmt, name="name"):
         now = datetime.now(UTC)
         print_table(
             ("OUTPUT", "VALUE", "REVISION", "AGE", "PROBLEM"), [_output(entry, now) for entry in entries]

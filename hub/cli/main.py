@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
-from hub.cli.output import hang_up
+from hub.cli.output import err, hang_up
 from hub.cli.usage import is_help, told
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class LazyGroup(TyperGroup):
                 complain(told(error))
             sys.exit(error.exit_code)
         except typer.Abort:
-            complain("nothing was done: there is no answer to what was asked")
+            if not sys.stdin.isatty():
+                err.print()  # nobody ended the line of the question
+            complain("nothing was done; --yes is an answer, too")
             sys.exit(EXIT_NEGATIVE)
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else 0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hub.cli.reach import Reads
 
 _MAX_PARTS = 3
+_SHOWN = 3
 
 
 class NoSuchObject(AxletreeError):
@@ -117,6 +118,16 @@ async def apps_of(client: Reads, found: Found) -> list[Manifest]:
     return sorted(children.items, key=key_of)
 
 
+async def _children_named(client: Reads, reference: Reference) -> str:
+    """Where the set was named and not one of its apps: which there are."""
+    sets = await candidates(client, Reference((SETS,), reference.namespace, reference.name))
+    names = [key_of(obj) for each in sets for obj in await apps_of(client, each)]
+    if not names:
+        return ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{sets[0]} has {', '.join(names[:_SHOWN])}{more}"
+
+
 async def missing(client: Reads, reference: Reference) -> NoSuchObject:
     """Why there is nothing, with what may have been meant."""
     known: dict[str, str] = {}
@@ -125,5 +136,9 @@ async def missing(client: Reads, reference: Reference) -> NoSuchObject:
             known.setdefault(obj["metadata"]["name"], key_of(obj))
             known[key_of(obj)] = key_of(obj)
     what = " or ".join(kind.title for kind in reference.kinds)
+    if reference.kinds == (APPS,):
+        of_set = await _children_named(client, reference)
+        if of_set:
+            return NoSuchObject(f"there is no {what} {reference}; {of_set}")
     hint = nearest(str(reference), known) or nearest(reference.name, known)
     return NoSuchObject(f"there is no {what} {reference}{hint}")

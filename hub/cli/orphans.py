@@ -84,6 +84,8 @@ def list_(
     if fmt is Format.NAME:
         for _, orphan in found:
             out.print(orphan["app"])
+    elif fmt is Format.TABLE and not found:
+        err.print("axle: no agent holds an app that this hub does not know")
     elif fmt is Format.TABLE:
         rows = [
             (

@@ -77,6 +77,8 @@ def join(
     print(f"axle agent install --hub {address} --token {text} --apply --kubeconfig SPOKE_KUBECONFIG")
     if not auto_accept:
         err.print(f"axle: then let it in: axle cluster accept {name}", style="dim")
+    if wait:
+        err.print(f"axle: waiting until {name} is connected, for {timeout} at most", style="dim")
     if wait and not run(lambda: _until(name, _connected, seconds=seconds, kubeconfig=kubeconfig)):
         complain(f"cluster {name} is not connected after {timeout}")
         raise typer.Exit(EXIT_NEGATIVE)
@@ -150,6 +152,7 @@ def rotate(
             # A certificate says its time in whole seconds: the next one is after all that were given so far.
             moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
             await annotate(client, found.path, {ANNOTATION_ROTATE: moment.isoformat()})
+        err.print(f"axle: waiting for the agent of {name}, for {timeout} at most", style="dim")
         return await _until(
             name,
             lambda obj: field(obj, "status", "fingerprint") not in ("", before),

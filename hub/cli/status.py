@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from agent.contract.errors import AxletreeError
+from agent.contract.errors import ApiError, AxletreeError
 from hub.cli.api import is_named
-from hub.cli.connect import KubeconfigOption, run
-from hub.cli.failure import EXIT_NEGATIVE
+from hub.cli.connect import KubeconfigOption, NoHub, run
+from hub.cli.failure import EXIT_ERROR, EXIT_NEGATIVE
 from hub.cli.follow import worst
 from hub.cli.kinds import APPS, CLUSTERS, SETS, health, sync
 from hub.cli.liveness import LEASES, HubLife, hub_life, unheard, with_liveness
@@ -41,6 +41,8 @@ class _State:
     apps: list[Manifest] = field(default_factory=list)
     sets: list[Manifest] = field(default_factory=list)
     problem: str = ""
+    refused: bool = False
+    """It is not that nobody answers: this asker, or this kubeconfig, gets no answer."""
     stopped: bool = False
     """This machine knows that the hub's process has ended."""
 
@@ -49,12 +51,14 @@ class _State:
 def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None) -> None:
     """Show processes, clusters and apps. Exit code 1: something that should run does not.
 
-    Where the hub is not running, what it last wrote is shown, with its age.
+    Where the hub is not running, what it last wrote is shown, with its age. Exit code 2: it could not be asked.
     """
     root = home()
     local = kubeconfig is None and not is_named() and bool(cluster_names(root))
-    parts = _parts(root) if local else {}
     state = run(lambda: _ask(kubeconfig))
+    parts = (
+        _parts(root) if local else {}
+    )  # after the hub was asked: one that has just ended is not told as running
     if state.stopped:
         state.hub = HubLife(running=False, last=state.hub.last)
     if not state.problem:
@@ -68,6 +72,8 @@ def status(fmt: FormatOption = Format.TABLE, kubeconfig: KubeconfigOption = None
             print(name_of(obj))
     else:
         print_value(_to_json(root, state, parts, local=local), fmt)
+    if state.refused:
+        raise typer.Exit(EXIT_ERROR)
     if state.problem or not state.hub.running or "stopped" in parts.values():
         raise typer.Exit(EXIT_NEGATIVE)
 
@@ -79,8 +85,11 @@ async def _ask(kubeconfig: Path | None) -> _State:
             apps, sets, clusters, leases = await asyncio.gather(
                 *(hub.list(path) for path in (APPS.path(), SETS.path(), CLUSTERS.path(), LEASES))
             )
+    except ApiError as error:
+        return _State(problem=str(error), refused=True)
     except AxletreeError as error:
-        return _State(problem=str(error))
+        away = error.reason in {NoHub.reason, "ApiUnavailable"}
+        return _State(problem=str(error) if away else f"{error.reason}: {error}", refused=not away)
     now = datetime.now(UTC)
     return _State(
         hub=hub_life(leases.items, now),

@@ -56,7 +56,7 @@ async def _trees(
     async with reaching(kubeconfig) as hub:
         trees, stale = await load(hub)
         if not name:
-            return [each for each in trees if _inside(each, namespace)], stale
+            return [each for top in trees for each in topmost(top, namespace)], stale
         wanted = await resolve(hub, parse(name, namespace=namespace))
         uid = wanted.obj["metadata"]["uid"]
     found = (each for top in trees for each in top.walk() if each.obj["metadata"]["uid"] == uid)
@@ -93,7 +93,7 @@ def print_trees(trees: Sequence[Branch], *, stale: Mapping[str, str]) -> None:
         _grow(drawn, top, now, stale)
         out.print(drawn, soft_wrap=True)
     if not trees:
-        err.print("axle: there are no Applications and no ApplicationSets")
+        err.print("axle: there are no Applications and no ApplicationSets here")
 
 
 def _grow(drawn: Tree, branch: Branch, now: datetime, stale: Mapping[str, str]) -> None:
@@ -121,5 +121,8 @@ def _label(branch: Branch, now: datetime, stale: Mapping[str, str]) -> Text:
     return label
 
 
-def _inside(branch: Branch, namespace: str) -> bool:
-    return not namespace or any(each.obj["metadata"]["namespace"] == namespace for each in branch.walk())
+def topmost(branch: Branch, namespace: str) -> list[Branch]:
+    """The highest branches that are in a namespace, with all that they hold; an empty one is any."""
+    if namespace in {"", branch.obj["metadata"]["namespace"]}:
+        return [branch]
+    return [each for child in branch.children for each in topmost(child, namespace)]

@@ -138,7 +138,7 @@ def test_a_text_that_is_no_kubeconfig_is_refused(tmp_path: Path, text: str) -> N
 
 @pytest.mark.parametrize("plugin", ["exec", "auth-provider"])
 def test_credential_plugins_are_refused_by_name(tmp_path: Path, plugin: str) -> None:
-    with pytest.raises(CredentialPluginUnsupported, match="official kubernetes client"):
+    with pytest.raises(CredentialPluginUnsupported, match="kubectl create token"):
         load_kubeconfig(_write(tmp_path / "config", user={plugin: {"command": "aws"}}))
 
 

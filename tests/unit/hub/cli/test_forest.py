@@ -4,6 +4,7 @@ from typing import Any
 
 from agent.contract.names import APPLYSET_PART_OF, LABEL_SET, applyset_id
 from hub.cli.forest import Branch, grow
+from hub.cli.tree import topmost
 
 HUB_ID = "0011223344556677"
 
@@ -94,3 +95,12 @@ def test_json_is_nested_and_says_sync_health_cluster_and_age() -> None:
             "observedAt": "2030-01-01T00:00:00Z",
         }
     ]
+
+
+def test_of_one_namespace_the_highest_that_are_in_it() -> None:
+    (root,) = grow(
+        [*CHILDREN, ROOT], [SET, app_set("dev/dev", part_of="axletree-system/root")], hub_id=HUB_ID
+    )
+    assert shape(topmost(root, "shop")) == [("shop/shop", ["shop/a-eu1", "shop/b-eu1"])]
+    assert topmost(root, "") == topmost(root, "axletree-system") == [root]
+    assert topmost(root, "nowhere") == []

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from hub.cli.main import COMMANDS, app
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 runner = CliRunner()
 
@@ -105,6 +110,31 @@ def test_what_was_foreseen_is_one_line_and_code_2(tmp_path: object, monkeypatch:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("axle: NoHub: ")
+
+
+def test_status_that_could_not_be_asked_is_code_2_and_nobody_there_is_code_1(tmp_path: Path) -> None:
+    away = tmp_path / "away.yaml"
+    away.write_text(
+        "{current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}], "
+        "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: a, user: {token: t}}]}"
+    )
+    refused = runner.invoke(app, ["status", "--kubeconfig", f"{tmp_path}/none"])
+    assert (refused.exit_code, refused.stderr) == (2, "")
+    assert "KubeconfigInvalid: " in refused.stdout
+    alone = runner.invoke(app, ["status", "--kubeconfig", str(away)])
+    assert (alone.exit_code, alone.stderr) == (1, "")
+    assert "does not answer" in alone.stdout
+
+
+def test_a_backup_is_not_written_to_a_terminal() -> None:
+    terminal, stdout = os.openpty()
+    command = [sys.executable, "-m", "hub.cli.main", "hub", "backup", "--kubeconfig", "/nonexistent"]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(terminal)
+    os.close(stdout)
+    assert done.returncode == 2
+    assert done.stderr.startswith("axle: BackupInvalid: ")
+    assert "name the file to write by -o" in done.stderr
 
 
 def test_version() -> None:

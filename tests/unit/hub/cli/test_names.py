@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from agent.kube.response import Listing
 from hub.cli.kinds import APPS, CLUSTERS, SETS, nearest, resource_of, why
-from hub.cli.names import AmbiguousName, Found, InvalidReference, one_of, parse
+from hub.cli.names import AmbiguousName, Found, InvalidReference, missing, one_of, parse
 
 
 def found(kind: Any, key: str) -> Found:
@@ -84,3 +85,25 @@ def test_a_set_whose_rollout_stands_says_so_before_its_health() -> None:
     assert why({"status": status}) == "rollout Halted: wave canary: 2 failed"
     status["rollout"] = {"state": "Progressing", "message": "wave canary soaks"}
     assert why({"status": status}) == "2 of 6 Healthy"
+
+
+class Objects:
+    """The one set `shop/web` and its child."""
+
+    async def list(self, path: str, *, label_selector: str = "", field_selector: str = "") -> Listing:
+        del label_selector
+        if path.endswith("/applicationsets"):
+            items = [found(SETS, "shop/web").obj] if field_selector.endswith("=web") else []
+        else:
+            items = [] if field_selector else [found(APPS, "shop/web-eu1").obj]
+        return Listing(items=items, resource_version="1")
+
+    async def get(self, path: str) -> dict[str, Any]:
+        raise NotImplementedError(path)
+
+
+async def test_a_set_where_an_app_is_meant_names_its_apps() -> None:
+    said = str(await missing(Objects(), parse("web", kinds=(APPS,))))
+    assert said == "there is no application web; application set shop/web has shop/web-eu1"
+    said = str(await missing(Objects(), parse("web-eu", kinds=(APPS,))))
+    assert said == "there is no application web-eu; did you mean shop/web-eu1?"
