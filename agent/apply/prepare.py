@@ -127,5 +127,5 @@ def _encode_string_data(content: Manifest) -> None:
     """`stringData` as `data`: the API server forgets the former, so that a key removed there would stay."""
     plain = content.pop("stringData", None)
     if plain:
-        encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()}
+        encoded = {key: base64.b64encode((value or "").encode()).decode() for key, value in plain.items()}
         content["data"] = {**(content.get("data") or {}), **encoded}

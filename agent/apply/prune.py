@@ -181,7 +181,12 @@ class Pruner:
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return ChangeEntry(entry.ref, Action.PRUNED, uid=uid)
-            if error.status == _CONFLICT:
+            if error.status != _CONFLICT:
+                raise
+            now = await self._read(path)
+            if now is None:
+                return ChangeEntry(entry.ref, Action.PRUNED, uid=uid)
+            if now["metadata"]["uid"] != uid:
                 message = "someone made it again: left alone"
                 return ChangeEntry(entry.ref, Action.SKIPPED, "Recreated", message, uid=uid)
             raise
@@ -219,6 +224,8 @@ class Pruner:
             resource = await self._resource(entry)
             if resource is None:
                 return None
+            if resource.namespaced != bool(entry.ref.namespace):
+                return None  # a definition of another scope has come: what was of the former went with that
             path = resource.path(entry.ref.namespace, entry.ref.name)
             try:
                 live = await self._client.get(path)

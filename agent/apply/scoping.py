@@ -9,6 +9,7 @@ from agent.apply.errors import DuplicateObject, NamespaceOnClusterScoped
 from agent.apply.options import options_of
 from agent.apply.prepare import Desired, declared_scopes, identity, prepare
 from agent.apply.round import failed_entry
+from agent.apply.shape import well_formed
 from agent.contract.errors import AxletreeError
 from agent.contract.manifest import GroupKind
 
@@ -28,6 +29,7 @@ async def prepared(
 
     Raises `ObjectInvalid`, `NamespaceOnClusterScoped`, `DuplicateObject`.
     """
+    well_formed(objects)
     refs = [identity(obj) for obj in objects]
     scopes = await _scopes(mapper, objects)
     desired: dict[ObjectRef, Desired] = {}

@@ -55,6 +55,8 @@ class App(Objects):
     """One write of the inventory at a time: an older one must not come last."""
     inventory_lost: bool = False
     """The Secret did not read: nothing may be concluded from the empty inventory here."""
+    lost_kinds: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(group, kind) -> version, if known, of what that one had, as far as it says."""
     coming: tuple[SavedApp, Bundle] | None = None
     """A release that is here and may not be enforced yet."""
     indexed: frozenset[ObjectRef] = frozenset()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.apply.hooks import split
+from agent.apply.shape import well_formed
 from agent.contract.bundle import BundleCorrupt, decode
 from agent.link.state import SavedApp
 from agent.sync.keeper import finished
@@ -38,6 +39,7 @@ class Obtainer:
     def decoded(self, saved: SavedApp) -> Bundle:
         """The bundle in the clear, its hooks apart. Raises `BundleCorrupt`, `BundleTooLarge`, `ObjectInvalid`."""
         bundle = self._opened(saved)
+        well_formed(bundle.objects)
         members, hooks = split(bundle.objects)
         return bundle.model_copy(update={"objects": members, "hooks": hooks})
 

@@ -49,8 +49,8 @@ class Remover:
         assert app.tombstone is not None  # noqa: S101 - the caller looked
         app.sync, app.message = SyncState.DELETING, ""
         try:
-            if app.inventory_lost:
-                await self.recover(app)
+            if app.inventory_lost or (app.saved is not None and app.inventory_kept is None):
+                await self.recover(app)  # where there is no inventory, something may be there all the same
             unsettled = self.claims.unsettled(app) if app.inventory.entries else ""
             if unsettled:
                 app.message = unsettled

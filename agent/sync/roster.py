@@ -14,6 +14,7 @@ from agent.apply.inventory import from_secret
 from agent.contract.errors import AxletreeError
 from agent.contract.names import agent_manager, applyset_id
 from agent.sync.app import App
+from agent.sync.recover import kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ class Roster:
                 app.inventory = app.inventory_kept = from_secret(secret)
             except InventoryCorrupt as error:
                 logger.error("%s: %s", key, error, extra={"application": key})  # noqa: TRY400 - the message says it
-                app.inventory_lost = True
+                app.inventory_lost, app.lost_kinds = True, kinds_of(secret)
         for app in self.apps.values():
             app.locate()
 

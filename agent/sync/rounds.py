@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from agent.apply.errors import HookFailed
+from agent.apply.errors import HookFailed, InventoryCorrupt
 from agent.apply.plan import Unseen
 from agent.contract.errors import ApiError, AxletreeError, TransientError
 from agent.contract.health import SyncState
@@ -35,7 +35,7 @@ from agent.sync.removal import Remover
 from agent.sync.words import failures, unconfirmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from agent.apply.result import ApplyResult
     from agent.contract.bundle import Bundle
@@ -260,10 +260,13 @@ class Rounds:
 
     async def _recover(self, app: App) -> None:
         """Make an inventory that does not read anew, from what carries our label and is ours."""
-        kinds: Mapping[tuple[str, str], str] = {
-            (obj["apiVersion"].rpartition("/")[0], obj["kind"]): obj["apiVersion"].rpartition("/")[2]
-            for obj in (app.bundle.objects if app.bundle else ())
-        }
+        kinds = dict(app.lost_kinds)
+        for obj in app.bundle.objects if app.bundle else ():
+            kinds[obj["apiVersion"].rpartition("/")[0], obj["kind"]] = obj["apiVersion"].rpartition("/")[2]
+        if app.bundle is None and not kinds:
+            raise InventoryCorrupt(
+                "its inventory and its bundle are both lost: nobody knows which kinds its objects are of"
+            )
         app.inventory = await recover_inventory(
             self.client, self.mapper, applyset=app.applyset, manager=app.manager, kinds=kinds
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.apply.errors import ObjectInvalid
+from agent.apply.shape import well_formed
 from agent.apply.spelling import unknown_word
 from agent.contract.canonical import canonical_json
 from agent.contract.manifest import GroupKind, Manifest, ObjectRef, ref_of
@@ -50,6 +52,10 @@ def check_objects(objects: Iterable[Manifest], *, namespace: str, where: str) ->
     found = list(objects)
     if len(found) > MAX_OBJECTS:
         raise ManifestError(f"{len(found)} objects; one app may have {MAX_OBJECTS}", where=where)
+    try:
+        well_formed(found)
+    except ObjectInvalid as error:
+        raise ManifestError(str(error), where=where) from error
     scopes = defined_scopes(found)
     seen: set[ObjectRef] = set()
     for manifest in found:

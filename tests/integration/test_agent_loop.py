@@ -292,3 +292,35 @@ async def test_a_certificate_is_renewed_while_everything_goes_on(rig: AgentRig) 
     await rig.when("web", sync=SyncState.SYNCED, digest=digest)
     assert agent.identity is not None
     assert agent.identity.certificate != identity.certificate
+
+
+@pytest.mark.parametrize("bundle", ["there", "corrupt"])
+async def test_f24_an_app_whose_inventory_is_lost_is_not_called_deleted(rig: AgentRig, bundle: str) -> None:
+    await rig.deploy("web", config_map("one", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    assert rig.agent is not None
+    assert rig.agent.identity is not None
+    name = inventory_name(rig.agent.identity.hub_id, rig.cluster, "shop/web")
+    path = rig.path("configmaps", "one")
+    await rig.client.merge_patch(path, {"metadata": {"finalizers": ["example.com/hold"]}})
+    await rig.drop("web", assign=True)
+    await rig.live_when(path, lambda obj: obj is not None and "deletionTimestamp" in obj["metadata"])
+    await rig.stop()
+    secrets = "/api/v1/namespaces/axletree-agent/secrets"
+    if bundle == "there":
+        await rig.client.delete(f"{secrets}/{name}")
+    else:
+        kinds = {"metadata": {"annotations": {"applyset.kubernetes.io/contains-group-kinds": None}}}
+        await rig.client.merge_patch(f"{secrets}/{name}", {"data": {"inventory": "AAAA"}} | kinds)
+        for secret in (await rig.client.list(secrets)).items:
+            of = (secret["metadata"].get("annotations") or {}).get("axletree.dev/app")
+            if of == "shop/web" and secret["metadata"]["name"] != name:
+                spoilt = {"data": dict.fromkeys(secret["data"], "AAAA")}
+                await rig.client.merge_patch(f"{secrets}/{secret['metadata']['name']}", spoilt)
+    await rig.start()
+    expected = "1 objects are not gone yet" if bundle == "there" else "InventoryCorrupt: "
+    said = await rig.when("web", check=lambda said: expected in said.message)
+    assert (said.sync, said.deleted) == (SyncState.DELETING, False)
+    await rig.client.merge_patch(path, {"metadata": {"finalizers": None}})
+    if bundle == "there":
+        await rig.when("web", check=lambda said: said.deleted)

@@ -395,3 +395,24 @@ async def test_a36_who_has_an_app_deleted_means_its_namespace_too(app: App) -> N
 
     await app.until(gone)
     assert await app.get(f"/api/v1/namespaces/{name}") is None
+
+
+@pytest.mark.parametrize("scopes", [("Cluster", "Namespaced"), ("Namespaced", "Cluster")])
+async def test_a44_what_was_of_another_scope_went_with_its_definition(
+    app: App, scopes: tuple[str, str]
+) -> None:
+    group = f"{app.namespace}.example.com"
+    definition = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.{group}"
+    for scope in scopes:
+        declared = crd(group)
+        declared["spec"]["scope"] = scope
+        assert (await app.run([declared, gadget(group, "one"), config_map("stays")])).ok
+        last = await app.run([declared, gadget(group, "one"), config_map("stays")])
+        assert (last.ok, set(did(last).values())) == (True, {Action.UNCHANGED})
+        if scope == scopes[0]:
+            await app.client.delete(definition)
+            await app.gone(definition)
+    assert len(app.inventory.entries) == 3
+    assert {ref.namespace for ref in app.inventory.entries if ref.kind == "Gadget"} == {
+        app.namespace if scopes[1] == "Namespaced" else ""
+    }
