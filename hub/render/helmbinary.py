@@ -44,5 +44,5 @@ class BinaryHelm:
         for number, mark in enumerate(marks):
             end = marks[number + 1].start() if number + 1 < len(marks) else len(text)
             body = text[mark.end() : end]
-            found[mark[1]] = f"{found[mark[1]]}\n---\n{body}" if mark[1] in found else body
+            found[mark[1]] = f"{found[mark[1]]}---\n{body}" if mark[1] in found else body
         return found

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hub.render.content import Content
 
 _CHARTS = 8
+_KEEPING = re.compile(r"[|>](?:[1-9]?\+|\+[1-9])[ \t]*(?:#.*)?$", re.MULTILINE)
+"""A text that keeps all newlines at its end."""
+_SEPARATOR = re.compile(r"^---[ \t]*", re.MULTILINE)
 _PLACE = re.compile(r"\(?(?:[^\s()]*?/)?((?:charts/[^\s():]+/)*templates/[^\s():]+):(\d+)(?::\d+)?\)?")
 
 
@@ -74,8 +77,7 @@ class SdkHelm:
                 and not inner.endswith("NOTES.txt")
                 and text.strip()
             ):
-                # as Helm prints it: a text that ends a file may want its newline
-                found[inner] = text if text.endswith("\n") else f"{text}\n"
+                found[inner] = _as_printed(text)
         for crd in crds:
             found[crd["filename"].partition("/")[2]] = crd["data"]
         return found
@@ -105,6 +107,14 @@ class SdkHelm:
                 self._archives.popitem(last=False)
         self._archives.move_to_end(source.identity)
         return found
+
+
+def _as_printed(text: str) -> str:
+    """As Helm prints it: each document begins a line, and one more newline ends it, which `|+` counts."""
+    if _KEEPING.search(text) is None:
+        return text if text.endswith("\n") else f"{text}\n"
+    documents = [one.lstrip() for one in _SEPARATOR.split(text.lstrip()) if one.strip()]
+    return "---\n".join(f"{one}\n" for one in documents)
 
 
 def _has_dependencies(source: ChartSource) -> bool:

@@ -100,6 +100,16 @@ EQUAL: dict[str, tuple[dict[str, bytes], dict[str, Any], int]] = {
         {},
         1,
     ),
+    "texts that keep their newlines": (
+        chart(
+            a="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: |+\n    one\n\n    two\n---\n"
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata:\n  x: >+2\n    one\n\n--- \n\n"
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  x: |\n    one\n\n  y: |1+ # why\n    one",
+            b="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: d}\ndata:\n  x: |-\n    one\n\n",
+        ),
+        {},
+        4,
+    ),
     "numbers": (
         chart(
             a=MAP % ("a", '{{ printf "%v %v %v %v" .Values.a .Values.b .Values.c .Values.d | quote }}'),
