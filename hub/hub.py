@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from agent.kube.client import RestClient
+from hub import memory
 from hub.fleet.tools import find_programs
 from hub.gateway.admission import admission_key
 from hub.gateway.identity import HubIdentity
@@ -222,6 +223,7 @@ class Hub:
             self._answers(Explainer(context, pool=lambda: self._pool(size=1)))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
+                tasks.create_task(memory.keep(caches.wait_synced), name="memory")
                 tasks.create_task(handlers.run(controller, self._config), name="kopf")
                 tasks.create_task(controller.run(), name="controller")
                 tasks.create_task(asker.watch(controller.plans.ask_set), name="asker")

@@ -19,31 +19,60 @@ if TYPE_CHECKING:
 SECONDS = 30.0
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """The URL of an empty database. Raises where `scripts/postgres` has to be run first."""
-    programs = _programs()
-    folder = Path(tempfile.mkdtemp(prefix="axletree-postgres-"))
-    try:
-        user = _user()
-        if user is not None:
-            os.chown(folder, user, -1)
-        data = folder / "data"
-        make = [programs / "initdb", "-D", data, "-U", "axle", "--auth=trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run(make, check=True, capture_output=True, user=user, cwd=folder)
+class Postgres:
+    """One server, which may die and come back with what it had."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"postgresql://axle@/postgres?host={folder}"
+        self._folder, self._user, self._programs = folder, _user(), _programs()
+        self._server: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            os.chown(folder, self._user, -1)
+        make = [self._programs / "initdb", "-D", folder / "data", "-U", "axle", "--auth=trust", "--no-sync"]
+        subprocess.run([*make, "-E", "UTF8"], check=True, capture_output=True, user=self._user, cwd=folder)
+
+    def start(self) -> None:
+        folder = self._folder
         options = ("-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off")
         with (folder / "log").open("wb") as out:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, *options], stdout=out, stderr=out, user=user, cwd=folder
+            self._server = subprocess.Popen(
+                [self._programs / "postgres", "-D", folder / "data", *options],
+                stdout=out,
+                stderr=out,
+                user=self._user,
+                cwd=folder,
             )
+        _wait(folder, self._server)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """SIGTERM would wait for whoever is still connected; after SIGQUIT there is something to recover."""
+        if self._server is not None:
+            self._server.send_signal(number)
+            self._server.wait(SECONDS)
+            (self._folder / ".s.PGSQL.5432").unlink(missing_ok=True)
+            self._server = None
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """A server that runs. Raises where `scripts/postgres` has to be run first."""
+    folder = Path(tempfile.mkdtemp(prefix="axletree-postgres-"))
+    try:
+        made = Postgres(folder)
         try:
-            _wait(folder, server)
-            yield f"postgresql://axle@/postgres?host={folder}"
+            made.start()
+            yield made
         finally:
-            server.send_signal(signal.SIGINT)  # SIGTERM waits for whoever is still connected
-            server.wait(SECONDS)
+            made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of an empty database."""
+    with postgres_server() as made:
+        yield made.url
 
 
 def _wait(folder: Path, server: subprocess.Popen[bytes]) -> None:

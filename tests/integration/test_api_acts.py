@@ -9,7 +9,7 @@ import ssl
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -23,7 +23,7 @@ from agent.contract.names import (
     HUB_NAMESPACE,
     LABEL_VALUES,
 )
-from hub.api.registry import APPLICATION
+from hub.api.registry import APPLICATION, PROJECT
 from hub.cli.main import app
 from hub.gateway.identity import SECRET_NAME, HubIdentity
 from hub.operator.binder import DEBOUNCE
@@ -185,6 +185,10 @@ async def test_what_a_program_made_elsewhere_is_an_output_like_any_other(world: 
     for value in ("x" * 2000, 10**30, json.loads("[" * 40 + "]" * 40)):
         status, said = await terraform.post(path, {"output": "any", "value": value})
         assert (status, said["reason"]) == (400, "InvalidRequest"), said
+    for text in ('{"output": "any", "value": NaN}', '{"output": "any", "value": -Infinity}'):
+        headers = {"Authorization": f"Bearer {terraform.token}", "Content-Type": "application/json"}
+        async with world.session.post(f"{PREFIX}{path}", data=text, headers=headers) as answer:
+            assert (answer.status, (await answer.json())["reason"]) == (400, "InvalidRequest"), text
     for other in (100.0, {"a": [7.0]}):
         assert (await terraform.post(path, {"output": "any", "value": other}))[0] == 200
     held = {each["name"]: each["value"] for each in (await shop.app("extra"))["status"]["external"]}
@@ -193,8 +197,83 @@ async def test_what_a_program_made_elsewhere_is_an_output_like_any_other(world: 
     with pytest.raises(ApiError, match="32"):
         await shop.put(APPLICATION, "extra", shop.spec("extra") | {"outputs": too_many})
     await posted("{{ inputs.store }} {{ 7 * 7 }} ${HOME} <b>")  # data, whatever it looks like
+    await _of_a_cluster_that_is_gone(shop, reader)
+    await _to_another_project(shop, terraform, path)
     await _flaps(world, terraform, path)
     await _is_served_by_the_next_ca(world)
+
+
+async def _of_a_cluster_that_is_gone(shop: Fleet, reader: Api) -> None:
+    """What an app exported is told also where its cluster is none any more."""
+    spec = shop.spec("extra") | {"cluster": f"{shop.cluster}-gone"}
+    await shop.put(APPLICATION, "left", spec | {"outputs": [{"name": "any", "external": True}]})
+    status, said = await reader.get(f"/applications/{shop.namespace}/left/outputs")
+    assert (status, said["items"], said["stale"]) == (200, [], True)
+    await shop.client.delete(APPLICATION.path(shop.namespace, "left"))
+
+
+async def _to_another_project(shop: Fleet, terraform: Api, path: str) -> None:
+    """S11: a value goes there while both the Project and the output say so; what went stays where it is."""
+    other, client = f"{shop.namespace}-b", shop.client
+    await client.apply(
+        f"/api/v1/namespaces/{other}",
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}},
+        field_manager="tests",
+    )
+    ours = (await client.get(PROJECT.path(shop.namespace, "project")))["spec"]
+
+    async def put(kind: Any, name: str, spec: dict[str, Any]) -> None:
+        manifest = kind.manifest(name, namespace=other) | {"spec": spec}
+        await client.apply(kind.path(other, name), manifest, field_manager="tests", force=True)
+
+    async def exports(*projects: str) -> None:
+        output = {"name": "bucket", "external": True, "schema": {"type": "string"}, "exportTo": [*projects]}
+        await shop.put(APPLICATION, "extra", shop.spec("extra") | {"outputs": [output]})
+
+    async def says(word: str) -> None:
+        async def so() -> bool:
+            found = (await client.get(APPLICATION.path(other, "taker"))).get("status") or {}
+            return word in json.dumps(found.get("blockedBy") or [])
+
+        await shop.until(f"it is told: {word}", so)
+
+    async def has(value: str, of: str = f"{other}-apps") -> None:
+        async def so() -> bool:
+            found = await shop._get(f"/api/v1/namespaces/{of}/configmaps/db")
+            return found is not None and found["data"] == {"value": value}
+
+        await shop.until(f"it has {value}", so)
+
+    await put(
+        PROJECT, "project", ours | {"destinations": [{"clusters": [shop.cluster], "namespaces": ["*"]}]}
+    )
+    patch = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "db"}}
+    taken = {"as": "store", "name": "extra", "namespace": shop.namespace, "output": "bucket"}
+    await put(
+        APPLICATION,
+        "taker",
+        shop.spec("db")
+        | {
+            "namespace": f"{other}-apps",
+            "inputs": [taken],
+            "patches": [{"patch": json.dumps(patch | {"data": {"value": "{{ inputs.store }}"}})}],
+        },
+    )
+    await says(f"does not allow edges from {other}")
+    await shop.put(PROJECT, "project", ours | {"allowEdgesFrom": [other]})
+    await says(f"does not export bucket to {other}")
+    await exports(f"{other}x")
+    assert (await terraform.post(path, {"output": "bucket", "value": "p-1"}))[0] == 200
+    await says(f"does not export bucket to {other}")
+    assert await shop._get(f"/api/v1/namespaces/{other}-apps/configmaps/db") is None
+    await exports("*")
+    await has("p-1")
+    await exports()
+    assert (await terraform.post(path, {"output": "bucket", "value": "p-2"}))[0] == 200
+    await has("p-2", of=f"{shop.namespace}-consumer")
+    await asyncio.sleep(2 * DEBOUNCE)  # nothing is to happen
+    await has("p-1")
+    await client.delete(APPLICATION.path(other, "taker"))
 
 
 async def _flaps(world: World, terraform: Api, path: str) -> None:

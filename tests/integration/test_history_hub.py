@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import ssl
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hub.gateway.identity import HubIdentity
 from hub.history import queries
 from hub.history.appindex import AppFilter
 from hub.history.database import Database, DatabaseAway
 from hub.history.queries import EventFilter
 from hub.history.search import Search
+from hub.web.asked import AppQuery, EventQuery
+from hub.web.client import Client
+from hub.web.connection import ApiProblem
 from tests.integration.hub_rig import SHOP, fleet, free_port
-from tests.integration.postgres_rig import postgres
+from tests.integration.postgres_rig import postgres_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
+    from tests.integration.postgres_rig import Postgres
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
@@ -97,9 +106,10 @@ async def test_f1_a_deleted_database_returns_from_objects_and_reports(shop: Flee
 
 
 async def test_the_hub_keeps_its_history_in_postgresql_by_url(shop: Fleet) -> None:
-    with postgres() as url:
-        port = free_port()
-        await shop.hub("first", port, database=url)
+    with postgres_server() as server:
+        port, url = free_port(), server.url
+        api = free_port()
+        await shop.hub("first", port, database=url, api_port=api)
         await shop.join(port)
         await shop.shop()
 
@@ -114,4 +124,70 @@ async def test_the_hub_keeps_its_history_in_postgresql_by_url(shop: Fleet) -> No
             return well(found, release=1) and found["db"][2][0][0] == 2
 
         await shop.until("the new deployment is, too", newer)
+        await _outlasts(shop, server, f"https://127.0.0.1:{api}")
         await shop.hubs[0].stop()
+
+
+async def _outlasts(shop: Fleet, server: Postgres, api: str) -> None:
+    """A database that dies delays no deployment, is told of as what it is, and misses nothing once it is back."""
+    identity = await HubIdentity.load_or_create(shop.client, now=datetime.now(UTC))
+    trusted = ssl.create_default_context(cadata=identity.ca_pem)
+    token = await _admin(shop)
+    async with Client(api, token=token, ca=trusted) as client:
+        await client.list_applications()
+        heard: list[str] = []
+
+        async def listen() -> None:
+            async for event in client.follow(EventQuery(name="db", reason=["Released"])):
+                heard.append(event.new)  # noqa: PERF401 - as they come
+
+        listening = asyncio.create_task(listen())
+        try:
+            server.stop(signal.SIGQUIT)
+            await shop.release(db="3")
+            with pytest.raises(ApiProblem) as refused:
+                await client.list_applications()
+            assert (refused.value.status, refused.value.passing) == (503, True)
+            server.start()
+
+            async def back() -> bool:
+                found = await told(server.url, shop)
+                return well(found, release=1) and found["db"][2][0][0] == 3
+
+            await shop.until("what was deployed meanwhile is told", back)
+            page = await client.list_applications(AppQuery(q="db", health=["Healthy"]))
+            assert [each.release for each in page.items if each.name == "db"] == [3]
+
+            async def came() -> bool:
+                return heard == ["3"]
+
+            await shop.until("who listens hears of it once", came)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+async def _admin(shop: Fleet) -> str:
+    account = f"/api/v1/namespaces/{shop.namespace}/serviceaccounts/admin"
+    await shop.client.apply(
+        account,
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "admin", "namespace": shop.namespace},
+        },
+        field_manager="tests",
+    )
+    name = f"{shop.namespace}-admin"
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "admin", "namespace": shop.namespace}],
+    }
+    path = f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}"
+    await shop.client.apply(path, binding, field_manager="tests")
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    made = await shop.client.request("POST", f"{account}/token", body=asked)
+    return str(made["status"]["token"])
