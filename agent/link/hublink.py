@@ -139,8 +139,10 @@ class HubLink:
                 try:
                     await asyncio.gather(*talking, turning, return_exceptions=True)
                 finally:
-                    await session.close()
-                    await telling.close()
+                    try:
+                        await session.close()
+                    finally:
+                        await telling.close()
             self._engine.renewed(self.identity)
 
     # -- what the hub lets us know

@@ -38,12 +38,11 @@ _ATTEMPTED = 64
 SPACING = 0.01
 SET_SETTLE = 0.15
 """Seconds before a set says what is wrong with it."""
-SET_UNDER_WAY = 0.5
+SET_UNDER_WAY = 1.0
 """Seconds before it says how far it is: the plan's own write says that it moves."""
-SETTLE = 2.0
-"""Seconds before a cluster's counts are written: what has failed, and the end of what moved."""
-UNDER_WAY = 6.0
-"""The same while apps there only move on: a release that is through by then costs it no write."""
+UNDER_WAY = 3
+"""So many times as long a Cluster waits while apps there only move on: a release that is through by then costs it no
+write."""
 RETRY = 1.0
 
 
@@ -60,6 +59,7 @@ class Rollups:
         rollout: Callable[[str], Manifest | None],
     ) -> None:
         self._hub = hub
+        self._settle = hub.settings.settle
         self._rollout = rollout
         self._graph = graph
         self._nodes = nodes
@@ -79,7 +79,8 @@ class Rollups:
             self._set_pace.mark(owner, urgent=counts.done, after=pause)
         for cluster in _count(self._clusters, "cluster", before, after):
             counts = self._clusters[cluster]
-            self._cluster_pace.mark(cluster, after=UNDER_WAY if counts.calm and not counts.done else SETTLE)
+            under_way = counts.calm and not counts.done
+            self._cluster_pace.mark(cluster, after=self._settle * (UNDER_WAY if under_way else 1))
         for node in (before, after):
             if node is not None and node.part_of is not None:
                 self._roots.add(node.part_of)

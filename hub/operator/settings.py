@@ -45,6 +45,8 @@ class HubSettings:
     """Seconds between fetches of a repository that nobody asked to refresh."""
     full_pass: float = 300.0
     """Seconds between passes over everything: a lost event costs at most this."""
+    settle: float = 2.0
+    """Seconds before a Cluster's counts are written: what has failed there, and the end of what moved."""
     stale_after: float = 60.0
     workers: int = 1
     worker_memory_mb: int = 512

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
-FULL_PASS = 0.5
+FULL_PASS = 0.3
 OURS = (APPLICATION, APPLICATION_SET, ASSIGNMENT, CLUSTER, CLUSTER_SET, PROJECT)
 WATCHED = (*(kind.path() for kind in OURS), "/api/v1/namespaces", "/api/v1/configmaps", "/api/v1/secrets")
 """Everything that a hub writes, or makes an agent write, but Leases."""
@@ -95,6 +95,7 @@ class Fleet:
             "identity": name,
             "port": port,
             "full_pass": FULL_PASS,
+            "settle": FULL_PASS,
             "poll_interval": 600.0,
             "lease_seconds": 3.0,
         }

@@ -434,7 +434,7 @@ async def test_the_command_line_says_the_same_over_the_api_and_over_kubernetes(w
         ("wait", f"{space}/nothing", "--for", "Deleted"),
         ("release", f"{space}/web"),
         ("release", f"{space}/web", "--force"),
-        ("adopt", f"app/{space}/web", "--timeout", "20s"),
+        ("adopt", f"app/{space}/web", "--timeout", "60s"),
         ("orphans", "list"),
         ("orphans", "list", shop.cluster, "-o", "json"),
         ("orphans", "adopt", shop.cluster, f"{space}/nothing"),
@@ -448,8 +448,8 @@ async def test_the_command_line_says_the_same_over_the_api_and_over_kubernetes(w
         ("pause", f"cluster/{shop.cluster}"),
         ("resume", f"cluster/{shop.cluster}"),
         ("refresh", f"{space}/web"),
-        ("sync", f"appset/{space}/shop", "--object", "configmap/db", "--timeout", "20s"),
-        ("sync", f"app/{space}/db", "--object", "configmap/db", "--timeout", "20s"),
+        ("sync", f"appset/{space}/shop", "--object", "configmap/db", "--timeout", "60s"),
+        ("sync", f"app/{space}/db", "--object", "configmap/db", "--timeout", "60s"),
     )
     told = [[await axle(each, *arguments) for arguments in acts] for each in (over, kubernetes)]
     assert told[0] == told[1]

@@ -203,7 +203,7 @@ def test_wait_returns_when_it_happens(world: World) -> None:
 
     thread = threading.Thread(target=later)
     thread.start()
-    result = world.axle("wait", "web", "-n", world.namespace, "--timeout", "30s")
+    result = world.axle("wait", "web", "-n", world.namespace, "--timeout", "60s")
     thread.join()
     assert result.exit_code == 0, result.output
     assert "Syncing" in result.stderr

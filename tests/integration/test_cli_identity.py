@@ -129,7 +129,7 @@ async def test_s4_a_person_sees_a_clone_and_says_that_it_is_settled(
 
 async def test_a_clusters_keys_are_rotated_by_a_command(agent: AgentRig, own_server: ControlPlane) -> None:
     before = agent.agent.identity if agent.agent else None
-    done = await axle(own_server, "cluster", "rotate", agent.cluster, "--timeout", "20s")
+    done = await axle(own_server, "cluster", "rotate", agent.cluster, "--timeout", "60s")
     assert done.exit_code == 0, done.output
     assert agent.agent is not None
     assert before is not None
@@ -154,7 +154,7 @@ async def test_the_hubs_keys_are_rotated_by_a_command_which_waits_for_who_is_awa
     assert agent.cluster in waiting.output
     assert (await identity()).stage is Stage.ANNOUNCED
     await agent.start(heartbeat_seconds=0.3)
-    done = await axle(own_server, "hub", "rotate", "--timeout", "30s")
+    done = await axle(own_server, "hub", "rotate", "--timeout", "60s")
     assert done.exit_code == 0, done.output
     after = await identity()
     assert after.stage is Stage.IDLE

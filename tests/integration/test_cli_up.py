@@ -68,7 +68,7 @@ def test_from_nothing_to_healthy_through_a_dead_hub_to_nothing(machine: Machine)
     assert up.returncode == 0, up.stderr
     assert "app axletree-system/root  hub  Synced  Healthy" in up.stdout
     assert "Healthy after " in up.stdout
-    assert machine.axle("wait", "root", "--timeout", "30s").returncode == 0
+    assert machine.axle("wait", "root", "--timeout", "60s").returncode == 0
     assert machine.axle("status").returncode == 0
 
     machine.kill("hub")
