@@ -14,6 +14,7 @@ from hub.cli.output import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from agent.contract.manifest import Manifest
@@ -23,6 +24,7 @@ CONTROLLER = "axletree-controller"
 """The Lease of the controller that leads."""
 _CLUSTER = f"{GROUP}/cluster"
 _CONNECTED = f"{GROUP}/connected"
+_LIVENESS = f"{GROUP}/liveness"
 RENEWED_SECONDS = 300
 """A Lease of an agent is renewed at least this often, and holds for as long as silence may last on top of that."""
 _DEFAULT_LEASE = 15
@@ -51,11 +53,14 @@ def hub_life(leases: Iterable[Manifest], now: datetime) -> HubLife:
 def with_liveness(clusters: Iterable[Manifest], leases: Iterable[Manifest], now: datetime) -> list[Manifest]:
     """The Clusters with `status.connected` and `status.lastSeen` as the agents' Leases have them.
 
-    A Lease that nobody renews any more says nothing about its agent: `Unknown`, since then. One that is renewed says
-    that the agent speaks: when it did last its gateway alone knows, but not longer ago than `status.heardWithin`.
+    A Lease that nobody renews any more, or whose gateway ended, says nothing about its agent: `Unknown`. One that is
+    renewed says that the agent speaks: when it did last its gateway alone knows, but not longer ago than
+    `status.heardWithin`.
     """
+    leases = list(leases)
+    gone = {str(lease["spec"].get("holderIdentity")) for lease in leases if _ended_gateway(lease, now)}
     by_cluster = {_annotations(lease).get(_CLUSTER): lease for lease in leases}
-    return [_joined(cluster, by_cluster.get(cluster["metadata"]["name"]), now) for cluster in clusters]
+    return [_joined(cluster, by_cluster.get(cluster["metadata"]["name"]), now, gone) for cluster in clusters]
 
 
 def unheard(clusters: Iterable[Manifest]) -> list[Manifest]:
@@ -79,14 +84,22 @@ def leads(leases: Iterable[Manifest], pid: int, now: datetime) -> bool:
     return hub_life(leases, now).running and any(holder.endswith(f"-{pid}") for holder in holders)
 
 
-def _joined(cluster: Manifest, lease: Manifest | None, now: datetime) -> Manifest:
+def _ended_gateway(lease: Manifest, now: datetime) -> bool:
+    """Whether it is a gateway's own, and says no more that this lives."""
+    own = (lease["metadata"].get("labels") or {}).get(_LIVENESS) == "gateway"
+    return own and not _fresh(lease["spec"], now, grace=_GRACE)
+
+
+def _joined(
+    cluster: Manifest, lease: Manifest | None, now: datetime, gone: AbstractSet[str] = frozenset()
+) -> Manifest:
     status: dict[str, Any] = dict(cluster.get("status") or {})
     if lease is None:
         word = "Pending" if not status.get("fingerprint") else str(status.get("connected") or "Unknown")
         return {**cluster, "status": {**status, "connected": word}}
     spec = lease.get("spec") or {}
     word = "Connected" if _annotations(lease).get(_CONNECTED) == "true" else "Stale"
-    if word == "Connected" and not _fresh(spec, now):
+    if word == "Connected" and (not _fresh(spec, now) or spec.get("holderIdentity") in gone):
         word = "Unknown"
     if word == "Connected":
         status["heardWithin"] = f"{max(1, int(spec['leaseDurationSeconds']) - RENEWED_SECONDS)}s"

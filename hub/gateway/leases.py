@@ -11,6 +11,7 @@ from agent.contract.errors import ApiError, AxletreeError
 from agent.contract.names import HUB_NAMESPACE, MANAGER_GATEWAY
 from agent.kube.reflector import Reflector
 from hub.gateway import paths
+from hub.gateway.beacon import beacon, beacon_name, beat_seconds, forgotten, holder_of, is_beacon, lasts
 from hub.gateway.liveness import (
     LABEL_LIVENESS,
     RENEW_SECONDS,
@@ -65,6 +66,10 @@ class LeaseKeeper:
         self._kept: dict[str, str] = {}
         """Clusters whose Lease said "connected", by us, when we started, and of which process: that one's first
         heartbeat is no news."""
+        self._beat_at = 0.0
+        """When this gateway's own Lease is to be written next."""
+        self._lives: dict[str, float] = {}
+        """Until when the other gateways are known to live, by their names."""
         self._seen = Reflector(client, paths.LEASES, label_selector=LABEL_LIVENESS, transform=_lean)
         self._seen.subscribe(self._written)
         liveness.subscribe(self._changed)
@@ -76,9 +81,10 @@ class LeaseKeeper:
     async def run(self) -> None:
         """Until cancelled. What fails is tried again: the state to write is always the latest."""
         await self._adopt()
-        period = min(5.0, self._liveness.stale_after / 4)
+        period = min(5.0, self._liveness.stale_after / 8)
         while True:
             self._liveness.tick(self._clock())
+            await self._beat()
             await self.write_due()
             self._wake.clear()
             if not self._dirty:
@@ -88,6 +94,20 @@ class LeaseKeeper:
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+
+    async def _beat(self) -> None:
+        """Say that this gateway lives, and so that what it wrote of its agents holds."""
+        now = self._clock()
+        if now < self._beat_at:
+            return
+        own = beacon(self._holder, now=self._now(), stale_after=self._liveness.stale_after)
+        path = paths.lease(beacon_name(self._holder))
+        try:
+            await self._client.apply(path, own, field_manager=MANAGER_GATEWAY, force=True)
+        except AxletreeError as error:
+            log.warning("the Lease of this gateway was not written: %s", error)
+            return
+        self._beat_at = now + beat_seconds(self._liveness.stale_after)
 
     async def write_due(self) -> None:
         """Write what changed and what is due."""
@@ -108,6 +128,9 @@ class LeaseKeeper:
 
     def _written(self, _old: Manifest | None, new: Manifest | None) -> None:
         if new is None:
+            return
+        if is_beacon(new):
+            self._lives[holder_of(new)] = self._clock() + lasts(new).total_seconds()
             return
         lease = AgentLease.read(new)
         if lease.holder == self._holder:
@@ -178,9 +201,11 @@ class LeaseKeeper:
             if error.status != _NOT_FOUND:
                 raise
             return False
+        lives = self._lives.get(lease.holder)
         return (
             lease.connected
             and lease.holder != self._holder
+            and (lives is None or self._clock() <= lives)
             and not lease.abandoned(now=self._now(), stale_after=self._liveness.stale_after)
         )
 
@@ -192,7 +217,14 @@ class LeaseKeeper:
             log.info("the Leases of agents were not read: %s", error)
             return
         now = self._now()
+        for name in forgotten(listing.items, now):
+            try:
+                await self._client.delete(paths.lease(name))
+            except AxletreeError as error:
+                log.info("the Lease of a gateway that is long gone stays: %s", error)
         for item in listing.items:
+            if is_beacon(item):
+                continue
             lease = AgentLease.read(item)
             fresh = (now - lease.renewed).total_seconds() < RENEW_SECONDS / 2
             agent = self._liveness.get(lease.cluster)
@@ -202,6 +234,6 @@ class LeaseKeeper:
 
 
 def _lean(lease: Manifest) -> Manifest:
-    for unused in ("managedFields", "labels", "creationTimestamp", "uid"):
+    for unused in ("managedFields", "creationTimestamp", "uid"):
         lease["metadata"].pop(unused, None)
     return lease

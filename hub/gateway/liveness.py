@@ -132,12 +132,14 @@ def is_silent(
     stale_after: float = STALE_SECONDS,
     *,
     since: datetime | None = None,
+    kept_until: datetime | None = None,
 ) -> bool:
-    """`is_stale` of a Lease that is read already."""
+    """`is_stale` of a Lease that is read already. `kept_until`: when its gateway's own one ends, if it has one."""
     waited = since is None or now - since > timedelta(seconds=stale_after)
     if lease is None:
         return waited
-    return not lease.connected or (waited and lease.abandoned(now=now, stale_after=stale_after))
+    orphaned = kept_until is not None and now > kept_until
+    return not lease.connected or (waited and (orphaned or lease.abandoned(now=now, stale_after=stale_after)))
 
 
 def agent_position(lease: Manifest | None) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from agent.contract.names import HUB_CLUSTER, HUB_NAMESPACE
 from hub.api.project import PROJECT_NAME, ProjectSpec
 from hub.core.clustersets import ANNOTATION_SERVER
 from hub.core.model import ClusterSetView, ClusterView, Fleet
+from hub.gateway.beacon import holder_of, is_beacon, lasts
 from hub.gateway.liveness import AgentLease, is_silent, lease_name
 from hub.importers.application import IN_CLUSTER
 from hub.operator import views
@@ -71,6 +72,8 @@ class FleetView:
         self._epoch = epoch
         self._since = since
         self._known: dict[str, _Known] = {}
+        self._gateways: dict[str, datetime] = {}
+        """Until when each gateway is known to live, by its name."""
         self._seqs: dict[str, int] = {}
         """The highest number that each cluster's Assignment had while this process looked."""
         self._dirty: set[str] = set()
@@ -125,7 +128,8 @@ class FleetView:
             lease = AgentLease.read(lease_obj) if lease_obj is not None else None
         known = before is not None and before.obj is obj
         view = before.view if before is not None and known else views.cluster_view(obj, stale=False)
-        stale = view.joined and is_silent(lease, now, self._stale_after, since=self._since)
+        until = None if lease is None else self._gateways.get(lease.holder)
+        stale = view.joined and is_silent(lease, now, self._stale_after, since=self._since, kept_until=until)
         behind = lease is not None and (lease.epoch, lease.seq) > self._given(name)
         if (view.stale, view.behind) != (stale, behind):
             view = replace(view, stale=stale, behind=behind)
@@ -175,8 +179,15 @@ class FleetView:
 
     def _lease_moved(self, old: Manifest | None, new: Manifest | None) -> None:
         obj = new or old
-        if obj is not None:
+        if obj is None:
+            return
+        if not is_beacon(obj):
             self._dirty.add(AgentLease.cluster_of(obj))
+            return
+        if new is None:
+            self._gateways.pop(holder_of(obj), None)
+        else:
+            self._gateways[holder_of(new)] = self._now() + lasts(new)
 
     def _rest(self, _old: Manifest | None, _new: Manifest | None) -> None:
         self._rest_moved = True

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import gzip
 import io
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,11 @@ from agent.contract.signing import verify
 from agent.contract.wire import MAX_REPORT_BYTES, SIGNATURE_HEADER, AssignmentDocument
 from agent.kube.client import RestClient
 from agent.kube.config import KubeConfig
+from hub.cli.liveness import with_liveness
 from hub.gateway import paths
+from hub.gateway.beacon import beacon_name
 from hub.gateway.identity import HubIdentity
-from hub.gateway.liveness import agent_position, is_stale
+from hub.gateway.liveness import LABEL_LIVENESS, agent_position, is_stale
 from hub.gateway.reports import Observation, observed_writer
 from hub.gateway.server import Gateway, GatewayContext
 from tests.integration.gateway_rig import BLOB, Blobs, Rig, Spoke, app_report, decode, new_name, now, running
@@ -280,6 +283,24 @@ async def test_a_silent_agent_becomes_stale_and_comes_back(api_server: ControlPl
         assert name in rig.gateway.liveness.stale(asyncio.get_running_loop().time())
         await spoke.report()
         await rig.lease_when(name, connected="true")
+
+
+async def test_i7_a_gateway_that_is_gone_is_no_longer_believed(api_server: ControlPlane) -> None:
+    async with running(api_server, stale_after=4.0, holder=new_name()) as rig:
+        name = new_name()
+        spoke = await rig.joined(name)
+        await spoke.report()
+        lease = await rig.lease_when(name, connected="true")
+        path = paths.lease(beacon_name(str(lease["spec"]["holderIdentity"])))
+        first = await rig.client.get(path)
+        async with asyncio.timeout(10):
+            while (await rig.client.get(path))["spec"] == first["spec"]:  # noqa: ASYNC110 - the gateway writes
+                await asyncio.sleep(0.05)
+        listed = (await rig.client.list(paths.LEASES, label_selector=LABEL_LIVENESS)).items
+        clusters = [await rig.client.get(f"{paths.CLUSTERS}/{name}")]
+        (now_there,) = with_liveness(clusters, listed, now())
+        (later,) = with_liveness(clusters, listed, now() + timedelta(seconds=10))
+        assert (now_there["status"]["connected"], later["status"]["connected"]) == ("Connected", "Unknown")
 
 
 async def test_f3_a_hub_behind_its_agent_is_told_by_the_lease(rig: Rig) -> None:

@@ -42,6 +42,17 @@ def test_a_lease_that_nobody_renews_says_nothing() -> None:
     )
 
 
+def test_a_gateway_that_ended_is_believed_no_more_of_its_agents() -> None:
+    def gateway(ago: float, holder: str = "h-42") -> dict[str, Any]:
+        found = lease("gateway-x", ago=ago, seconds=60, holder=holder)
+        return found | {"metadata": found["metadata"] | {"labels": {"axletree.dev/liveness": "gateway"}}}
+
+    near = agent(ago=100, connected="true")
+    assert word({"fingerprint": "ab"}, near, gateway(ago=50)) == "Connected"
+    assert word({"fingerprint": "ab"}, near, gateway(ago=150)) == "Unknown"
+    assert word({"fingerprint": "ab"}, near, gateway(ago=150, holder="another")) == "Connected"
+
+
 def test_the_latest_word_has_the_latest_time() -> None:
     cluster = {"metadata": {"name": "eu1"}, "status": {"lastSeen": "2010-01-01T00:00:00Z"}}
     (found,) = with_liveness([cluster], [agent(ago=5, connected="true")], NOW)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from hub.gateway.beacon import beacon, beacon_name, forgotten, is_beacon
 from hub.gateway.liveness import (
     ANNOTATION_CONNECTED,
     RENEW_SECONDS,
@@ -49,6 +50,13 @@ def test_a_lease_that_does_not_read_is_no_sign_of_life() -> None:
         "metadata": {"name": "agent-eu1", "annotations": {ANNOTATION_CONNECTED: "yes"}}
     }
     assert is_stale(bare, NOW, STALE)
+
+
+def test_of_gateways_that_are_long_gone_nothing_is_kept() -> None:
+    old, new = (beacon(f"pod-{days}", now=NOW - timedelta(days=days)) for days in (2, 0))
+    assert is_beacon(old)
+    assert not is_beacon(lease(age=10**6))
+    assert forgotten([old, new, lease(age=10**6)], NOW) == [beacon_name("pod-2")]
 
 
 def test_long_cluster_names_still_have_a_lease() -> None:

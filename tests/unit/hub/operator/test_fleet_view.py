@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from agent.contract.names import HUB_NAMESPACE
+from hub.gateway.beacon import beacon
 from hub.gateway.liveness import (
     ANNOTATION_CLUSTER,
     ANNOTATION_CONNECTED,
@@ -54,9 +55,41 @@ class World:
         notes = {ANNOTATION_CLUSTER: name, ANNOTATION_CONNECTED: "true"}
         notes |= {ANNOTATION_EPOCH: str(epoch), ANNOTATION_SEQ: str(seq)}
         metadata = self._metadata(lease_name(name), namespace=HUB_NAMESPACE, annotations=notes)
-        self.caches.leases.observe(
-            None, {"metadata": metadata, "spec": {"renewTime": self.now.isoformat().replace("+00:00", "Z")}}
-        )
+        spec = {"renewTime": self.now.isoformat().replace("+00:00", "Z"), "holderIdentity": "g"}
+        self.caches.leases.observe(None, {"metadata": metadata, "spec": spec})
+
+    def gateway(self, *, skew: float = 0.0, holder: str = "g") -> None:
+        """It says that it lives, by its own clock."""
+        lease = beacon(holder, now=self.now + timedelta(seconds=skew), stale_after=30.0)
+        lease["metadata"] |= self._metadata(lease["metadata"]["name"])
+        self.caches.leases.observe(None, lease)
+
+
+def test_i7_a_cluster_whose_gateway_is_gone_is_stale_as_soon_as_it_would_be_by_its_own_silence() -> None:
+    def stale() -> bool:
+        return world.view.fleet().clusters["eu1"].stale
+
+    world = World()
+    world.cluster("eu1")
+    world.heard("eu1")
+    for _ in range(4):
+        world.gateway(skew=-3600)  # whatever its clock says
+        world.now += timedelta(seconds=25)
+        assert not stale()
+    world.now += timedelta(seconds=10)
+    world.gateway(holder="another")
+    assert stale()
+    world.gateway()
+    world.now += timedelta(seconds=1)
+    assert not stale()
+
+
+def test_a_gateway_that_tells_nothing_of_itself_is_believed_as_before() -> None:
+    world = World()
+    world.cluster("eu1")
+    world.heard("eu1")
+    world.now += timedelta(seconds=300)
+    assert not world.view.fleet().clusters["eu1"].stale
 
 
 def test_what_does_not_differ_is_the_same_object() -> None:
