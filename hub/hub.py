@@ -23,7 +23,7 @@ from hub.hosts.objects import KubeObjects
 from hub.notify.ledger import Ledger
 from hub.notify.notifier import Notifier
 from hub.operator import admission, handlers
-from hub.operator.caches import Caches
+from hub.operator.caches import Caches, WentBack
 from hub.operator.collector import Collector
 from hub.operator.context import HubContext
 from hub.operator.controller import Controller
@@ -147,8 +147,8 @@ class Hub:
                 async with asyncio.TaskGroup() as term:
                     term.create_task(leader.keep(), name="lease")
                     term.create_task(self._term(client, identity, store), name="term")
-            except* LeadershipLost as lost:
-                log.warning("leadership is lost: %s", lost.exceptions[0])
+            except* (LeadershipLost, WentBack) as lost:
+                log.warning("the term ends: %s", lost.exceptions[0])
             finally:
                 self.meters.leader.set(0)
                 await leader.release()

@@ -1,8 +1,10 @@
 """A cache of one collection, kept by list and watch.
 
-Three rules make it safe to act on. An error never changes the cache: what was seen stays until a whole list
+Four rules make it safe to act on. An error never changes the cache: what was seen stays until a whole list
 or an event says otherwise. A list after a gap is compared with the cache, so that what vanished meanwhile is
-told as deleted. And a watch that ends resumes where it was: quiet fleets cost one request every few minutes.
+told as deleted. A watch that ends resumes where it was: quiet fleets cost one request every few minutes. And
+after a server could not be reached, it is asked how far it is: one that was restored from a backup is before
+what was seen, and a watch from there would be silent, without an error, until the server is as far again.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from agent.contract.errors import ApiError, TransientError
+from agent.contract.manifest import as_number
+from agent.kube.connection import selection
+from agent.kube.response import list_items
 from agent.kube.versions import VersionClock
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ Callback: TypeAlias = "Callable[[Manifest | None, Manifest | None], None]"
 
 _LOST = frozenset({404, 410})
 """A watch that ends so cannot be resumed: its version expired, or its CRD went (and may come back)."""
+_SERVER_ERROR = 500
 _WATCH_SECONDS = (240.0, 290.0)
 _HEALTHY_SECONDS = 5.0
 """A watch that lasted so long, or told something, starts the backoff afresh."""
@@ -60,6 +66,7 @@ class Reflector:
         field_selector: str = "",
         transform: Callable[[Manifest], Manifest] | None = None,
         resync_backoff: tuple[float, float] = (0.2, 30.0),
+        on_rewound: Callable[[], None] | None = None,
     ) -> None:
         self.path = path
         self.synced = False
@@ -76,6 +83,9 @@ class Reflector:
         self._callbacks: list[Callback] = []
         self._version: str | None = None
         self._first = asyncio.Event()
+        self._on_rewound = on_rewound
+        """Called where the server went back in time, before the cache follows."""
+        self._unreached = False
         self._clock = VersionClock()
 
     def subscribe(self, callback: Callback) -> None:
@@ -89,17 +99,20 @@ class Reflector:
         while True:
             began, before = loop.time(), self._version
             try:
-                if self._version is None:
+                if self._version is None or (self._unreached and await self._rewound()):
                     await self._list()
+                self._unreached = False
                 await self._watch()
                 self.last_error = None
             except ApiError as error:
                 self.last_error = error
+                self._unreached |= error.status >= _SERVER_ERROR  # what stands before it answers in its place
                 if error.status in _LOST:
                     self._version = None
                 logger.info("reflector: %s", error)
             except TransientError as error:
                 self.last_error = error
+                self._unreached = True
                 logger.info("reflector: %s", error)
             if loop.time() - began >= _HEALTHY_SECONDS or self._version not in {None, before}:
                 failures = 0
@@ -130,6 +143,19 @@ class Reflector:
             raise CacheNotSynced(
                 f"{self.path}: version {resource_version} of {'/'.join(key)} was not seen in {timeout:g} s"
             ) from error
+
+    async def _rewound(self) -> bool:
+        """Whether the server is before what was seen of it. One that counts in other ways cannot be asked."""
+        params = selection(self._label_selector, self._field_selector) | {"limit": "1"}
+        page = await self._client.request("GET", self.path, params=params)
+        list_items(page, ref=f"GET {self.path}")
+        there, seen = as_number(page["metadata"]["resourceVersion"]), as_number(self._version or "")
+        if there is None or seen is None or there >= seen:
+            return False
+        logger.warning("reflector: %s went back in time, from version %d to %d", self.path, seen, there)
+        if self._on_rewound is not None:
+            self._on_rewound()
+        return True
 
     async def _list(self) -> None:
         """Replace the cache by a whole list, telling only what differs."""

@@ -10,17 +10,14 @@ from hub.cli.act import about
 from hub.cli.arguments import NameArgument  # noqa: TC001 - typer reads it
 from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
-from hub.cli.kinds import APPS, key_of
+from hub.cli.kinds import APPS
 from hub.cli.names import Found, Reference, apps_of, parse, resolve
 from hub.cli.output import out
 from hub.cli.reach import reaching
-from hub.cli.snapshot import Snapshot
+from hub.operator.ordering import dependents_first
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
-    from agent.contract.manifest import Manifest
 
 app = typer.Typer()
 
@@ -65,10 +62,3 @@ async def _rollback(
             done = await hub.act("rollback", Found(APPS, obj), RollbackRequest(release=to, undo=undo))
             said += about(obj, done.changed) if done is not None else []
         return found, said
-
-
-def dependents_first(apps: Sequence[Manifest]) -> list[Manifest]:
-    """In the order in which they go back: the hub sees a pin before those of what its app needs."""
-    by_key = {key_of(obj): obj for obj in apps}
-    graph = Snapshot(apps=by_key).graph()
-    return [by_key[key] for level in reversed(graph.order()) for key in level]

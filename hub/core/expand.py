@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
     from agent.contract.manifest import Manifest
 
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _METADATA = ("name", "namespace", "labels", "annotations")
 _MAX_LABEL = 63
 

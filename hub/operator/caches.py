@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from agent.contract.errors import TransientError
 from agent.contract.names import LABEL_CREDENTIALS, LABEL_VALUES
 from agent.kube.reflector import Reflector
 from hub.operator import paths, views
@@ -28,6 +29,12 @@ def _lean(obj: Manifest) -> Manifest:
     return obj
 
 
+class WentBack(TransientError):
+    """The hub's API server was restored from a backup: what is known here is of another time."""
+
+    reason = "WentBack"
+
+
 class Caches:
     """One reflector and one read-your-writes store a kind."""
 
@@ -46,6 +53,7 @@ class Caches:
         self._on_cluster: dict[str, set[str]] = {}
         self._decided: set[str] = set()
         self.applications.subscribe(self._file_child)
+        self._rewound = asyncio.Event()
         self.reflectors: dict[str, Reflector] = {}
         for name, path, objects in (
             ("clusters", paths.CLUSTERS, self.clusters),
@@ -75,7 +83,9 @@ class Caches:
         *,
         label_selector: str = "",
     ) -> None:
-        reflector = Reflector(client, path, label_selector=label_selector, transform=_lean)
+        reflector = Reflector(
+            client, path, label_selector=label_selector, transform=_lean, on_rewound=self._rewound.set
+        )
         reflector.subscribe(observe)
         self.reflectors[name] = reflector
 
@@ -108,10 +118,15 @@ class Caches:
                     file(self._decided, key_of(obj))
 
     async def run(self) -> None:
-        """Keep every cache until cancelled."""
+        """Keep every cache until cancelled. Raises `WentBack`: all that was made of them is to be made anew."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._end_rewound(), name="rewound")
             for name, reflector in self.reflectors.items():
                 tasks.create_task(reflector.run(), name=f"reflector-{name}")
+
+    async def _end_rewound(self) -> None:
+        await self._rewound.wait()
+        raise WentBack("the hub's API server went back in time")
 
     async def wait_synced(self) -> None:
         for reflector in self.reflectors.values():

@@ -98,6 +98,7 @@ class Controller:
         for name in caches.clusters:
             self.releaser.wake_cluster(name)
             self.deletions.wake_cluster(name)
+        self.deletions.wake_going()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.events.run(), name="intake")
             tasks.create_task(self.plans.run(), name="plan")
@@ -131,6 +132,7 @@ class Controller:
             self.plans.ask_everything()
             for key in self._hub.caches.applications:
                 self.releaser.wake(key)
+            self.deletions.wake_going()
 
     async def _watch_silence(self) -> None:
         """A cluster may become Stale with no event at all: when the gateway that kept its Lease is gone, too."""

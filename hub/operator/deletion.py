@@ -72,6 +72,15 @@ class Deletions:
     def wake_cluster(self, name: str) -> None:
         self._add("cluster", name)
 
+    def wake_going(self) -> None:
+        """Everything whose deletion has begun: nobody tells what moved while no controller was there."""
+        for key, obj in self._hub.caches.applications.view().items():
+            if "deletionTimestamp" in obj["metadata"] or _decision(obj):
+                self.wake_app(key, owner=views.owner_of(obj))
+        for key, obj in self._hub.caches.sets.view().items():
+            if "deletionTimestamp" in obj["metadata"]:
+                self.wake_set(key)
+
     def _add(self, kind: str, key: str) -> None:
         self._queue[kind, key] = None
         self._wake.set()
@@ -148,6 +157,9 @@ class Deletions:
         """Someone or something deleted it, and nothing is decided yet."""
         owner = views.owner_of(obj)
         problem = await self._not_meant(obj, "applications")
+        lost = owner is not None and owner not in self._hub.caches.sets
+        if lost and not problem:
+            problem = await self._not_meant(obj, "applicationsets")
         if problem:
             # It stays: a set that had lost its children this way would look like one that has none to lose.
             if owner in self._hub.caches.sets:
@@ -155,9 +167,10 @@ class Deletions:
             log.warning("deletion of %s is held: %s", key, problem)
             await self._record([obj], "Deleted", held=problem)
             return
-        if owner is None:
+        if owner is None or (lost and await self._hub.writer.get(paths.application_set(str(owner))) is None):
+            # A set goes after its children: one that is gone before was taken away by force, and wants nothing.
             await self._decide([obj], "Deleted")
-        elif owner in self._hub.caches.sets:
+        elif not lost:
             # Nobody decided that it goes: the set still wants it, and it is made again as it was.
             await self._finalizers.drop(self._hub.caches.applications, paths.application(key), obj)
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from agent.contract.names import ANNOTATION_APPROVE_WAVE, ANNOTATION_PAUSED
 from hub.api.applicationset import ApplicationSetSpec
 from hub.api.rollout import Rollout, RolloutStatus, WaveStatus
-from hub.core.gates import WaveGate, paused_set
+from hub.core.gates import WAVE, WaveGate, paused_set
 from hub.core.inversion import WaveGraph
+from hub.core.model import Blocker
 from hub.core.pins import BY_WAVE, last_good, pin_value, rolled_back
 from hub.core.waves import Judgement, judge, members_of, waves_of
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from hub.core.graph import AppGraph
     from hub.core.members import Members
-    from hub.core.model import AppKey, AppNode, Blocker, Fleet, SetKey
+    from hub.core.model import AppKey, AppNode, Fleet, SetKey
     from hub.operator.context import HubContext
 
 SOONEST = 0.05
@@ -68,6 +69,8 @@ class Waves:
         self._on_status = on_status
         self._kept: dict[SetKey, _Kept] = {}
         self._paused: set[SetKey] = set()
+        self._unread: set[SetKey] = set()
+        """Whose spec does not read: what its waves are is not known."""
         self._dirty: dict[SetKey, set[AppKey]] = {}
         """Sets that are to be judged, with their children that moved."""
         self._edges = WaveGraph(graph)
@@ -147,6 +150,8 @@ class Waves:
         kept = self._kept.get(owner)
         if kept is not None and kept.gate is not None:
             return kept.gate(node)
+        if owner in self._unread:
+            return Blocker(WAVE, owner, f"the spec of set {owner} does not read, and so which waves it has")
         return paused_set(owner) if owner in self._paused else None
 
     def _judge(self, key: SetKey, kept: _Kept | None) -> set[AppKey]:
@@ -198,7 +203,11 @@ class Waves:
         kept = self._kept.get(key)
         generation = int(obj["metadata"].get("generation", 0)) if obj is not None else 0
         if kept is None or kept.generation != generation:
-            rollout, stale = _rules(obj)
+            rules = _rules(obj)
+            (self._unread.discard if rules is not None else self._unread.add)(key)
+            if rules is None:
+                return kept  # as it read last
+            rollout, stale = rules
             if not rollout.waves:
                 gone = self._kept.pop(key, None)
                 if gone is not None:
@@ -279,13 +288,14 @@ class Waves:
         }
 
 
-def _rules(obj: Manifest | None) -> tuple[Rollout, str]:
+def _rules(obj: Manifest | None) -> tuple[Rollout, str] | None:
+    """None for a spec that does not read: one without waves would let everything go."""
     if obj is None:
         return Rollout(), "Wait"
     try:
         spec = ApplicationSetSpec.model_validate(obj["spec"])
     except ValueError:
-        return Rollout(), "Wait"
+        return None
     return spec.rollout, spec.health.stale
 
 

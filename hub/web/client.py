@@ -180,6 +180,14 @@ class Client(Connection):
             "POST", f"/applicationsets/{namespace}/{name}/sync", m.Done, body=body, key=key
         )
 
+    async def rollback_applicationset(
+        self, namespace: str, name: str, body: q.RollbackRequest | None = None, *, key: str = ""
+    ) -> m.Done:
+        """The same for all children of a set, to the last good of each."""
+        return await self._call(
+            "POST", f"/applicationsets/{namespace}/{name}/rollback", m.Done, body=body, key=key
+        )
+
     async def pause_applicationset(self, namespace: str, name: str, *, key: str = "") -> m.Done:
         """Let nothing new go to a set."""
         return await self._call("POST", f"/applicationsets/{namespace}/{name}/pause", m.Done, key=key)

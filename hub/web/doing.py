@@ -20,8 +20,9 @@ from hub.history.database import claim
 from hub.history.rows import key_of
 from hub.history.tables import answers, audit
 from hub.operator import paths
+from hub.operator.ordering import dependents_first
 from hub.web.acts import asks, decide, posted
-from hub.web.asked import ExportRequest
+from hub.web.asked import ExportRequest, RollbackRequest
 from hub.web.call import fetched
 from hub.web.models import Done
 from hub.web.problems import Busy, KeyInUse, NothingToDo, ParameterInvalid, dumped
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 MANAGER = "axletree-api"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _KINDS = {"applications": "Application", "applicationsets": "ApplicationSet", "clusters": "Cluster"}
+_OF_CHILDREN = frozenset({"sync", "rollback"})
+"""Acts on a set that are done on each of its children."""
 _MAX_KEY = 128
 _UNFINISHED = 0
 _CONFLICT = 409
@@ -106,7 +109,7 @@ class Acts:
         if isinstance(call.body, ExportRequest):
             return await self._export(call.body, path, obj)
         token = secrets.token_hex(8)
-        if call.route.resource == "applicationsets" and call.route.verb == "sync":
+        if call.route.resource == "applicationsets" and call.route.verb in _OF_CHILDREN:
             said = await self._children(call, token)
         else:
             annotations, said = decide(call.route.verb, obj, call.body, token=token, who=call.caller.name)
@@ -117,11 +120,16 @@ class Acts:
         )
 
     async def _children(self, call: Call, token: str) -> list[str]:
-        """The act on every child of a set that has something to do. Raises `NothingToDo` where none has."""
+        """The act on every child of a set that has something to do. Raises `NothingToDo` where none has.
+
+        Dependents come first: nothing new is to run on something old, if this ends in the middle.
+        """
+        if isinstance(call.body, RollbackRequest) and call.body.release:
+            raise ParameterInvalid("a release is one of an Application: children have different ones")
         path = paths.namespaced(paths.APPLICATIONS, call.namespace)
         children = (await self._client.list(path, label_selector=f"{LABEL_SET}={call.name}")).items
         changes = []
-        for obj in sorted(children, key=key_of):
+        for obj in dependents_first(children):
             with contextlib.suppress(NothingToDo):
                 changes.append((key_of(obj), *decide(call.route.verb, obj, call.body, token=token)))
         if not changes:

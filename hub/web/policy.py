@@ -235,6 +235,7 @@ ROUTES: tuple[Route, ...] = (
     _act("export", _APP, "Give the value of an external output", q.ExportRequest),
     _act("refresh", _SET, "Fetch Git now"),
     _act("sync", _SET, "The same for all children of a set", q.SyncRequest),
+    _act("rollback", _SET, "The same for all children of a set, to the last good of each", q.RollbackRequest),
     _act("pause", _SET, "Let nothing new go to a set"),
     _act("resume", _SET, "End a pause"),
     _act("approve", _SET, "Let deletions go that are Held, or a wave", q.ApproveRequest),

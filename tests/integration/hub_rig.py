@@ -202,10 +202,13 @@ class Fleet:
     async def release(self, **values: str) -> None:
         """Commit, tell the hub, and wait until it is there."""
         await self.commit(**values)
-        moment = {"metadata": {"annotations": {ANNOTATION_REFRESH: datetime.now(UTC).isoformat()}}}
-        await self.client.merge_patch(APPLICATION_SET.path(self.namespace, "shop"), moment)
+        await self.refresh()
         for name, value in values.items():
             await self.deployed(name, value)
+
+    async def refresh(self) -> None:
+        moment = {"metadata": {"annotations": {ANNOTATION_REFRESH: datetime.now(UTC).isoformat()}}}
+        await self.client.merge_patch(APPLICATION_SET.path(self.namespace, "shop"), moment)
 
     # -- what is there
 

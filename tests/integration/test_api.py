@@ -156,6 +156,8 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     code, printed = await axle(world, reader, "events", "--after", "1", "--count", "1", "-o", "json")
     assert (code, json.loads(printed)["id"] > 1) == (0, True), printed
 
+    await _taken_back(world, steer)
+
     await shop.author.commit(
         {
             "apps/web/it.yaml": json.dumps(
@@ -180,6 +182,25 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     await shop.author.commit({"apps/web/it.yaml": None, "README.md": "what is here"})
     await _of_no_concern(world, pipeline, path)
     await _not_to_be_planned(world, pipeline, path)
+
+
+async def _taken_back(world: World, steer: list[dict[str, Any]]) -> None:
+    """A whole set goes back to what was well before, dependents first, and forth again."""
+    shop = world.shop
+    path = f"/applicationsets/{shop.namespace}/shop/rollback"
+    steerer = await world.caller("steerer", [*READ, steer[0] | {"verbs": ["rollback"]}])
+    assert (await steerer.post(path, {"release": 1}))[0] == 400
+    status, said = await steerer.post(path)
+    assert (status, [each.partition(" ")[0] for each in said["changed"]]) == (
+        200,
+        [f"{shop.namespace}/web", f"{shop.namespace}/db"],
+    ), "api has been released once only"
+    for name in ("web", "db"):
+        await shop.deployed(name, "1")
+    assert (await steerer.post(path, {"undo": True}))[0] == 200
+    for name in ("web", "db"):
+        await shop.deployed(name, "2")
+    assert (await steerer.post(path, {"undo": True}))[0] == 409
 
 
 async def _of_no_concern(world: World, pipeline: Api, path: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from agent.contract.names import ANNOTATION_REFRESH, HUB_NAMESPACE
+from agent.contract.names import ANNOTATION_REFRESH, HUB_NAMESPACE, LABEL_SET
 from hub.api.registry import APPLICATION, APPLICATION_SET, ASSIGNMENT
 from hub.cli.main import app
 from hub.operator import paths
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.fleet.controlplane import ControlPlane
-    from tests.integration.hub_rig import Fleet
+    from tests.integration.hub_rig import Fleet, HubProcess
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
@@ -38,7 +38,7 @@ async def test_a_hub_that_is_restarted_on_a_settled_fleet_writes_nothing(shop: F
     before = await shop.settled()
 
     await first.stop()
-    await shop.hub("second", port)
+    second = await shop.hub("second", port)
     await shop.led_by("second")
     await asyncio.sleep(5 * FULL_PASS)  # that nothing happens can only be waited for
     assert await shop.versions() == before, shop.moved()
@@ -47,6 +47,23 @@ async def test_a_hub_that_is_restarted_on_a_settled_fleet_writes_nothing(shop: F
     after = await shop.settled()
     moved = {name for name in before if name.startswith("Application ") and after[name] != before[name]}
     assert moved == {f"Application {shop.namespace}/web"}, "what did not change is not written to"
+    await _deleted_meanwhile(shop, second, port)
+
+
+async def _deleted_meanwhile(shop: Fleet, hub: HubProcess, port: int) -> None:
+    """Nobody tells the next controller of what was deleted before it came; here of a set that is gone by force."""
+    await hub.stop()
+    lost = {"metadata": {"labels": {LABEL_SET: "gone-by-force"}}}
+    await shop.client.merge_patch(APPLICATION.path(shop.namespace, "extra"), lost)
+    await shop.client.delete(APPLICATION.path(shop.namespace, "extra"))
+    await shop.hub("third", port)
+
+    async def gone() -> bool:
+        found = await shop.client.list(f"/api/v1/namespaces/{shop.namespace}-apps/configmaps")
+        there = {obj["metadata"]["name"] for obj in found.items} | (await shop.apps()).keys()
+        return "extra" not in there
+
+    await shop.until("what was deleted while no hub was there is gone", gone)
 
 
 async def test_f4_f29_a_second_hub_waits_and_takes_over_without_a_deletion_or_a_release(

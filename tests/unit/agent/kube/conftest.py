@@ -58,7 +58,7 @@ class Collection:
         self._asked.set()
         if request.query.get("watch"):
             return await self._watch(request)
-        self.lists += 1
+        self.lists += request.query.get("limit") != "1"  # with that one it is asked only how far it is
         if self.list_answer:
             return self.list_answer()
         return listing(list(self.objects.values()), version=self.version)

@@ -98,6 +98,33 @@ async def test_f36_a_watch_that_ends_resumes_without_a_list(
     assert collection.watched_from == ["10", "20"]
 
 
+async def test_f3_a_server_that_was_restored_is_listed_anew_and_not_waited_for(
+    server: Any, kube: Any, client: RestClient
+) -> None:
+    """A watch from a version that the server does not have yet gives no event and no error."""
+    rewound: list[str] = []
+    reflector = Reflector(
+        client, PATH, resync_backoff=(0.001, 0.01), on_rewound=lambda: rewound.append("back")
+    )
+    collection = kube.collection(kube.config_map("a", 30), kube.config_map("b", 31), version=40)
+    server.handler = collection.handle
+    changes = Changes(reflector)
+    async with running(reflector):
+        await changes.until(2)
+        collection.watch_answer = lambda: web.Response(status=503, text="<html>")
+        collection.end_watch()
+        await collection.asked(watches=3)
+        assert rewound == [], "a server that is as far as it was is followed on"
+        collection.objects = {"a": kube.config_map("a", 5), "c": kube.config_map("c", 6)}
+        collection.version = 7
+        await changes.until(5)
+        collection.watch_answer = None
+        collection.send("MODIFIED", kube.config_map("c", 8))
+        await changes.until(6)
+    assert changes.told[2:] == [("a", "30", "5"), ("c", None, "6"), ("b", "31", None), ("c", "6", "8")]
+    assert rewound == ["back"]
+
+
 async def test_f36_after_410_the_list_tells_what_changed_and_what_vanished(
     server: Any, kube: Any, reflector: Reflector
 ) -> None:

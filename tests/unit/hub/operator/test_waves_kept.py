@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.kube.selectors import Selector, parse_selector
 from hub.api.rollout import Rollout
@@ -69,3 +69,44 @@ async def test_after_any_event_the_kept_members_are_those_of_the_graph() -> None
         assert status is not None
         found = {wave["name"]: wave.get("counts") or {} for wave in status["waves"]}
         assert found == _expected(world, releaser, owner), (at, owner)
+
+
+async def test_a_set_whose_spec_does_not_read_lets_nothing_go_past_its_waves() -> None:
+    """As after an upgrade that reads more strictly: no waves are not the waves that it has."""
+    world = World(_CLUSTERS)
+    world.settle(world.expand(TemplateEngine()))
+    sets = world.hub.caches.sets
+    before = {key: sets.get(key) for key in sets}
+    for obj in before.values():
+        assert obj is not None
+        sets.observe(None, _told(obj, obj["spec"] | {"rollout": {"waves": "canary"}}))
+    releaser = world.releaser()
+    await releaser.step(set(world.hub.caches.applications), set())
+    keys = {world.key(0, at) for at in range(_CLUSTERS)}
+    for key in keys:
+        world.aim(key, "next")
+    await releaser.step(keys, set())
+    assert not [key for key in keys if _released(releaser, key)]
+    for key, obj in before.items():
+        assert obj is not None
+        current = sets.get(key)
+        assert current is not None
+        sets.observe(None, _told(current, obj["spec"]))
+        releaser.waves.set_moved(key)
+    await releaser.step(keys, set())
+    assert [key for key in keys if _released(releaser, key)], "the first wave"
+
+
+def _told(obj: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    metadata = obj["metadata"]
+    later = {
+        "generation": int(metadata.get("generation", 0)) + 1,
+        "resourceVersion": str(int(metadata["resourceVersion"]) + 1_000_000_000),
+    }
+    return {**obj, "metadata": metadata | later, "spec": spec}
+
+
+def _released(releaser: Releaser, key: str) -> bool:
+    node = releaser.graph.get(key)
+    assert node is not None
+    return node.released == node.target
