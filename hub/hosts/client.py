@@ -157,7 +157,7 @@ class HostClient:
             return Answer(None, response.headers)
         answer = Answer(_json(data, url), response.headers, _next(response))
         etag = response.headers.get("ETag")
-        if etag and method == "GET" and len(data) <= _REMEMBERED_BYTES:
+        if etag and method == "GET" and len(data) <= _REMEMBERED_BYTES and not _full_at_the_end(url, answer):
             self._memory.keep(key, etag, answer)
         return answer
 
@@ -218,6 +218,13 @@ def _json(data: bytes, url: URL) -> Any:
         return json.loads(data)
     except ValueError as error:
         raise HostUnreachable(f"{url.host}{url.path} answers something that is no JSON") from error
+
+
+def _full_at_the_end(url: URL, answer: Answer) -> bool:
+    """Whether it is a last page with no room left: what comes after it later would not change it, nor its ETag."""
+    size = url.query.get("per_page") or url.query.get("limit") or ""
+    full = isinstance(answer.value, list) and size.isdecimal() and len(answer.value) >= int(size)
+    return full and not answer.next
 
 
 def _next(response: aiohttp.ClientResponse) -> str:

@@ -50,7 +50,9 @@ async def ask(objects: Objects, namespace: str, spec: Mapping[str, Any]) -> list
         decided = (obj.get("status") or {}).get(key)
         if not isinstance(decided, list):
             raise HostUnreachable(f"{kind} {namespace}/{obj['metadata']['name']} has no status.{key} yet")
-        rows += [
-            {**one, MATCH_KEY: str(one[match])} for one in decided if isinstance(one, dict) and one.get(match)
-        ]
+        if not all(isinstance(one, dict) and match in one for one in decided):
+            raise HostMisconfigured(
+                f"{kind} {namespace}/{obj['metadata']['name']}: an entry of status.{key} has no {match}, the matchKey"
+            )
+        rows += [{**one, MATCH_KEY: str(one[match])} for one in decided if one[match]]
     return rows

@@ -14,6 +14,7 @@ from hub.core.expansion import ClusterFacts, ExpansionError, GeneratorError
 from hub.core.model import ClusterView, Fleet
 from hub.core.needs import ExternalNeed
 from hub.core.patterns import matches
+from hub.hosts import decisions
 from hub.hosts.ask import Asker, Asking
 from hub.hosts.errors import HostBusy, HostMisconfigured, HostRefused, HostUnreachable
 from hub.hosts.objects import FileObjects, token
@@ -259,6 +260,28 @@ async def test_a_placement_decision_drives_a_set_unchanged(asker: Asker) -> None
     with pytest.raises(GeneratorError, match="nobody is there whom clusterDecisionResource could ask"):
         await expand_set("shop", "apps", spec, fleet=fleet, source=DirectorySource({}), runner=InlineRunner())
     assert ClusterFacts("eu1").eligible
+
+
+@pytest.mark.parametrize(
+    ("match_key", "problem"),
+    [("clusterName", ""), ("clustername", "has no clustername"), ("reason", "has no reason")],
+)
+async def test_f13_a_decision_without_the_match_key_is_no_decision_for_nothing(
+    match_key: str, problem: str
+) -> None:
+    """A typing error in a ConfigMap must not look like clusters that were not chosen."""
+    api_version = "cluster.open-cluster-management.io/v1beta1"
+    data = {"apiVersion": api_version, "kind": "placementdecisions", "matchKey": match_key}
+    config = {"kind": "ConfigMap", "metadata": {"name": "ocm"}, "data": data | {"statusListKey": "decisions"}}
+    decided = [{"clusterName": "eu1", "reason": "r"}, {"clusterName": ""}]
+    head = {"apiVersion": api_version, "kind": "PlacementDecision", "metadata": {"name": "d"}}
+    there = FileObjects([config, head | {"status": {"decisions": decided}}])
+    asked = {"configMapRef": "ocm", "name": "d"}
+    if problem:
+        with pytest.raises(HostMisconfigured, match=problem):
+            await decisions.ask(there, "default", asked)
+    else:
+        assert [row["clusterName"] for row in await decisions.ask(there, "default", asked)] == ["eu1"]
 
 
 async def test_pull_requests_come_and_go(host: Host, asker: Asker, clock: Clock) -> None:

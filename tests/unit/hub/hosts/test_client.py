@@ -104,6 +104,33 @@ async def test_an_unchanged_answer_is_not_sent_again(host: Host, session: aiohtt
     assert [request.headers.get("If-None-Match") for request in host.asked] == [None, '"v1"', None]
 
 
+async def test_f13_what_comes_after_a_full_last_page_is_found_though_that_page_is_unchanged(
+    host: Host, session: aiohttp.ClientSession
+) -> None:
+    there = [1, 2]
+
+    async def handler(request: web.Request) -> web.Response:
+        page = int(request.query.get("page", "1"))
+        items = there[2 * page - 2 : 2 * page]
+        etag = f'"{items}"'
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304)
+        more = len(there) > 2 * page
+        link = {"Link": f'<{host.base}/x?per_page=2&page={page + 1}>; rel="next"'} if more else {}
+        return web.json_response(items, headers={"ETag": etag, **link})
+
+    host.routes["/x"] = handler
+    memory = Memory()
+
+    async def found() -> list[int]:
+        client = HostClient(session, host.base, memory=memory)
+        return [one async for page in client.pages("x", {"per_page": 2}) for one in page.value]
+
+    assert await found() == [1, 2]
+    there.append(3)
+    assert await found() == [1, 2, 3]
+
+
 async def test_pages_are_followed_on_the_same_host_alone(host: Host, session: aiohttp.ClientSession) -> None:
     async def handler(request: web.Request) -> web.Response:
         page = int(request.query.get("page", "1"))
