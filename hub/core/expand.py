@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
+_SEVERAL = ""
+"""Instead of a cluster's name: which one is meant is not ours to guess."""
 _METADATA = ("name", "namespace", "labels", "annotations")
 _MAX_LABEL = 63
 
@@ -124,11 +126,11 @@ def _cluster_names(request: ExpandRequest) -> dict[str, str]:
     names = {one.name: one.name for one in staying}
     if request.part:
         return names
-    addresses = {
-        one.annotations[ANNOTATION_SERVER]: one.name
-        for one in staying
-        if ANNOTATION_SERVER in one.annotations
-    }
+    addresses: dict[str, str] = {}
+    for one in staying:
+        address = one.annotations.get(ANNOTATION_SERVER)
+        if address is not None:
+            addresses[address] = _SEVERAL if address in addresses else one.name
     if HUB_CLUSTER in names:
         addresses = {IN_CLUSTER: HUB_CLUSTER, IN_CLUSTER_SERVER: HUB_CLUSTER, **addresses}
     return {**addresses, **names}
@@ -261,6 +263,8 @@ def _on_cluster(spec: Any, names: Mapping[str, str]) -> dict[str, Any]:
         raise InvalidChild("the name of a cluster is expected", path="spec.cluster")
     if cluster not in names:
         raise UnknownCluster(f'there is no cluster "{cluster}"{nearest(cluster, names)}', path="spec.cluster")
+    if names[cluster] == _SEVERAL:
+        raise UnknownCluster(f"several clusters have the address {cluster}", path="spec.cluster")
     return spec if names[cluster] == cluster else {**spec, "cluster": names[cluster]}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.core.children import InvalidSet, expand_request, validate_children, validate_set
+from hub.core.clustersets import ANNOTATION_SERVER
 from hub.core.expand import expand, label_value
 from hub.core.expansion import (
     ClusterFacts,
@@ -261,3 +263,59 @@ def test_expansion_is_deterministic(names: list[str], seed: Any) -> None:
     assert [child.name for child in one.children] == [
         f"{x}-{name}" for name in sorted(names) for x in ("1", "2")
     ]
+
+
+def test_the_order_in_which_the_fleet_is_told_makes_no_difference() -> None:
+    repo, chance = "https://h/x", random.Random(3)
+    chosen = {"clusters": {"selector": {"matchLabels": {"ring": "1"}}}}
+    git = {"git": {"repoURL": repo, "revision": "m", "directories": [{"path": "apps/*"}]}}
+    named = {"list": {"elements": [{"name": "k1", "z": "1"}, {"name": "zz", "z": "2"}]}}
+    merged = {"merge": {"mergeKeys": ["name"], "mode": "Outer", "generators": [{"clusters": {}}, named]}}
+    merged |= {"template": {"metadata": {"name": "m-{{ name }}"}, "spec": {"cluster": "https://k2"}}}
+    spec = {
+        "generators": [{"matrix": {"generators": [chosen, git]}}, merged],
+        "template": {
+            "metadata": {"name": "{{ path.basename }}-{{ name }}"},
+            "spec": {"cluster": "{{ name }}", "sources": [{"repoURL": repo}]},
+        },
+    }
+    clusters = [
+        ClusterFacts(f"k{at}", {"ring": str(at % 2)}, {ANNOTATION_SERVER: f"https://k{at}"}, {"at": at})
+        for at in range(6)
+    ]
+    dirs = ["apps", "apps/a", "apps/b", "apps/c"]
+    found = set()
+    for _ in range(20):
+        chance.shuffle(clusters)
+        chance.shuffle(dirs)
+        listings = {(repo, "m"): Listing("c", (), tuple(dirs))}
+        found.add(repr(done(request(spec, clusters=tuple(clusters), listings=listings))))
+    assert len(found) == 1
+
+
+def test_an_address_that_several_clusters_have_is_nobodys() -> None:
+    spec = {
+        "generators": [{"list": {"elements": [{"n": "x"}]}}],
+        "template": {
+            "metadata": {"name": "x"},
+            "spec": {"cluster": "https://s", "sources": [{"repoURL": "https://h"}]},
+        },
+    }
+    both = tuple(ClusterFacts(name, annotations={ANNOTATION_SERVER: "https://s"}) for name in ("a", "b"))
+    with pytest.raises(UnknownCluster, match="several clusters have the address https://s"):
+        expand(request(spec, clusters=both))
+    (child,) = done(request(spec, clusters=both[:1])).children
+    assert child.manifest["spec"]["cluster"] == "a"
+
+
+@pytest.mark.parametrize("name", ["a..b", "a.-b", "a-.b", ".a"])
+def test_a_name_that_the_api_server_would_refuse_is_told_by_the_expansion(name: str) -> None:
+    spec = {
+        "generators": [{"list": {"elements": [{}]}}],
+        "template": {
+            "metadata": {"name": name},
+            "spec": {"cluster": "eu1", "sources": [{"repoURL": "https://h"}]},
+        },
+    }
+    with pytest.raises(InvalidChild, match="is no name"):
+        expand(request(spec))
