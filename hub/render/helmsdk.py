@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from hub.render.content import Content
 
 _CHARTS = 8
-_KEEPING = re.compile(r"[|>](?:[1-9]?\+|\+[1-9])[ \t]*(?:#.*)?$", re.MULTILINE)
+_KEEPING = re.compile(r"[|>](?:[1-9]?\+|\+[1-9])[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 """A text that keeps all newlines at its end."""
+_REPLACED = re.compile(r"(?<!\\)((?:\\\\)*)\\ufffd")
 _SEPARATOR = re.compile(r"^---[ \t]*", re.MULTILINE)
 _PLACE = re.compile(r"\(?(?:[^\s()]*?/)?((?:charts/[^\s():]+/)*templates/[^\s():]+):(\d+)(?::\d+)?\)?")
 
@@ -65,7 +66,7 @@ class SdkHelm:
                 json.dumps(values),
                 json.dumps(options),
             )
-            texts: dict[str, str] = json.loads(answer)
+            texts: dict[str, str] = _texts(source, answer)
             crds = [] if source.skip_crds else chart.handle.crds if chart.crds is None else chart.crds
         except HelmError as error:
             raise failure(source, str(error)) from error
@@ -107,6 +108,21 @@ class SdkHelm:
                 self._archives.popitem(last=False)
         self._archives.move_to_end(source.identity)
         return found
+
+
+def _texts(source: ChartSource, answer: str) -> dict[str, str]:
+    """What was rendered, by template. Raises `ManifestError` for what is no UTF-8, which the program refuses as well.
+
+    The SDK gives its answer as JSON, written by Go: for bytes that are none that has the escape of U+FFFD, for the
+    character itself its own bytes.
+    """
+    texts: dict[str, str] = json.loads(answer)
+    if "\\ufffd" not in answer or _REPLACED.search(answer) is None:
+        return texts
+    path = next(path for path, text in texts.items() if "\ufffd" in text)
+    raise ManifestError(
+        "it renders to what is not UTF-8 text", where=source.where, file=path.partition("/")[2]
+    )
 
 
 def _as_printed(text: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_INDEX = 65536
 """As Helm: an index sets aside as many entries."""
 _PART = re.compile(r"((?:[^.\[\]\\]|\\.)*)((?:\[[0-9]{1,6}\])*)(?:\.|$)", re.DOTALL)
-_INT = re.compile(r"[+-]?[0-9]+")
+_INT = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 
 
 class InvalidParameter(TerminalError):
@@ -78,7 +78,7 @@ def _path(name: str) -> list[str | int]:
 
 def _typed_or_list(text: str) -> Any:
     if text.startswith("{") and text.endswith("}"):
-        return [_typed(one.strip()) for one in text[1:-1].split(",")] if len(text) > len("{}") else []
+        return [_typed(one) for one in text[1:-1].split(",")] if len(text) > len("{}") else []
     return _typed(text)
 
 
@@ -89,7 +89,6 @@ def _typed(text: str) -> Any:
             return text.lower() == "true"
         case "null":
             return None
-    digits = text.lstrip("+-")
-    if _INT.fullmatch(text) and (digits == "0" or not digits.startswith("0")) and abs(int(text)) < 2**63:
+    if _INT.fullmatch(text) and (text == "0" or not text.startswith("0")) and -(2**63) <= int(text) < 2**63:
         return int(text)
     return text

@@ -110,6 +110,11 @@ EQUAL: dict[str, tuple[dict[str, bytes], dict[str, Any], int]] = {
         {},
         4,
     ),
+    "a character that stands for what is none, and is one": (
+        chart(a=MAP % ("a", '"\ufffd {{ .Values.v }} \\\\ufffd"')),
+        {"v": "\ufffd"},
+        1,
+    ),
     "numbers": (
         chart(
             a=MAP % ("a", '{{ printf "%v %v %v %v" .Values.a .Values.b .Values.c .Values.d | quote }}'),
@@ -149,6 +154,8 @@ def test_both_back_ends_give_the_same(programs: Programs, name: str) -> None:
 
 
 REFUSED = {
+    "UTF-8": chart() | {"templates/a.yaml": (MAP % ("a", "b")).encode() + b"  y: \xe9\n"},
+    "(?i)utf-8": chart(a=MAP % ("a", '"{{ .Files.Get `f` }}"')) | {"f": b"\x89PNG\xff"},
     "library charts are not installable": chart("type: library\n"),
     "chart requires kubeVersion": chart('kubeVersion: ">=1.99"\n', a=MAP % ("a", "b")),
     # named like the beginning of one that is there
