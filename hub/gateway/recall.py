@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from agent.contract.errors import AxletreeError
 from agent.contract.names import API_VERSION
 from agent.contract.wire import AppReport
-from hub.gateway.reports import content_of
+from hub.gateway.observed import content_of
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
-    from hub.gateway.reports import Observation
+    from hub.gateway.observed import Observation
     from hub.gateway.writer import LatestWriter
 
 log = logging.getLogger(__name__)

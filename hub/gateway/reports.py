@@ -1,28 +1,21 @@
-"""What agents report, checked and handed on as `Application.status.observed`."""
+"""What agents report, batch by batch: whose it is, whether it is news, and what is asked for again."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from agent.contract.errors import ApiError
-from agent.contract.names import API_VERSION, MANAGER_GATEWAY
-from agent.contract.wire import AppReport, ReportAnswer, ReportBatch
-from hub.gateway import paths
+from agent.contract.wire import ReportAnswer, ReportBatch
 from hub.gateway.errors import QueueFull
+from hub.gateway.observed import Observation, content_of
 from hub.gateway.writer import LatestWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from agent.contract.manifest import Manifest
-    from agent.kube.client import RestClient
     from hub.gateway.assignments import Board, View
     from hub.gateway.clusters import Clusters
     from hub.gateway.liveness import Liveness
@@ -31,23 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
-_CONFLICT = 409
-_TRIES = 3
 _MAX_RETIRED = 16
 SETTLED_SECONDS = 30.0
 """An agent that is replaced by its successor ends within so long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One app's report with where it stands in time."""
-
-    report: AppReport
-    epoch: int
-    seq: int
-    boot: str
-    count: int
-    received_at: datetime
 
 
 @dataclass(slots=True)
@@ -66,67 +45,6 @@ class Session:
     """The batch that was last answered so: until an answer is known to have arrived, it may have been lost."""
     agent: dict[str, Any] = field(default_factory=dict)
     heard: float = 0.0
-
-
-def observed_manifest(key: str, observation: Observation) -> Manifest:
-    """For server-side apply on the status subresource: all of `observed`, and nothing beside it."""
-    namespace, _, name = key.partition("/")
-    observed = observation.report.wire() | {
-        "epoch": observation.epoch,
-        "seq": observation.seq,
-        "boot": observation.boot,
-        "count": observation.count,
-        "receivedAt": observation.received_at.isoformat().replace("+00:00", "Z"),
-    }
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Application",
-        "metadata": {"name": name, "namespace": namespace},
-        "status": {"observed": observed},
-    }
-
-
-def observed_writer(client: RestClient, *, clock: Callable[[], float]) -> LatestWriter[Observation]:
-    """Make the writer of `status.observed`, as the gateway's own field manager."""
-
-    async def write(key: str, observation: Observation) -> None:
-        await client.apply(
-            paths.application(key),
-            observed_manifest(key, observation),
-            field_manager=MANAGER_GATEWAY,
-            force=True,
-            subresource="status",
-        )
-
-    async def write_carefully(key: str, observation: Observation) -> None:
-        path = paths.application(key)
-        for last in (False,) * (_TRIES - 1) + (True,):
-            found = await client.get(path)
-            if not _news((found.get("status") or {}).get("observed") or {}, observation):
-                return
-            manifest = observed_manifest(key, observation)
-            manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-            try:
-                await client.apply(
-                    path, manifest, field_manager=MANAGER_GATEWAY, force=True, subresource="status"
-                )
-            except ApiError as error:
-                if error.status != _CONFLICT or last:
-                    raise  # the writer tries it again in a moment
-            else:
-                return
-
-    return LatestWriter(write, clock=clock, careful=write_carefully)
-
-
-def _news(held: Manifest, observation: Observation) -> bool:
-    """Whether this says anything that what is written does not, and is not older. Times alone are no news."""
-    if held.get("boot") == observation.boot and int(held.get("count") or 0) > observation.count:
-        return False
-    try:
-        return content_of(AppReport.model_validate(held)) != content_of(observation.report)
-    except ValidationError:
-        return True
 
 
 def agent_writer(clusters: Clusters, *, clock: Callable[[], float]) -> LatestWriter[dict[str, Any]]:
@@ -172,13 +90,11 @@ class Intake:
         """Accept one batch of one cluster. Raises `QueueFull`, before anything of it was taken."""
         view = self._board.view(cluster)
         hub = (view.epoch, view.seq) if view else (0, 0)
-        known = self._sessions.get(cluster)
-        followed = known is None or known.boot != batch.boot
-        session = self._session(cluster, batch.boot)
+        session, new = self._session(cluster, batch.boot)
         if session is None:
             self._replaced(cluster, batch.boot)
             return ReportAnswer(epoch=hub[0], seq=hub[1], gateway=self._name)
-        self._compare(cluster, session, batch, view=view, new=followed)
+        self._compare(cluster, session, batch, view=view, new=new)
         ours = [report for report in batch.reports if view is not None and report.app in view.apps]
         if not self._observed.room(len(ours)):
             raise QueueFull("too many reports wait to be written", retry_after=_RETRY_SECONDS)
@@ -254,14 +170,15 @@ class Intake:
         self._agents.forget(cluster)
         self._requested.forget(cluster)
 
-    def _session(self, cluster: str, boot: str) -> Session | None:
-        """Find the session that a batch belongs to; None for one of an earlier process."""
+    def _session(self, cluster: str, boot: str) -> tuple[Session | None, bool]:
+        """The session that a batch belongs to, None for one of an earlier process; and whether it begins with it."""
         session = self._sessions.get(cluster)
+        new = session is None or boot != session.boot
         if session is None:
             session = self._sessions[cluster] = Session(boot=boot, wanted=True)
         elif boot != session.boot:
             if boot in session.retired and self._clock() - session.heard <= self._settled:
-                return None
+                return None, False
             session.retired.pop(boot, None)  # who followed it is silent now: it goes on alone
             session.retired[session.boot] = self._clock()
             while len(session.retired) > _MAX_RETIRED:
@@ -269,7 +186,7 @@ class Intake:
             session.boot, session.asked = boot, None
             session.owed = None
         session.heard = self._clock()
-        return session
+        return session, new
 
     def _replaced(self, cluster: str, boot: str) -> None:
         """A report of a process that another one has followed: late, or of a second agent that goes on."""
@@ -310,9 +227,3 @@ class Intake:
 def permitted(view: View | None, blob: str) -> bool:
     """Whether a cluster may fetch a blob: only what its current Assignment names."""
     return view is not None and blob in view.blobs
-
-
-def content_of(report: AppReport) -> bytes:
-    """Hash what makes two reports of an app say the same: everything but when it was observed."""
-    plain = report.model_dump_json(exclude={"observed_at"})
-    return hashlib.blake2b(plain.encode(), digest_size=16).digest()

@@ -30,10 +30,11 @@ from hub.gateway.join import Enrolment
 from hub.gateway.keyring import Keyring
 from hub.gateway.leases import LeaseKeeper
 from hub.gateway.liveness import Liveness
+from hub.gateway.observed import observed_writer
 from hub.gateway.paced import PacedSite
 from hub.gateway.recall import recall
 from hub.gateway.relay import Relay
-from hub.gateway.reports import SETTLED_SECONDS, Intake, agent_writer, observed_writer
+from hub.gateway.reports import SETTLED_SECONDS, Intake, agent_writer
 from hub.gateway.requested import requested
 from hub.gateway.routes import ROUTES
 from hub.gateway.tls import serve_as, server_tls

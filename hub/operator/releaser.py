@@ -110,7 +110,12 @@ class Releaser:
             except ApiError as error:
                 if not error.transient and error.status not in (NOT_FOUND, CONFLICT):
                     raise
-                log.warning("the step is tried again: %s", error)
+                # Somebody wrote in between, the gateway mostly: that is how it is meant to be found out.
+                log.log(
+                    logging.DEBUG if error.status == CONFLICT else logging.WARNING,
+                    "the step is tried again: %s",
+                    error,
+                )
                 self.restore()
                 await asyncio.sleep(RETRY * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 self._dirty |= keys | self._in_flight

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agent.contract.names import ANNOTATION_PAUSED
 from hub.history import queries
 from hub.history.appindex import AppFilter
-from hub.history.queries import EventFilter
 from hub.history.rows import rows_of
 from hub.history.tables import sets
 from hub.operator import paths
 from hub.web import asked as q
 from hub.web import models as m
 from hub.web.call import fetched
-from hub.web.problems import NotFound, ParameterInvalid
+from hub.web.problems import NotFound
+from hub.web.telling import (
+    app_filter,
+    app_of,
+    blockers,
+    cluster_of,
+    event_filter,
+    event_of,
+    known,
+    number_of,
+    project_of,
+    without,
+)
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
@@ -26,10 +35,6 @@ if TYPE_CHECKING:
     from hub.history.rows import Row
     from hub.web.auth import Access
     from hub.web.call import Call, Handler
-
-_LABEL = 317
-_ID = re.compile(r"[0-9]{1,18}")
-"""What a database has as an id, and no more digits than that."""
 
 
 class Reads:
@@ -85,10 +90,10 @@ class Reads:
         return m.AppDetail(
             app=app_of(row),
             conditions=[
-                m.Condition.model_validate(_known(m.Condition, each))
+                m.Condition.model_validate(known(m.Condition, each))
                 for each in status.get("conditions") or ()
             ],
-            blocked_by=_blockers(status),
+            blocked_by=blockers(status),
             sources=[
                 {key: each.get(key, "") for key in ("repoURL", "revision", "path")}
                 for each in obj["spec"]["sources"]
@@ -105,7 +110,7 @@ class Reads:
 
     async def why(self, call: Call) -> m.Why:
         obj = await fetched(self._client, paths.application(call.key))
-        found = _blockers(obj.get("status") or {})
+        found = blockers(obj.get("status") or {})
         root = next((each.root or each.message for each in found), "")
         return m.Why(waits=bool(found), root=root, blocked_by=found)
 
@@ -153,11 +158,11 @@ class Reads:
                 limit=asked.limit,
             )
         )
-        items = [m.SetSummary(**_without(row, "settled")) for row in page.items]
+        items = [m.SetSummary(**without(row, "settled")) for row in page.items]
         return m.SetPage(items=items, next_cursor=items[-1].key if page.more else "")
 
     async def application_set(self, call: Call) -> m.SetSummary:
-        return m.SetSummary(**_without(await self.set_row(call.key), "settled"))
+        return m.SetSummary(**without(await self.set_row(call.key), "settled"))
 
     async def tree(self, call: Call) -> m.Tree:
         row = await self.set_row(call.key)
@@ -167,7 +172,7 @@ class Reads:
         )
         children = [app_of(each) for each in page.items]
         return m.Tree(
-            set=m.SetSummary(**_without(row, "settled")),
+            set=m.SetSummary(**without(row, "settled")),
             children=children,
             next_cursor=children[-1].key if page.more else "",
         )
@@ -189,7 +194,7 @@ class Reads:
         visible = await self._access.visible(call.caller, "list", "projects", names)
         counts = await self._search.by_namespace()
         items = [
-            _project(obj, counts)
+            project_of(obj, counts)
             for obj in sorted(found, key=lambda each: str(each["metadata"]["namespace"]))
             if visible is None or obj["metadata"]["namespace"] in visible
         ]
@@ -198,7 +203,7 @@ class Reads:
     async def list_clusters(self, _call: Call) -> m.ClusterList:
         found = (await self._client.list(paths.CLUSTERS)).items
         return m.ClusterList(
-            items=[_cluster(obj) for obj in sorted(found, key=lambda each: str(each["metadata"]["name"]))]
+            items=[cluster_of(obj) for obj in sorted(found, key=lambda each: str(each["metadata"]["name"]))]
         )
 
     async def list_events(self, call: Call) -> m.EventPage:
@@ -234,91 +239,4 @@ class Reads:
             cluster = await fetched(self._client, f"{paths.CLUSTERS}/{row['cluster']}")
         except NotFound:
             return True
-        return not (row["ready"] and _cluster(cluster).state == "Connected")
-
-
-def app_filter(asked: q.AppQuery | q.FacetQuery, visible: tuple[str, ...] | None) -> AppFilter:
-    return AppFilter(
-        namespaces=asked.namespace,
-        clusters=asked.cluster,
-        owners=asked.application_set,
-        health=asked.health,
-        sync=asked.sync,
-        labels=[_label(each) for each in asked.label],
-        text=asked.q,
-        visible=visible,
-    )
-
-
-def event_filter(asked: q.EventQuery, visible: tuple[str, ...] | None, *, after: int) -> EventFilter:
-    return EventFilter(
-        after=after,
-        namespaces=asked.namespace,
-        name=asked.name,
-        clusters=asked.cluster,
-        kinds=asked.kind,
-        reasons=asked.reason,
-        owner=asked.application_set,
-        visible=visible,
-    )
-
-
-def app_of(row: Row) -> m.App:
-    return m.App(application_set=row["owner"], **_without(row, "owner", "words", "version"))
-
-
-def event_of(row: Row) -> m.Event:
-    return m.Event(application_set=row["owner"], **_without(row, "owner"))
-
-
-def _label(text: str) -> tuple[str, str | None]:
-    key, equals, value = text.partition("=")
-    if not key or len(key) > _LABEL:
-        raise ParameterInvalid("label: say key=value, or key")
-    return key, value if equals else None
-
-
-def number_of(cursor: str, *, what: str = "cursor: take it from `nextCursor`") -> int:
-    """The id in a cursor; 0 for none. Raises `ParameterInvalid` for what was never given out."""
-    if cursor and not _ID.fullmatch(cursor):
-        raise ParameterInvalid(what)
-    return int(cursor or 0)
-
-
-def _without(row: Row, *names: str) -> Row:
-    return {key: value for key, value in row.items() if key not in names}
-
-
-def _known(model: type[m.Told], entry: dict[str, Any]) -> dict[str, Any]:
-    names = {field.alias for field in model.model_fields.values()} | model.model_fields.keys()
-    return {key: value for key, value in entry.items() if key in names}
-
-
-def _blockers(status: dict[str, Any]) -> list[m.Blocker]:
-    return [m.Blocker.model_validate(_known(m.Blocker, each)) for each in status.get("blockedBy") or ()]
-
-
-def _project(obj: Manifest, counts: Any) -> m.ProjectSummary:
-    spec, namespace = obj.get("spec") or {}, obj["metadata"]["namespace"]
-    return m.ProjectSummary(
-        namespace=namespace,
-        source_repos=list(spec.get("sourceRepos") or ()),
-        service_account=spec.get("serviceAccount") or "",
-        trusted=bool(spec.get("trusted")),
-        applications=int(counts.get(namespace, 0)),
-    )
-
-
-def _cluster(obj: Manifest) -> m.ClusterSummary:
-    metadata, status = obj["metadata"], obj.get("status") or {}
-    ready: dict[str, Any] = next(
-        (each for each in status.get("conditions") or () if each["type"] == "Ready"), {}
-    )
-    return m.ClusterSummary(
-        name=metadata["name"],
-        labels=metadata.get("labels") or {},
-        accepted=bool((obj.get("spec") or {}).get("accepted", True)),
-        state=str(ready.get("reason") or "NotJoined"),
-        message=str(ready.get("message") or ""),
-        paused=(metadata.get("annotations") or {}).get(ANNOTATION_PAUSED) == "true",
-    )
+        return not (row["ready"] and cluster_of(cluster).state == "Connected")

@@ -14,8 +14,8 @@ from hub.history.queries import EventFilter
 from hub.web import models as m
 from hub.web.asked import MAX_LIMIT, MAX_WAIT
 from hub.web.problems import NotFound, dumped
-from hub.web.reads import event_filter, event_of, number_of
 from hub.web.rollout import verdict
+from hub.web.telling import event_filter, event_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

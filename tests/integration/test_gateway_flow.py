@@ -20,7 +20,7 @@ from hub.gateway import paths
 from hub.gateway.beacon import beacon_name
 from hub.gateway.identity import HubIdentity
 from hub.gateway.liveness import LABEL_LIVENESS, agent_position, is_stale
-from hub.gateway.reports import Observation, observed_writer
+from hub.gateway.observed import Observation, observed_writer
 from hub.gateway.server import Gateway, GatewayContext
 from tests.integration.gateway_rig import BLOB, Blobs, Rig, Spoke, app_report, decode, new_name, now, running
 

@@ -12,13 +12,14 @@ from agent.contract.wire import AppReport, ReportBatch
 from hub.gateway.assignments import Board
 from hub.gateway.identity import HubIdentity
 from hub.gateway.liveness import Liveness
-from hub.gateway.reports import Intake, Observation
+from hub.gateway.reports import Intake
 from hub.gateway.requested import Requested
 from hub.gateway.writer import LatestWriter
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.kube.reflector import Reflector
+    from hub.gateway.observed import Observation
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 IDENTITY = HubIdentity.create(now=NOW)
