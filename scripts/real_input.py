@@ -61,11 +61,30 @@ NAMED = (
     "longhorn/longhorn",
     "jenkinsci/helm-charts",
     "goharbor/harbor-helm",
+    "istio/istio",
+    "nats-io/k8s",
+    "crossplane/crossplane",
+    "minio/operator",
+    "temporalio/helm-charts",
+    "falcosecurity/charts",
+    "vmware-tanzu/helm-charts",
+    "jupyterhub/zero-to-jupyterhub-k8s",
+    "open-telemetry/opentelemetry-helm-charts",
+    "VictoriaMetrics/helm-charts",
+    "kubernetes-sigs/node-feature-discovery",
+    "kubernetes-sigs/cluster-api",
+    "kubeflow/manifests",
 )
 NAMESPACE, RELEASE = "real", "real"
 _SECONDS = 300
 _CHART, _OVERLAY = "chart", "overlay"
-_RULES = ("RemoteBaseRefused", "KustomizeRefused", "UnstableRender", "ChartDependencyMissing")
+_RULES = (
+    "RemoteBaseRefused",
+    "KustomizeRefused",
+    "UnstableRender",
+    "ChartDependencyMissing",
+    "SchemaMismatch",
+)
 """What the hub refuses and the programs do not."""
 _HOOK, _TEST = "helm.sh/hook", "test"
 
