@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.contract.canonical import sha256_hex
-from agent.contract.errors import TerminalError
+from agent.contract.errors import ApiError, TerminalError
 from agent.contract.token import JoinToken
 from hub.cli.failure import EXIT_ERROR, plainly
 from hub.cli.output import Format as AnyFormat
@@ -150,7 +150,14 @@ def _apply(objects: Sequence[Manifest], kubeconfig: Path, context: str) -> None:
     async def work() -> None:
         config = load_kubeconfig(kubeconfig, context=context or None)
         async with RestClient(config, user_agent="axle") as client:
-            await apply_all(client, objects)
+            try:
+                await apply_all(client, objects)
+            except ApiError as error:
+                if "cannot change roleRef" not in str(error):
+                    raise
+                raise InstallInvalid(
+                    f"{error}: an account has another role there; delete that binding, and run this again"
+                ) from error
 
     run(work)
     out.print(f"applied {len(objects)} objects; the agent joins when its Pod runs")

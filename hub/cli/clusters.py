@@ -11,6 +11,7 @@ import typer
 from agent.contract.errors import ApiError
 from agent.contract.names import ANNOTATION_FORCE_REMOVE
 from hub.cli.act import annotate
+from hub.cli.away import warn_if_away
 from hub.cli.connect import NOT_FOUND, KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import APPS, CLUSTERS, field, key_of
@@ -85,6 +86,7 @@ async def _remove(name: str, *, force: bool, seconds: float, kubeconfig: Path | 
             except ApiError as error:
                 if error.status != NOT_FOUND:
                     raise
+            await warn_if_away(client)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await _until_gone(name, followed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from agent.contract.errors import ApiError, AxletreeError
 from hub.cli import api
+from hub.cli.away import warn_if_away
 from hub.cli.connect import FORBIDDEN, NOT_FOUND, connected, hub_kubeconfig
 from hub.cli.here import hub_stopped
 from hub.cli.watching import following
@@ -119,6 +120,7 @@ class OverKubernetes:
             return None
         patch = {"metadata": {"annotations": annotations}}
         await self.client.merge_patch(found.path, patch, field_manager=MANAGER)
+        await warn_if_away(self.client)
         return Done(act=verb, target=found.path, changed=said, request=token)
 
     def following(self, *paths: str, name: str = "") -> AbstractAsyncContextManager[Followed]:

@@ -12,6 +12,7 @@ import typer
 
 from agent.contract.errors import AxletreeError
 from hub.cli.act import annotate
+from hub.cli.away import warn_if_away
 from hub.cli.connect import KubeconfigOption, connected, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.kinds import CLUSTERS, field
@@ -152,7 +153,8 @@ def rotate(
             # A certificate says its time in whole seconds: the next one is after all that were given so far.
             moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
             await annotate(client, found.path, {ANNOTATION_ROTATE: moment.isoformat()})
-        err.print(f"axle: waiting for the agent of {name}, for {timeout} at most", style="dim")
+            err.print(f"axle: waiting for the agent of {name}, for {timeout} at most", style="dim")
+            await warn_if_away(client)
         return await _until(
             name,
             lambda obj: field(obj, "status", "fingerprint") not in ("", before),

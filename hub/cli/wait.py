@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hub.cli.away import is_away
 from hub.cli.connect import KubeconfigOption, NamespaceOption, run
 from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.names import Found, Reference, missing, one_of, parse
@@ -61,8 +62,10 @@ async def _wait(
                     return ""
             found = _current(reference, followed)
         if found is None and wanted is not Wanted.DELETED:
-            return str(await missing(hub, reference))
-        return state(found.obj if found is not None else None)
+            reason = str(await missing(hub, reference))
+        else:
+            reason = state(found.obj if found is not None else None)
+        return f"{reason}; the hub is not running (`axle status`)" if await is_away(hub) else reason
 
 
 async def _until(reference: Reference, wanted: Wanted, followed: Followed, *, quiet: bool) -> None:
