@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError, TransientError
 from agent.contract.wire import Standing
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.contract.token import JoinToken
     from agent.contract.wire import ReportAnswer
-    from agent.link.assignment import SignedAssignment
+    from agent.link.enforcer import Enforcer
     from agent.link.identity import Identity, IdentityStore
     from agent.link.join import Facts
     from agent.link.reports import Reporter
@@ -59,28 +59,6 @@ class ClusterRemoved(AxletreeError):
     """The hub recorded that this cluster is removed, all that it had was deleted, and it is let in no more."""
 
     reason = "ClusterRemoved"
-
-
-class Enforcer(Protocol):
-    """What runs on the spoke, as far as the way to the hub is concerned."""
-
-    @property
-    def held(self) -> SignedAssignment | None: ...
-
-    @property
-    def removed(self) -> bool:
-        """Whether all that there was is deleted, by the decision that the cluster is removed."""
-
-    def accept(self, signed: SignedAssignment) -> None: ...
-
-    def linked(self, fetcher: BundleFetcher | None) -> None: ...
-
-    def reached(self) -> None: ...
-
-    def halt(self, why: str) -> None:
-        """Delete nothing while there is a reason not to; empty: there is none."""
-
-    def renewed(self, identity: Identity) -> None: ...
 
 
 class HubLink:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from agent.contract.adoption import MAX_ORPHANS
 from agent.contract.errors import AxletreeError
 from agent.contract.health import SyncState
-from agent.contract.wire import TombstoneReason
 from agent.logs import about
 from agent.sync.adoption import Adoptions
 from agent.sync.claims import Claims
@@ -28,6 +27,7 @@ from agent.sync.objectsync import ObjectSyncs
 from agent.sync.orphans import orphan_reports
 from agent.sync.outcome import Outcome, broke
 from agent.sync.queue import WorkQueue
+from agent.sync.removal import all_removed, goes_after
 from agent.sync.roster import Roster
 from agent.sync.rounds import Rounds
 from agent.sync.rulebook import RuleBook
@@ -142,28 +142,18 @@ class Engine:
         self._rounds.obtainer.fetcher = fetcher
         if fetcher is not None:
             self.adoptions.look()
-            for app in self.apps.values():
-                if app.assigned is not None and (app.saved is None or app.saved.assigned != app.assigned):
-                    self._queue.add(app.key)
+            for key in self._roster.lacking():
+                self._queue.add(key)
 
     def reached(self) -> None:
         """The hub has just answered: what could not be fetched while it did not is asked for now."""
-        for app in self.apps.values():
-            if app.unreached:
-                app.unreached = False
-                app.obtaining.reset()
-                self._queue.add(app.key)
+        for key in self._roster.reached():
+            self._queue.add(key)
 
     @property
     def removed(self) -> bool:
         """Whether all that there was is deleted, by the decision that the cluster is removed."""
-        document = self.held.document if self.held else None
-        if document is None or document.apps:
-            return False
-        stones = document.tombstones
-        # A hub that does not say that the cluster leaves says so by the reasons of its decisions.
-        told = bool(stones) and all(each.reason is TombstoneReason.CLUSTER_REMOVED for each in stones)
-        return (document.leaving or told) and all(app.deleted for app in self.apps.values())
+        return self.held is not None and all_removed(self.held.document, self.apps.values())
 
     @property
     def halted(self) -> str:
@@ -260,16 +250,11 @@ class Engine:
 
     async def _remove(self, app: App) -> Outcome:
         """Only what a kept document decided, and after those that must go first."""
-        stone = app.tombstone
-        assert stone is not None  # noqa: S101 - the caller looked
         app.sync = SyncState.DELETING
-        if not self._documents.kept:
-            app.message = "the decision is not kept on this cluster yet"
-            return Outcome()  # its keeper wakes it
-        first = [key for key in stone.before if key in self.apps and not self.apps[key].deleted]
-        if first:
-            app.message = f"waits for {', '.join(first)} to be gone"
-            return Outcome()
+        waiting = goes_after(app, self.apps, kept=self._documents.kept)
+        if waiting:
+            app.message = waiting
+            return Outcome()  # what it waits for wakes it
         return await self._rounds.remover.remove(app)
 
     def _end(self, app: App) -> None:
@@ -277,9 +262,8 @@ class Engine:
         self._sightings.forget(app)
         app.end()
         self._own(app)
-        for other in self.apps.values():
-            if other.tombstone is not None and app.key in other.tombstone.before:
-                self._queue.add(other.key)
+        for key in self._roster.to_go_after(app):
+            self._queue.add(key)
 
     def _on_kept(self) -> None:
         """Deletions wait for their decision to be on the spoke."""
@@ -299,9 +283,8 @@ class Engine:
         self.adoptions.look()
         if not app.healthy_at_target():
             return
-        for other in self.apps.values():
-            if other.sync is SyncState.BLOCKED and other.assigned and app.key in other.assigned.after:
-                self._queue.add(other.key)
+        for key in self._roster.blocked_by(app):
+            self._queue.add(key)
 
     def _say_slow(self, app: App) -> None:
         if app.in_round and app.tombstone is None and not app.settled:

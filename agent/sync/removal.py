@@ -1,4 +1,4 @@
-"""Taking an app away by its inventory: only what a kept decision names, and never with rights of our own."""
+"""Taking an app away by its inventory, and when: only what a kept decision names, and never with rights of our own."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from agent.sync.phases import HOOK_SECONDS
 from agent.sync.words import failures, unconfirmed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from agent.apply.result import ApplyResult
     from agent.contract.bundle import Bundle
+    from agent.contract.wire import AssignmentDocument
     from agent.link.state import SavedApp
     from agent.sync.app import App
     from agent.sync.claims import Claims
@@ -107,3 +108,22 @@ class Remover:
             elsewhere=self.claims.elsewhere(app),
             decided=app.tombstone is not None and app.tombstone.reason is not TombstoneReason.DROPPED,
         )
+
+
+def goes_after(app: App, apps: Mapping[str, App], *, kept: bool) -> str:
+    """What an app's deletion waits for; empty: it may begin. `kept`: the decision is on the spoke."""
+    if not kept:
+        return "the decision is not kept on this cluster yet"
+    before = app.tombstone.before if app.tombstone is not None else ()
+    first = [key for key in before if key in apps and not apps[key].deleted]
+    return f"waits for {', '.join(first)} to be gone" if first else ""
+
+
+def all_removed(document: AssignmentDocument, apps: Iterable[App]) -> bool:
+    """Whether all that there was is deleted, by the decision that the cluster is removed."""
+    if document.apps:
+        return False
+    stones = document.tombstones
+    # A hub that does not say that the cluster leaves says so by the reasons of its decisions.
+    told = bool(stones) and all(each.reason is TombstoneReason.CLUSTER_REMOVED for each in stones)
+    return (document.leaving or told) and all(app.deleted for app in apps)

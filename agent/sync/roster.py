@@ -12,6 +12,7 @@ from agent.apply.errors import InventoryCorrupt
 from agent.apply.execute import Applier
 from agent.apply.inventory import from_secret
 from agent.contract.errors import AxletreeError
+from agent.contract.health import SyncState
 from agent.contract.names import agent_manager, applyset_id
 from agent.sync.app import App
 from agent.sync.recover import kinds_of
@@ -123,6 +124,29 @@ class Roster:
             and not other.orphan
             and not other.healthy_at_target()
         )
+
+    def blocked_by(self, app: App) -> list[str]:
+        """Apps that wait for this one to be Healthy."""
+        blocked = (other for other in self.apps.values() if other.sync is SyncState.BLOCKED)
+        return [other.key for other in blocked if other.assigned and app.key in other.assigned.after]
+
+    def to_go_after(self, app: App) -> list[str]:
+        """Apps that are deleted once this one is gone."""
+        going = (other for other in self.apps.values() if other.tombstone is not None)
+        return [other.key for other in going if other.tombstone and app.key in other.tombstone.before]
+
+    def lacking(self) -> list[str]:
+        """Apps whose assigned release is not had yet."""
+        assigned = (app for app in self.apps.values() if app.assigned is not None)
+        return [app.key for app in assigned if app.saved is None or app.saved.assigned != app.assigned]
+
+    def reached(self) -> list[str]:
+        """Apps that could not ask a hub for theirs: it answers again, and they wait no longer."""
+        found = [app for app in self.apps.values() if app.unreached]
+        for app in found:
+            app.unreached = False
+            app.obtaining.reset()
+        return [app.key for app in found]
 
     def app(self, key: str) -> App:
         """The app, made where it is not there."""
