@@ -148,7 +148,7 @@ class Hub:
                     term.create_task(leader.keep(), name="lease")
                     term.create_task(self._term(client, identity, store), name="term")
             except* (LeadershipLost, WentBack) as lost:
-                log.warning("the term ends: %s", lost.exceptions[0])
+                log.warning("the term ends: %s", _cause(lost))
             finally:
                 self.meters.leader.set(0)
                 await leader.release()
@@ -298,3 +298,10 @@ def _agents(gateway: Gateway) -> GatewaySource:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What ended a group of tasks, however deep it stands."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
