@@ -1,6 +1,7 @@
 """A command that the hub's administrator registered: it is run over a source's files, and prints objects.
 
-It runs where everything of users runs: no network, its own scratch folder, limits on time, memory and output.
+It runs where everything of users runs: no network, its own scratch folder, limits on time, memory and output. What it
+leaves running sees no other rendering's folder.
 """
 
 from __future__ import annotations
@@ -60,5 +61,12 @@ def printed(tree: PluginTree, variables: Mapping[str, Any], programs: Programs) 
     }
     environment |= {f"PARAM_{name}": value for name, value in tree.parameters.items()}
     with folder(tree.files, scratch=programs.scratch) as top:
-        text = output_of(command, cwd=top, where=tree.where, reason="PluginFailed", environment=environment)
+        text = output_of(
+            command,
+            cwd=top,
+            where=tree.where,
+            reason="PluginFailed",
+            environment=environment,
+            alone=programs.read(),
+        )
     return parsed(text, where=tree.where, file=f"plugin {tree.name}", rendered=True)

@@ -10,9 +10,11 @@ import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from hub.render.confine import confine, system_paths
 from hub.render.content import unpacked
 from hub.render.plain import ManifestError
 
@@ -84,8 +86,13 @@ def output_of(
     where: str,
     reason: str,
     environment: Mapping[str, str] | None = None,
+    alone: Sequence[str] | None = None,
 ) -> str:
-    """What the program prints. Raises `ManifestError` with its last words where it fails or prints too much."""
+    """What the program prints. Raises `ManifestError` with its last words where it fails or prints too much.
+
+    `alone`: it runs what users wrote, and may leave processes behind. Then it sees its own folder and these paths, and
+    no other folder that the worker has or will have.
+    """
     env = {"HOME": str(cwd), "PATH": "", "TMPDIR": str(cwd), "GOMEMLIMIT": "300MiB", **(environment or {})}
     with subprocess.Popen(  # noqa: S603 - the hub's own choice of program, and arguments that it made
         list(command),
@@ -94,6 +101,8 @@ def output_of(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a worker has one thread of its own, and this calls the kernel alone
+        preexec_fn=None if alone is None else partial(_confine, [*system_paths(), *alone], str(cwd)),  # noqa: PLW1509
     ) as process:
         try:
             printed, said = _read(process)
@@ -110,6 +119,10 @@ def output_of(
         return printed.decode()
     except UnicodeDecodeError as error:
         raise ManifestError("its output is not UTF-8 text", where=where, reason=reason) from error
+
+
+def _confine(read: list[str], folder: str) -> None:
+    confine(read=read, write=[folder])
 
 
 def _read(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:

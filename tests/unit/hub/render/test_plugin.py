@@ -31,6 +31,17 @@ data = {
 }
 print(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made"}, "data": data}))
 """
+LOOKS = """
+import json, os, pathlib
+def seen(path):
+    try:
+        return str(sorted(os.listdir(path)))
+    except OSError as error:
+        return type(error).__name__
+here = pathlib.Path.cwd()
+data = {"own": seen(here), "above": seen(here.parent)}
+print(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "looks"}, "data": data}))
+"""
 
 
 @pytest.fixture
@@ -40,6 +51,7 @@ async def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     script.write_text(SCRIPT)
     plugins = {
         "made": (sys.executable, str(script)),
+        "looks": (sys.executable, "-c", LOOKS),
         "fails": (sys.executable, "-c", "raise SystemExit('no luck')"),
     }
     async with WorkerPool(programs=Programs(plugins=plugins)) as pool:
@@ -63,7 +75,7 @@ async def test_s6_a_plugin_prints_objects_and_has_no_network_and_no_secrets(desk
 @pytest.mark.parametrize(
     ("name", "reason", "message"),
     [
-        ("gone", "UnknownPlugin", "no plugin gone is registered on this hub; there are: fails, made"),
+        ("gone", "UnknownPlugin", "no plugin gone is registered on this hub; there are: fails, looks, made"),
         ("fails", "PluginFailed", "no luck (layer: plugin fails)"),
     ],
 )
@@ -81,3 +93,9 @@ def test_a_source_has_one_tool() -> None:
 
     with pytest.raises(ValidationError, match="one tool a source: helm and plugin are named"):
         Source.model_validate({"repoURL": "https://a/b", "helm": {}, "plugin": {"name": "x"}})
+
+
+async def test_s6_a_plugin_sees_no_other_renderings_folder(desk: Desk) -> None:
+    """It may leave a process running, which is there while the next one's files are, those that were encrypted too."""
+    found = await desk.render({"path": "web", "plugin": {"name": "looks"}})
+    assert found.objects[0]["data"] == {"own": "['input.txt']", "above": "PermissionError"}
