@@ -54,7 +54,7 @@ def get(
         chosen = "" if all_namespaces else namespace
         if name:
             reference = parse(name, namespace=chosen, kinds=(resource,))
-            chosen, name = reference.namespace, reference.name
+            chosen, name = reference.namespace, reference.names[0]
     objects = run(
         lambda: _objects(resource, name, namespace=chosen, selector=selector, kubeconfig=kubeconfig)
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
 from agent.contract.names import LABEL_SET
-from hub.cli.kinds import APPS, SETS, Resource, key_of, nearest, resource_of
+from hub.cli.kinds import APPS, SETS, Resource, field, key_of, nearest, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +38,17 @@ class Reference:
     kinds: tuple[Resource, ...]
     namespace: str
     name: str
+    cluster: str = ""
+    """Where it was said, as `backend@eu1` is."""
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+        name = f"{self.name}@{self.cluster}" if self.cluster else self.name
+        return f"{self.namespace}/{name}" if self.namespace else name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the object may be called: a child has its cluster behind its name, mostly."""
+        return (f"{self.name}-{self.cluster}", self.name) if self.cluster else (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Found:
 
 
 def parse(text: str, *, namespace: str = "", kinds: tuple[Resource, ...] = (APPS, SETS)) -> Reference:
-    """Read `name`, `ns/name`, `app/name`, `appset/ns/name`. `namespace` is the `-n` option's.
+    """Read `name`, `ns/name`, `app/name`, `appset/ns/name`, `ns/app@cluster`. `namespace` is the `-n` option's.
 
     `app/web` is an Application, and `shop/web` one in a namespace: a namespace that is called like a kind has
     to be named with -n. Raises `InvalidReference`.
@@ -72,11 +80,16 @@ def parse(text: str, *, namespace: str = "", kinds: tuple[Resource, ...] = (APPS
         kinds, parts = (kind,), parts[1:]
     if len(parts) == _MAX_PARTS:
         raise InvalidReference(f"{text!r}: {parts[0]!r} is no kind{nearest(parts[0], ['app', 'appset'])}")
+    name, at, cluster = parts[-1].partition("@")
+    if at:
+        if APPS not in kinds or not name or not cluster:
+            raise InvalidReference(f"{text!r} is no name: APP@CLUSTER is an Application")
+        kinds = (APPS,)
     if len(parts) == 1:
-        return Reference(kinds, namespace, parts[0])
+        return Reference(kinds, namespace, name, cluster)
     if namespace not in {"", parts[0]}:
         raise InvalidReference(f"{text!r} is not in namespace {namespace}")
-    return Reference(kinds, *parts)
+    return Reference(kinds, parts[0], name, cluster)
 
 
 async def candidates(client: Reads, reference: Reference) -> list[Found]:
@@ -84,8 +97,11 @@ async def candidates(client: Reads, reference: Reference) -> list[Found]:
     found = []
     for kind in reference.kinds:
         path = kind.path(reference.namespace)
-        listing = await client.list(path, field_selector=f"metadata.name={reference.name}")
-        found += [Found(kind, obj) for obj in listing.items]
+        for name in reference.names:
+            listing = await client.list(path, field_selector=f"metadata.name={name}")
+            found += [Found(kind, obj) for obj in listing.items]
+    if reference.cluster:
+        found = [each for each in found if field(each.obj, "spec", "cluster") == reference.cluster]
     return found
 
 

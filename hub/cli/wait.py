@@ -55,7 +55,7 @@ async def _wait(
     """Why it is not there in time; empty where it is."""
     async with reaching(kubeconfig) as hub:
         paths = [kind.path(reference.namespace) for kind in reference.kinds]
-        async with hub.following(*paths, name=reference.name) as followed:
+        async with hub.following(*paths, name=reference.names[0]) as followed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await _until(reference, wanted, followed, quiet=quiet)

@@ -6,7 +6,7 @@ import pytest
 
 from agent.kube.response import Listing
 from hub.cli.kinds import APPS, CLUSTERS, SETS, nearest, resource_of, why
-from hub.cli.names import AmbiguousName, Found, InvalidReference, missing, one_of, parse
+from hub.cli.names import AmbiguousName, Found, InvalidReference, candidates, missing, one_of, parse
 
 
 def found(kind: Any, key: str) -> Found:
@@ -32,7 +32,17 @@ def test_references(text: str, namespace: str, kinds: Any, expected: Any) -> Non
     assert (reference.kinds, reference.namespace, reference.name) == expected
 
 
-@pytest.mark.parametrize("text", ["", "/", "a/b/c/d", "thing/shop/web", "cluster/eu1"])
+async def test_what_why_calls_an_app_names_it() -> None:
+    reference = parse("shop/web@eu1")
+    assert (reference.kinds, str(reference), reference.names) == ((APPS,), "shop/web@eu1", ("web-eu1", "web"))
+    (child,) = await candidates(Placed(), reference)
+    assert child.obj["metadata"]["name"] == "web"
+    assert await candidates(Placed(), parse("shop/web@eu2")) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "a/b/c/d", "thing/shop/web", "cluster/eu1", "web@", "@eu1", "appset/web@eu1"]
+)
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidReference):
         parse(text)
@@ -107,3 +117,12 @@ async def test_a_set_where_an_app_is_meant_names_its_apps() -> None:
     assert said == "there is no application web; application set shop/web has shop/web-eu1"
     said = str(await missing(Objects(), parse("web-eu", kinds=(APPS,))))
     assert said == "there is no application web-eu; did you mean shop/web-eu1?"
+
+
+class Placed(Objects):
+    """An Application that somebody called `web`, on eu1."""
+
+    async def list(self, path: str, *, label_selector: str = "", field_selector: str = "") -> Listing:
+        del path, label_selector
+        app = found(APPS, "shop/web").obj | {"spec": {"cluster": "eu1"}}
+        return Listing(items=[app] if field_selector == "metadata.name=web" else [], resource_version="1")
