@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.apply.errors import DuplicateObject, NamespaceOnClusterScoped, ServiceAccountMissing
+from agent.apply.errors import (
+    DuplicateObject,
+    NamespaceOnClusterScoped,
+    ObjectInvalid,
+    ServiceAccountMissing,
+)
 from agent.apply.plan import Unseen
 from agent.apply.result import Action
 from agent.contract.names import ANNOTATION_APP, APPLYSET_PART_OF
@@ -309,9 +314,13 @@ async def test_a28_secret_values_are_in_no_message(app: App) -> None:
     (failed,) = (await app.run([_secret(immutable=True, value="hunter3")])).failed
     assert failed.reason == "ImmutableField"
     wrong = _secret()
-    wrong["data"] = {"token": ["topsecret"]}
+    wrong["data"] = {"token": "topsecret!"}
     (failed,) = (await app.run([wrong])).failed
     assert "topsecret" not in f"{failed}"
+    wrong["data"] = {"token": ["topsecret"]}
+    with pytest.raises(ObjectInvalid) as refused:
+        await app.run([wrong])
+    assert "topsecret" not in f"{refused.value}"
 
 
 async def test_a43_without_its_service_account_nothing_is_done(app: App) -> None:
