@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 MAX_ANSWER = 64 * 1024 * 1024
 """An upper bound in bytes on any answer."""
 REQUEST_SECONDS = 30.0
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 30.0
+"""Until a connection stands. Long: a hub that comes back lets a whole fleet in one after the other."""
 _KEEP_ALIVE = 75.0
 _CONNECTIONS = 6
 _CHUNK = 256 * 1024

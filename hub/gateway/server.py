@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 1024
-"""Connections that wait to be let in, by hundreds a second. Short: one that waits longer than its agent does is work
-for nobody, and a hub that is slow for a moment would then only ever serve who has given up. Beyond it agents try
-again by themselves."""
+_BACKLOG = 4096
+"""Connections that wait to be let in, by hundreds a second; as many as kernels allow unless told otherwise. At a few
+milliseconds for each, the last one is let in before its agent gives up. Who finds no place is tried again by its own
+kernel."""
 _KEEP_ALIVE_SECONDS = 120.0
 """Beyond what agents keep an idle connection for: the gateway never closes one under a request."""
 _SHUTDOWN_SECONDS = 2.0

@@ -50,6 +50,7 @@ _PATIENCE = 300.0
 """Seconds until agents count as lost. Much, for machines that others use as well; the figure tells the rest."""
 _REST = 21.0
 """Longer than a heartbeat: what the hub holds then is what it holds."""
+_LOOK = 3.0
 _MB = 1024 * 1024
 
 
@@ -68,6 +69,8 @@ async def run(options: Options) -> dict[str, list[Sample]]:
         async with _process("hub.main", *_hub_options(plane, root, port)) as first, _swarm(file) as swarm:
             options.note("the first time they all come")
             await swarm.all_served()
+            async with client_of(plane) as client:
+                await _settled(client)
             await asyncio.sleep(_REST)
             before = memory([first.pid]).rss / _MB
             options.note(f"the hub holds {before:.0f} MB; it is killed and started again")
@@ -192,6 +195,16 @@ async def _listening(port: int) -> None:
             else:
                 writer.close()
                 return
+
+
+async def _settled(client: RestClient) -> None:
+    """Until each Cluster says that its agent is connected: else the next hub would first do what this one had to."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            found = (await client.list(paths.CLUSTERS)).items
+            if all((each.get("status") or {}).get("connected") == "Connected" for each in found):
+                return
+            await asyncio.sleep(_LOOK)
 
 
 async def _prepared(client: RestClient) -> dict[str, Any]:

@@ -18,12 +18,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from agent.kube.config import load_identity
 from agent.link.backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BEAT = 20.0
 _TIMEOUT = 90.0
@@ -42,45 +45,61 @@ class Swarm:
     """Of each kind of failure, how many."""
 
     async def live(self, name: str, tls: ssl.SSLContext) -> None:
-        """One agent, for ever."""
+        """One agent, for ever: its two loops try again each by itself, and a poll that failed has a report sent."""
+        returning = asyncio.Event()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._wait(tls, returning))
+            both.create_task(self._report(name, tls, returning))
+
+    async def _wait(self, tls: ssl.SSLContext, returning: asyncio.Event) -> None:
+        """Its assignment is kept over a reconnect, as a real agent keeps it: what did not change is not sent again."""
         backoff = Backoff(base=0.25, cap=20.0)
-        count = 0
         held: list[str] = []
         while True:
-            try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._wait(tls, held))
-                    both.create_task(self._report(name, tls, count, backoff))
-            except* (OSError, EOFError, TimeoutError, ValueError) as failures:
-                self.failures += 1
-                self.why[repr(failures.exceptions[0])[:80]] += 1
-            count += 1000
+            with self._counted():
+                async with self._open(tls) as (reader, writer):
+                    while True:
+                        headers = "".join(f"{each}\r\n" for each in ("Prefer: wait=55", *held))
+                        status, found = await _ask(reader, writer, "GET /agent/v1/assignment", headers)
+                        if status not in (200, 304):
+                            raise ValueError(status)
+                        backoff.reset()
+                        if "etag" in found:
+                            held[:] = [f"If-None-Match: {found['etag']}"]
+            await asyncio.sleep(backoff.next())
+            returning.set()
+
+    async def _report(self, name: str, tls: ssl.SSLContext, returning: asyncio.Event) -> None:
+        backoff = Backoff(base=0.25, cap=20.0)
+        count = 0
+        while True:
+            with self._counted():
+                async with self._open(tls) as (reader, writer):
+                    while not reader.at_eof():  # a connection that went while it was idle is no failure
+                        count += 1
+                        body = json.dumps(
+                            {"epoch": 1, "seq": 1, "boot": name, "count": count, "agentVersion": "bench"}
+                        )
+                        status, _ = await _ask(reader, writer, "POST /agent/v1/reports", "", body)
+                        if status != 200:
+                            raise ValueError(status)
+                        self.served.setdefault(name, time.monotonic())
+                        backoff.reset()
+                        returning.clear()
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(BEAT * random.uniform(0.85, 1.0)):
+                                await returning.wait()
+                    continue
             await asyncio.sleep(backoff.next())
 
-    async def _wait(self, tls: ssl.SSLContext, held: list[str]) -> None:
-        """Its assignment is kept over a reconnect, as a real agent keeps it: what did not change is not sent again."""
-        async with self._open(tls) as (reader, writer):
-            while True:
-                headers = "".join(f"{each}\r\n" for each in ("Prefer: wait=55", *held))
-                status, found = await _ask(reader, writer, "GET /agent/v1/assignment", headers)
-                if status not in (200, 304):
-                    raise ValueError(status)
-                if "etag" in found:
-                    held[:] = [f"If-None-Match: {found['etag']}"]
-
-    async def _report(self, name: str, tls: ssl.SSLContext, count: int, backoff: Backoff) -> None:
-        async with self._open(tls) as (reader, writer):
-            while True:
-                count += 1
-                body = json.dumps(
-                    {"epoch": 1, "seq": 1, "boot": name, "count": count, "agentVersion": "bench"}
-                )
-                status, _ = await _ask(reader, writer, "POST /agent/v1/reports", "", body)
-                if status != 200:
-                    raise ValueError(status)
-                self.served.setdefault(name, time.monotonic())
-                backoff.reset()
-                await asyncio.sleep(BEAT * random.uniform(0.85, 1.0))
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """A try that fails counts, and is followed by another."""
+        try:
+            yield
+        except (OSError, EOFError, TimeoutError, ValueError) as failure:
+            self.failures += 1
+            self.why[repr(failure)[:80]] += 1
 
     @contextlib.asynccontextmanager
     async def _open(self, tls: ssl.SSLContext) -> Any:
