@@ -35,25 +35,6 @@ class Deleter:
         self._namespaces = namespaces
         self._memories = memories
 
-    async def delete_all(
-        self,
-        inventory: Inventory,
-        policy: ApplyPolicy,
-        *,
-        save: Save,
-        deadline: float,
-        elsewhere: AbstractSet[ObjectRef] = frozenset(),
-        decided: bool = True,
-    ) -> ApplyResult:
-        """Take the app away. Done when the result's inventory is empty; until then, call again.
-
-        `decided`: a person has it deleted, with its namespaces and definitions; else those wait for a yes.
-        Raises `ServiceAccountMissing` before any write.
-        """
-        return await self.delete(
-            inventory, policy, save=save, deadline=deadline, elsewhere=elsewhere, decided=decided
-        )
-
     async def delete(
         self,
         inventory: Inventory,
@@ -61,11 +42,15 @@ class Deleter:
         *,
         save: Save,
         deadline: float,
-        elsewhere: AbstractSet[ObjectRef],
+        elsewhere: AbstractSet[ObjectRef] = frozenset(),
         wanted: AbstractSet[ObjectRef] = frozenset(),
-        decided: bool = False,
+        decided: bool = True,
     ) -> ApplyResult:
-        """Delete all of the inventory but what is `wanted`."""
+        """Delete all of the inventory but what is `wanted`. Of a whole app: until the result's inventory is empty.
+
+        `decided`: a person has it deleted, with its namespaces and definitions; else those wait for a yes.
+        Raises `ServiceAccountMissing` before any write.
+        """
         impersonate = await self._accounts.user(policy)
         round_ = Round(policy, inventory, unknown, impersonate, deadline, frozenset())
         after, pending = await self.prune(

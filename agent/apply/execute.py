@@ -75,7 +75,7 @@ class Applier:
             namespaces=self.namespaces,
             memories=self._writer.memories,
         )
-        self.delete_all = self._deleter.delete_all
+        self.delete_all = self._deleter.delete
         self._stager = Stager(client, mapper, self._writer, self.namespaces, self._slots)
 
     async def apply(
@@ -164,7 +164,13 @@ class Applier:
             return ApplyResult(tuple(unresolved), inventory, ok=False, pending=tuple(sorted(left)))
         wanted = frozenset(item.ref for item in desired)
         return await self._deleter.delete(
-            inventory, policy, save=save, deadline=deadline, elsewhere=elsewhere, wanted=wanted
+            inventory,
+            policy,
+            save=save,
+            deadline=deadline,
+            elsewhere=elsewhere,
+            wanted=wanted,
+            decided=False,
         )
 
     async def check(
