@@ -1,7 +1,7 @@
 """Signatures that cosign makes with a key: whether one of them is good, and for this manifest. Pure.
 
 Two forms are in use: a signed text that names the digest ("simple signing", in a manifest under the tag
-`sha256-DIGEST.sig`), and a bundle with a statement in a DSSE envelope (a referrer of the manifest):
+`sha256-DIGEST.sig`, or in a referrer), and a bundle with a statement in a DSSE envelope (a referrer of the manifest):
 
 - https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 - https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle"
 """Of any version: `.v0.3+json` and `+json;version=0.1` follow."""
+SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
+"""A manifest with such a text that refers to another (`--registry-referrers-mode=oci-1-1`)."""
 ANNOTATION = "dev.cosignproject.cosign/signature"
 CERTIFICATE, LOGGED = "dev.sigstore.cosign/certificate", "dev.sigstore.cosign/bundle"
 """Beside it, where somebody signed without a key: the certificate in PEM, and the log's promise in JSON."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from hub.sources.cosign import ANNOTATION, BUNDLE, CERTIFICATE, LOGGED, SIMPLE, Simple
+from hub.sources.cosign import ANNOTATION, BUNDLE, CERTIFICATE, LOGGED, SIGNATURE, SIMPLE, Simple
 from hub.sources.errors import ArtifactInvalid, ChartInvalid, RepositoryDenied, RepositoryRefused
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ MAX_JSON = 4 * 1024 * 1024
 MAX_PAGES = 100
 MAX_SIGNATURES = 32
 _ARCHIVES = ("tar+gzip", "tar.gzip")
+_UNSAID = {"", "application/vnd.oci.empty.v1+json"}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _OK, _UNAUTHORIZED = 200, 401
@@ -96,7 +97,8 @@ class Registry:
         chosen = charts or archives
         if len(chosen) != 1:
             raise self._invalid(
-                f"{self._address}:{reference}: one archive (a layer of tar+gzip) is expected, not {len(chosen)}"
+                f"{self._address}:{reference}: one archive (a layer of tar+gzip) is expected, not {len(chosen)}: "
+                "push a folder, not single files"
             )
         provenance = [one for one in _layers(content) if one.get("mediaType") == PROVENANCE_LAYER]
         return Manifest(
@@ -119,9 +121,42 @@ class Registry:
             content = self._json(await self._manifest(f"{digest.replace(':', '-')}.sig"))
         except RepositoryDenied:  # no such tag
             return []
-        layers = [one for one in _layers(content) if one.get("mediaType") == SIMPLE][:MAX_SIGNATURES]
+        return await self._simple(content)
+
+    async def referring(self, digest: str) -> tuple[list[Simple], list[bytes]]:
+        """Signatures that refer to the manifest, and Sigstore bundles: by the API for that, or the tag in its place.
+
+        Under that tag, cosign's library says of every bundle that it is of its configuration's kind, which is empty;
+        what it is stands in its own manifest.
+        """
+        try:
+            path = f"/v2/{self._address.repository}/referrers/{digest}"
+            body = (await self._get(path, limit=MAX_JSON, accept=INDEX)).body
+        except RepositoryDenied:
+            try:
+                body = await self._manifest(digest.replace(":", "-"), accept=INDEX)
+            except RepositoryDenied:
+                return [], []
+        listed = self._json(body).get("manifests")
+        named = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+        known = [one for one in named if _kind(one).startswith((BUNDLE, SIGNATURE))]
+        unsaid = [one for one in named if _kind(one) in _UNSAID]
+        simple: list[Simple] = []
+        bundles: list[bytes] = []
+        for one in [*known, *unsaid][:MAX_SIGNATURES]:
+            content = self._json(await self._manifest(self._digest_of(one)))
+            simple += await self._simple(content)
+            layers = [each for each in _layers(content) if str(each.get("mediaType")).startswith(BUNDLE)]
+            bundles += [
+                await self.blob(self._digest_of(layer), limit=MAX_JSON) for layer in layers[:MAX_SIGNATURES]
+            ]
+        return simple, bundles
+
+    async def _simple(self, content: dict[str, Any]) -> list[Simple]:
+        """The signed texts among a manifest's layers."""
         found = []
-        for layer in layers:
+        layers = [one for one in _layers(content) if one.get("mediaType") == SIMPLE]
+        for layer in layers[:MAX_SIGNATURES]:
             notes = layer.get("annotations")
             said = (
                 {key: text for key, text in notes.items() if isinstance(text, str)}
@@ -132,26 +167,6 @@ class Registry:
                 text = await self.blob(self._digest_of(layer), limit=MAX_JSON)
                 beside = (said.get(CERTIFICATE, ""), said.get(LOGGED, ""))
                 found.append(Simple(text, said[ANNOTATION], *beside))
-        return found
-
-    async def bundles(self, digest: str) -> list[bytes]:
-        """Sigstore bundles that refer to the manifest: by the API for that, or by the tag that stands for it."""
-        try:
-            path = f"/v2/{self._address.repository}/referrers/{digest}"
-            body = (await self._get(path, limit=MAX_JSON, accept=INDEX)).body
-        except RepositoryDenied:
-            try:
-                body = await self._manifest(digest.replace(":", "-"), accept=INDEX)
-            except RepositoryDenied:
-                return []
-        listed = self._json(body).get("manifests")
-        named = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-        chosen = [one for one in named if str(one.get("artifactType")).startswith(BUNDLE)]
-        found = []
-        for one in chosen[:MAX_SIGNATURES]:
-            content = self._json(await self._manifest(self._digest_of(one)))
-            layers = [each for each in _layers(content) if str(each.get("mediaType")).startswith(BUNDLE)]
-            found += [await self.blob(self._digest_of(layer), limit=MAX_JSON) for layer in layers]
         return found
 
     async def _manifest(self, reference: str, *, accept: str = MANIFEST) -> bytes:
@@ -227,6 +242,10 @@ class Registry:
         if not isinstance(content, dict):
             raise self._invalid(f"{self._address}: its answer is no map")
         return content
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    return str(entry.get("artifactType") or "")
 
 
 def _layers(content: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -69,9 +69,12 @@ class Vouchers:
         simple = await registry.simple_signatures(manifest)
         if any(simple_is_good(one, manifest, keys) for one in simple):
             return True
-        bundles = await registry.bundles(manifest)
+        more, bundles = await registry.referring(manifest)
+        if any(simple_is_good(one, manifest, keys) for one in more):
+            return True
         if any(bundle_is_good(one, manifest, keys) for one in bundles):
             return True
+        simple += more
         told = await self._by_identity(simple, bundles, manifest, trusted)
         if told == "":
             return True

@@ -99,9 +99,13 @@ class RealRegistry:
         return await self.manifest(repository, tag, content)
 
     async def refer(self, repository: str, digest: str, kind: str, data: bytes) -> None:
-        """Put something beside a manifest, under the tag that stands for its referrers: this registry has no API."""
+        """Put something beside a manifest, under the tag that stands for its referrers: this registry has no API.
+
+        As cosign 2.6 does there: the index says no more of it than that its configuration is empty.
+        """
         made = await self.push(repository, f"{digest[7:19]}-more", [(kind, data, {})])
-        entry = {"mediaType": MANIFEST, "digest": made, "size": 1, "artifactType": kind}
+        unsaid = "application/vnd.oci.empty.v1+json"
+        entry = {"mediaType": MANIFEST, "digest": made, "size": 1, "artifactType": unsaid}
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
         await self.manifest(repository, digest.replace(":", "-"), index)
 

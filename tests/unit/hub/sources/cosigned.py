@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from hub.sources.cosign import ANNOTATION, BUNDLE, IN_TOTO, SIMPLE
+from hub.sources.cosign import ANNOTATION, BUNDLE, IN_TOTO, SIGNATURE, SIMPLE
 
 if TYPE_CHECKING:
     from tests.unit.hub.sources.chart_server import ChartServer
@@ -86,8 +86,24 @@ def bundle(server: ChartServer, digest: str, key: Private, **wrong: str) -> None
     refer(server, digest, bundle_of(digest, key, **wrong))
 
 
+def bundle_by_tag(server: ChartServer, digest: str, key: Private) -> None:
+    """As cosign 2.6 leaves it where a registry has no API for referrers: nothing but its manifest says what it is."""
+    manifest = server.push("team/apps", "bundle", [(BUNDLE_TYPE, bundle_of(digest, key), {})])
+    index = {"manifests": [{"digest": manifest, "artifactType": "application/vnd.oci.empty.v1+json"}]}
+    server.files[f"/v2/team/apps/manifests/{digest.replace(':', '-')}"] = json.dumps(index).encode()
+
+
+def cosign_referring(server: ChartServer, digest: str, key: Private) -> None:
+    """As `cosign sign --key --registry-referrers-mode=oci-1-1` leaves it."""
+    _refer(server, digest, simple_layer(digest, key), kind=SIGNATURE)
+
+
 def refer(server: ChartServer, digest: str, data: bytes) -> None:
     """Put a bundle among the manifest's referrers."""
-    manifest = server.push("team/apps", "bundle", [(BUNDLE_TYPE, data, {})])
-    index = {"manifests": [{"digest": manifest, "artifactType": BUNDLE_TYPE}]}
+    _refer(server, digest, (BUNDLE_TYPE, data, {}), kind=BUNDLE_TYPE)
+
+
+def _refer(server: ChartServer, digest: str, layer: Layer, *, kind: str) -> None:
+    manifest = server.push("team/apps", "bundle", [layer])
+    index = {"manifests": [{"digest": manifest, "artifactType": kind}]}
     server.files[f"/v2/team/apps/referrers/{digest}"] = json.dumps(index).encode()

@@ -21,7 +21,15 @@ from hub.sources.errors import (
     SourceTooLarge,
 )
 from tests.unit.hub.sources.chart_server import FLUX, plain_archive
-from tests.unit.hub.sources.cosigned import bundle, cosign, public, simple_tag, text_of
+from tests.unit.hub.sources.cosigned import (
+    bundle,
+    bundle_by_tag,
+    cosign,
+    cosign_referring,
+    public,
+    simple_tag,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +131,7 @@ OTHER = ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.mark.parametrize("key", KEYS, ids=["p256", "p384", "ed25519", "rsa"])
-@pytest.mark.parametrize("form", [cosign, bundle])
+@pytest.mark.parametrize("form", [cosign, bundle, bundle_by_tag, cosign_referring])
 async def test_cosigns_signature_is_verified(
     chart_server: ChartServer, charts: ChartRepositories, key: Private, form: Any
 ) -> None:
