@@ -23,6 +23,10 @@ PAGE = ROOT / "docs" / "tutorial.md"
 STAMP = ROOT / ".venv" / ".installed"
 COMMAND_SECONDS = 400.0
 """More than what `axle up` and `axle wait` allow themselves, so that their own words are seen."""
+EVIDENCE = """axle tree; for spoke in eu1 us1 lab1; do echo "-- $spoke"
+kubectl --kubeconfig "$(axle kubeconfig $spoke --path)" get deployments,statefulsets,pods -A
+kubectl --kubeconfig "$(axle kubeconfig $spoke --path)" get events -A --sort-by=.lastTimestamp | tail -n 15; done"""
+"""What a command that failed leaves a reader to ask for: what the hub says, and what is really there."""
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -133,7 +137,11 @@ async def _follow(home: Path) -> None:
     try:
         for step in steps(PAGE.read_text(encoding="utf-8")):
             code, output = await shell.run(step.command)
-            assert code == 0, f"{PAGE.name}:{step.line}: $ {step.command}\nended with {code}:\n{output}"
+            if code:
+                _, about = await shell.run(EVIDENCE)
+                pytest.fail(
+                    f"{PAGE.name}:{step.line}: $ {step.command}\nended with {code}:\n{output}\n{about}"
+                )
             step.check(output)
     finally:
         await shell.end()

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
-from hub.cli.kinds import APPS, field, health, sync, why
+from hub.cli.kinds import APPS, SETS, field, health, sync, why
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
@@ -69,6 +69,12 @@ def state(obj: Manifest | None) -> str:
     said = ", ".join(word for word in words if word)
     reason = why(obj)
     return f"{said}: {reason}" if reason else said
+
+
+def at_last(obj: Manifest | None) -> str:
+    """`state`, for the last word on it: of a set also what is worst in it, which its counts do not name."""
+    worst = field(obj, "status", "health", "worst") if obj is not None and obj["kind"] == SETS.kind else None
+    return f"{state(obj)}: {'; '.join(worst)}" if worst else state(obj)
 
 
 def seconds_of(text: str) -> float:

@@ -14,7 +14,7 @@ from hub.cli.failure import EXIT_NEGATIVE, complain, plainly
 from hub.cli.names import Found, Reference, missing, one_of, parse
 from hub.cli.output import err, out
 from hub.cli.reach import reaching
-from hub.cli.verdict import Wanted, reached, seconds_of, state
+from hub.cli.verdict import Wanted, at_last, reached, seconds_of, state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ async def _wait(
         if found is None and wanted is not Wanted.DELETED:
             reason = str(await missing(hub, reference))
         else:
-            reason = state(found.obj if found is not None else None)
+            reason = at_last(found.obj if found is not None else None)
         return f"{reason}; the hub is not running (`axle status`)" if await is_away(hub) else reason
 
 

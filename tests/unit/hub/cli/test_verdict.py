@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hub.cli.follow import absent, summary, well, worst
-from hub.cli.verdict import InvalidDuration, Wanted, reached, seconds_of, state
+from hub.cli.verdict import InvalidDuration, Wanted, at_last, reached, seconds_of, state
 
 
 def app(
@@ -73,6 +73,13 @@ def test_the_state_says_what_it_waits_for_and_its_root() -> None:
     assert state(blocked) == "Blocked, Missing: db is Degraded (root: db@eu1)"
     assert state(None) == "is not there"
     assert state(app_set(1, 2, "Progressing")) == "1/2 Synced, Progressing"
+
+
+def test_the_last_word_on_a_set_names_what_is_worst_in_it() -> None:
+    stuck = app_set(2, 2, "Progressing")
+    assert at_last(stuck) == "2/2 Synced, Progressing"
+    stuck["status"]["health"]["worst"] = ["db@eu1: 0 of 1 available", "db@us1: Missing"]
+    assert at_last(stuck) == "2/2 Synced, Progressing: db@eu1: 0 of 1 available; db@us1: Missing"
 
 
 @pytest.mark.parametrize(
