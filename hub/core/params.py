@@ -18,6 +18,15 @@ _MIN_ENTRY = 16
 """How much of a parameter set a message may quote, in characters."""
 MAX_NAME = 253
 
+
+class Yielding(dict[str, Any]):
+    """A parameter of ours beside Argo CD's: where a set has a value of its own by that name, that one stays.
+
+    Only a value that is no map: whoever asks it for a field then hears that there is none. Two maps merge, and
+    have no key with two values.
+    """
+
+
 MISSING: Final = object()
 """What `lookup` gives where there is nothing: None is a value."""
 
@@ -41,7 +50,11 @@ def merge_params(first: Mapping[str, Any], second: Mapping[str, Any], *, at: str
             merged[key] = value
             continue
         held = merged[key]
-        if isinstance(held, dict) and isinstance(value, dict):
+        if isinstance(held, Yielding) != isinstance(value, Yielding) and not (
+            isinstance(held, dict) and isinstance(value, dict)
+        ):
+            merged[key] = value if isinstance(held, Yielding) else held
+        elif isinstance(held, dict) and isinstance(value, dict):
             merged[key] = merge_params(held, value, at=path)
         elif type(held) is not type(value) or held != value:
             raise ParamsConflict(path)

@@ -82,7 +82,7 @@ def origin_of(sight: Sight, params: Params) -> str:
     """The cluster that a parameter set is of; empty where it is of none, or of all."""
     if sight is not Sight.ROWS:
         return ""
-    found: str = params["cluster"]["name"]
+    found: str = params["name"]  # `cluster` may be the set's own word
     return found
 
 

@@ -63,7 +63,7 @@ class TemplateFailure(TerminalError):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """A map's own keys come before the methods of Python's dict: `cluster.values` is data."""
+    """A map's own keys come before the methods of Python's dict, and a subscript is a key: `cluster.values` is data."""
 
     intercepted_binops = frozenset({"*", "**"})
 
@@ -71,6 +71,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, dict) and isinstance(argument, str) and argument not in obj:
+            return self.undefined(obj=obj, name=argument)
+        return super().getitem(obj, argument)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "*":

@@ -22,7 +22,7 @@ from hub.core.expansion import (
     UnknownCluster,
     UnknownClusterSet,
 )
-from hub.core.params import Params, nearest, normalize
+from hub.core.params import Params, Yielding, nearest, normalize
 from hub.generators.context import Context, GeneratorSpec, check_keys, entries
 
 
@@ -83,12 +83,9 @@ def cluster_params(cluster: ClusterFacts) -> Params:
     """What templates know of a cluster."""
     labels, annotations = dict(cluster.labels), dict(cluster.annotations)
     params: Params = {
-        "cluster": {
-            "name": cluster.name,
-            "labels": labels,
-            "annotations": annotations,
-            "values": dict(cluster.values),
-        },
+        "cluster": Yielding(
+            name=cluster.name, labels=labels, annotations=annotations, values=dict(cluster.values)
+        ),
         "name": cluster.name,
         "nameNormalized": normalize(cluster.name),
         "metadata": {"labels": labels, "annotations": annotations},

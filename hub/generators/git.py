@@ -95,6 +95,8 @@ def _file(path: str, content: str, prefix: str) -> list[Params]:
         value = load_value(content, source=path)
     except YamlError as error:
         raise GeneratorError(str(error), path="git.files") from error
+    if value is None:
+        value = {}  # an empty file says only where it is
     found: list[Params] = []
     for one in value if isinstance(value, list) else [value]:
         if not isinstance(one, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ KINDS = (
     "clusterDecisionResource",
     *_COMBINED,
 )
+_STARS = re.compile(r"(?P<folder>(?:(?<=/)|^)\*+/)|\*+")
 _SUBSCRIPT = str.maketrans({"[": ".", "]": None, '"': None})
 
 
@@ -139,8 +141,8 @@ def _kind(kind: str, spec: dict[str, Any], words: Words, *, path: str) -> dict[s
         words.notes.differs(
             path, "Argo CD's own cluster is in it there; here the hub is not, unless `names` has it"
         )
-    if kind == "git" and any("*" in str(one.get("path")) for one in spec.get("files") or []):
-        words.notes.differs(f"{path}.files", "`*` does not cross `/` here; `**` does")
+    if kind == "git":
+        spec |= _globbed(spec, words, path=path)
     values = spec.pop("values", None)
     own = {"values": as_texts(words.value(values, f"{path}.values"))} if values else {}
     if kind not in _COMBINED:
@@ -152,6 +154,38 @@ def _kind(kind: str, spec: dict[str, Any], words: Words, *, path: str) -> dict[s
     if spec.get("mergeKeys"):
         spec["mergeKeys"] = [words.key(one) for one in spec["mergeKeys"]]
     return {**words.value(spec, path), **own, "generators": inner}
+
+
+def _globbed(spec: Mapping[str, Any], words: Words, *, path: str) -> dict[str, Any]:
+    """Its globs in our words. There `**` of directories is `*`, and `*` of files crosses `/`."""
+    found: dict[str, Any] = {}
+    for key, ours in (("directories", _of_directories), ("files", _of_files)):
+        if spec.get(key):
+            found[key] = [
+                {**one, "path": _outside_templates(str(one.get("path") or ""), ours)} for one in spec[key]
+            ]
+    if found.get("files", spec.get("files")) != spec.get("files"):
+        words.notes.differs(
+            f"{path}.files",
+            "`*` is `**` here where it may cross `/`; where Argo CD's new globbing is on, it may not",
+        )
+    return found
+
+
+def _outside_templates(glob: str, change: Callable[[str], str]) -> str:
+    return "".join(
+        part if part.startswith("{{") else change(part)
+        for part in re.split(r"(\{\{.*?\}\})", glob, flags=re.DOTALL)
+    )
+
+
+def _of_directories(glob: str) -> str:
+    return re.sub(r"\*+", "*", glob)
+
+
+def _of_files(glob: str) -> str:
+    """As Git's own patterns have it; a whole segment of stars is one folder at least."""
+    return _STARS.sub(lambda stars: "*/**/" if stars["folder"] else "**", glob)
 
 
 def _selector(value: Mapping[str, Any], words: Words) -> dict[str, Any]:

@@ -43,10 +43,16 @@ def _not(value: Expr) -> Expr:
     return Expr(f"not {value.operand}", Binding.OPERATOR)
 
 
-def _index(value: Expr, *keys: Expr) -> Expr:
+def _at(value: Expr, *keys: Expr) -> Expr:
     for key in keys:
         value = Expr(f"{value.atom}[{key.text}]")
     return value
+
+
+def _index(value: Expr, *keys: Expr) -> Expr:
+    """Beyond a list's end is an error; a map gives nothing for a key that it has not, whatever `missingkey` says."""
+    found = _at(value, *keys)
+    return found if not keys or keys[-1].text.isdigit() else found.filtered("default('')")
 
 
 def _default(fallback: Expr, value: Expr) -> Expr:
@@ -54,14 +60,14 @@ def _default(fallback: Expr, value: Expr) -> Expr:
 
 
 def _get(value: Expr, key: Expr) -> Expr:
-    return _index(value, key).filtered('default("")')
+    return _at(value, key).filtered("default('')")
 
 
 def _dig(*args: Expr) -> Expr:
     *keys, fallback, value = args
     for key in keys[:-1]:
         value = Expr(f"({_index(value, key).text} | default({{}}))")
-    return _index(value, keys[-1]).filtered(f"default({fallback.text})")
+    return _at(value, keys[-1]).filtered(f"default({fallback.text})")
 
 
 def _ternary(yes: Expr, no: Expr, test: Expr) -> Expr:
@@ -83,6 +89,11 @@ def _slice(start: str, end: str) -> Callable[[Expr], Expr]:
 
 def _trunc(length: Expr, value: Expr) -> Expr:
     return _slice(length.text, "")(value) if length.text.startswith("-") else _slice("", length.text)(value)
+
+
+def _substr(start: Expr, end: Expr, value: Expr) -> Expr:
+    """A start below zero is the text's, an end below zero its end."""
+    return _slice(*("" if one.text.startswith("-") else one.text for one in (start, end)))(value)
 
 
 def _slugify(*args: Expr) -> Expr:
@@ -120,9 +131,16 @@ def _regex(name: str) -> Function:
 
 
 def _regex_replace(pattern: Expr, value: Expr, replacement: Expr) -> Expr:
-    """Go marks groups with a dollar, Python with a backslash, which is only itself in Go."""
-    plain = _literal_text(replacement)
-    text = _GROUP.sub(lambda group: f"\\g<{group[1] or group[2]}>", plain.replace("\\", "\\\\"))
+    """Go marks groups with a dollar, Python with a backslash, which is only itself in Go.
+
+    A name that no group has is nothing in Go: `$1y` is no group 1.
+    """
+
+    def group(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        return f"\\g<{name}>" if name.isdigit() or f"<{name}>" in pattern.text else ""
+
+    text = _GROUP.sub(group, _literal_text(replacement).replace("\\", "\\\\"))
     return value.filtered(f"regex_replace({pattern.text}, {quoted(text)})")
 
 
@@ -164,7 +182,7 @@ FUNCTIONS: dict[str, Function] = {
     "len": _filter("length"),
     "print": _print,
     "printf": _printf,
-    "urlquery": _filter("urlencode"),
+    "urlquery": _filter("urlencode | replace('/', '%2F') | replace('%20', '+')"),
     # Argo CD's own
     "normalize": _filter("normalize"),
     "slugify": _slugify,
@@ -183,9 +201,9 @@ FUNCTIONS: dict[str, Function] = {
     "hasSuffix": lambda suffix, value: value.call("endswith", suffix),
     "contains": lambda part, value: operator("in", part, value),
     "replace": lambda old, new, value: value.filtered(f"replace({old.text}, {new.text})"),
-    "nospace": lambda value: value.filtered('replace(" ", "")'),
+    "nospace": lambda value: value.call("split").filtered("join"),
     "trunc": _trunc,
-    "substr": lambda start, end, value: _slice(start.text, end.text)(value),
+    "substr": _substr,
     "repeat": lambda count, value: operator("*", value, count),
     "quote": lambda value: value.filtered("string | tojson"),
     "squote": lambda value: operator("~", literal("'"), value, literal("'")),
@@ -220,8 +238,8 @@ FUNCTIONS: dict[str, Function] = {
     "last": _filter("last"),
     "rest": _slice("1", ""),
     "initial": _slice("", "-1"),
-    "uniq": _filter("unique | list"),
-    "sortAlpha": _filter("sort"),
+    "uniq": _filter("unique(true) | list"),
+    "sortAlpha": _filter("sort(case_sensitive=true)"),
     "reverse": _filter("reverse | list"),
     "compact": _filter("select | list"),
     "concat": _operator("+"),
@@ -248,7 +266,7 @@ FUNCTIONS: dict[str, Function] = {
     "ternary": _ternary,
     "required": lambda _, value: value,
 }
-LENIENT = frozenset({"default", "empty", "coalesce", "and", "or", "not", "hasKey", "ternary"})
+LENIENT = frozenset({"default", "empty", "coalesce", "and", "or", "not", "hasKey", "ternary", "eq", "ne"})
 """Those that are asked about what may be missing."""
 
 

@@ -13,6 +13,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _RESERVED = frozenset(
     {*keyword.kwlist, "true", "false", "none", "loop", "self", "params", "recursive", "ignore", "context"}
 )
+_METHODS = frozenset(name for name in dir(dict) if not name.startswith("_"))
+"""Jinja2 finds these in any map as a field; as a subscript a key that is not there is not there."""
 _WHOLE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _DOTTED = re.compile(r"\w+(?:\.\w+|\[[^\[\]]+\])*")
 ROOT = "params"
@@ -49,8 +51,8 @@ class Expr:
         return Expr(f"{self.atom}.{method}({', '.join(one.text for one in args)})")
 
     def field(self, name: str) -> Expr:
-        """A key of it; one that is no identifier as a subscript."""
-        if is_name(name):
+        """A key of it; one that is no identifier, or means something else, as a subscript."""
+        if is_name(name) and name not in _METHODS:
             return Expr(f"{self.atom}.{name}")
         return Expr(f"{self.atom}[{quoted(name)}]")
 

@@ -35,10 +35,13 @@ def render(text: str) -> str:
         ("{{.name}}", "{{ name }}"),
         ("{{ .path.basename | lower }}-x", "{{ path.basename | lower }}-x"),
         ("{{- .name -}}", "{{- name -}}"),
-        ('{{ index .metadata.labels "app.io/ring" }}', '{{ metadata.labels["app.io/ring"] }}'),
+        (
+            '{{ index .metadata.labels "app.io/ring" }}',
+            "{{ metadata.labels[\"app.io/ring\"] | default('') }}",
+        ),
         ("{{ index .path.segments 1 }}", "{{ path.segments[1] }}"),
         ('{{ default "x" .values.size }}', '{{ values.size | default("x", true) }}'),
-        ('{{ index . "my-key" }}', '{{ params["my-key"] }}'),
+        ('{{ index . "my-key" }}', "{{ params[\"my-key\"] | default('') }}"),
         ("no template", "no template"),
         ("a {% b", 'a {{ "{%" }} b'),
     ],
@@ -81,10 +84,38 @@ def test_go_reads_as_jinja(source: str, jinja: str) -> None:
         ('{{ normalize "A_b" }}{{ slugify 3 .path.path }}', "a-bapp"),
         ("a  {{- /* c */ -}}  b", "ab"),
         ('{{ (index .items 0).k }}{{ eq .name "x" "Eu1" }}', "atrue"),
+        ('{{ if eq .missing.deep "x" }}a{{ else }}b{{ end }}{{ ne .metadata.labels.nope "x" }}', "btrue"),
+        ("{{ eq .missing nil }}{{ if .values.items }}a{{ else }}b{{ end }}", "trueb"),
+        ('{{ default "d" .map.get }}{{ hasKey .map "items" }}', "dfalse"),
+        ('{{ list "b" "a" "C" "c" | sortAlpha | uniq | join "" }}', "Cabc"),
+        ('{{ nospace " a\tb c" }}{{ substr 1 -1 .name }}{{ substr -1 2 .name }}', "abcu1Eu"),
+        (
+            '{{ regexReplaceAll "([a-z])" .path.basename "$1y${1}" }}{{ urlquery "a b&c/d" }}',
+            "weba+b%26c%2Fd",
+        ),
     ],
 )
 def test_go_means_the_same(source: str, expected: str) -> None:
     assert render(go_to_jinja(source)) == expected
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('{{ index .metadata.labels "nope" }}', ""),
+        ('{{ if index .metadata.labels "nope" }}a{{ else }}b{{ end }}', "b"),
+        ('{{ if eq (index .metadata.labels "nope") "x" }}a{{ else }}b{{ end }}', "b"),
+        ('{{ if hasPrefix "x" (index .metadata.annotations "nope") }}a{{ else }}b{{ end }}', "b"),
+        ('{{ printf "%s-x" (index .metadata.labels "nope") }}{{ index .metadata.labels "env" }}', "-xprod"),
+        ('{{ index .metadata.annotations "nope" | default "d" }}', "d"),
+    ],
+)
+def test_index_of_a_map_gives_nothing_for_a_key_that_is_not_there(
+    source: str, expected: str, *, lenient: bool
+) -> None:
+    """Go's `missingkey` is asked for fields, never for `index`."""
+    assert render(go_to_jinja(source, lenient=lenient)) == expected
 
 
 @pytest.mark.parametrize(

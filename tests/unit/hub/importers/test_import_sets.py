@@ -207,7 +207,7 @@ def test_an_imported_set_is_a_set_that_our_api_takes() -> None:
     }
     assert go["spec"]["template"]["spec"]["cluster"] == "{{ cluster.name }}"
     assert go["spec"]["generators"][0]["matrix"]["generators"][0]["clusters"]["values"] == {
-        "size": '{{ metadata.labels["env"] }}-l'
+        "size": "{{ metadata.labels[\"env\"] | default('') }}-l"
     }
     assert fast["spec"]["deletion"] == {"policy": "Orphan"}
     assert fast["spec"]["generators"][0]["selector"] == {"matchLabels": {"path.segments.1": "one"}}
@@ -295,3 +295,65 @@ spec:
     assert result.exit_code == 0, result.output
     (child,) = json.loads(result.stdout)["items"]
     assert child["spec"]["cluster"] == "hub"
+
+
+@pytest.mark.parametrize("go", [True, False])
+def test_globs_of_git_mean_what_they_mean_there(tmp_path: Path, *, go: bool) -> None:
+    """`**` of directories is one folder there; `*` of files is Git's own, which crosses them."""
+    for path in (
+        "apps/web/charts/sub/x.yaml",
+        "apps/api/x.yaml",
+        "conf/eu/c.yaml",
+        "conf/us/deep/c.yaml",
+        "conf/c.yaml",
+    ):
+        (tmp_path / "repo" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repo" / path).write_text("")  # an empty file says only where it is
+    dot = "." if go else ""
+    text = f"""
+apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {{name: globs, namespace: argocd}}
+spec:
+  goTemplate: {str(go).lower()}
+  generators:
+    - git: {{repoURL: "https://git.example.com/shop.git", revision: main, directories: [{{path: "apps/**"}}]}}
+    - git: {{repoURL: "https://git.example.com/shop.git", revision: main, files: [{{path: "conf/*/c.yaml"}}]}}
+  template:
+    metadata: {{name: "{{{{{dot}path.basename}}}}"}}
+    spec:
+      project: shop
+      source: {{repoURL: "https://git.example.com/shop.git", path: x, targetRevision: main}}
+      destination: {{name: eu1, namespace: x}}
+"""
+    items, told = expanded(tmp_path, text)
+    assert [one["metadata"]["name"] for one in items] == ["api", "web", "eu", "deep"]
+    assert "`*` is `**` here" in told
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_parameter_called_cluster_is_the_sets_own(tmp_path: Path, *, after: bool) -> None:
+    """Argo CD has none of that name, and people call their own so."""
+    generators = ["- clusters: {}", "- list: {elements: [{cluster: a, url: b}]}"]
+    text = f"""
+apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {{name: own, namespace: argocd}}
+spec:
+  generators:
+    - matrix:
+        generators:
+          {generators[not after]}
+          {generators[after]}
+  template:
+    metadata: {{name: "{{{{cluster}}}}-{{{{name}}}}"}}
+    spec:
+      project: shop
+      source: {{repoURL: "https://git.example.com/shop.git", path: x, targetRevision: main}}
+      destination: {{server: "{{{{server}}}}", namespace: x}}
+"""
+    items, _ = expanded(tmp_path, text)
+    assert [(one["metadata"]["name"], one["spec"]["cluster"]) for one in items] == [
+        ("a-eu1", "eu1"),
+        ("a-lab1", "lab1"),
+    ]
