@@ -196,19 +196,24 @@ def _app_conditions(node: AppNode, blockers: Sequence[Blocker], *, transient: bo
     seen = node.observed
     stalled = _terminal(node, blockers)
     health = seen.health if seen is not None else HealthState.MISSING
+    holding = [each for each in blockers if not each.ahead]
     if stalled is not None:
         reason, message = stalled
         waits = transient and bool(node.target_problem)
         return _triple(ready=False, reconciling=waits, stalled=not waits, reason=reason, message=message)
     if node.at_target and health is HealthState.HEALTHY and not node.deleting:
-        return _triple(ready=True, reconciling=False, stalled=False, reason="Healthy", message="")
-    passive = bool(blockers) and all(each.edge in _PASSIVE for each in blockers)
+        if not holding:
+            message = blockers[0].message if blockers else ""
+            return _triple(ready=True, reconciling=False, stalled=False, reason="Healthy", message=message)
+        first = holding[0]
+        return _triple(ready=False, reconciling=True, stalled=False, reason=first.edge, message=first.message)
+    passive = bool(holding) and all(each.edge in _PASSIVE for each in holding)
     moving = (node.sync in _MOVING and not passive) or health in (
         HealthState.PROGRESSING,
         HealthState.MISSING,
     )
-    if blockers:
-        reason, message = blockers[0].edge, blockers[0].root or blockers[0].message
+    if holding:
+        reason, message = holding[0].edge, holding[0].root or holding[0].message
     elif node.sync is not SyncState.SYNCED:
         reason, message = node.sync.value, _told(node)
     else:
@@ -221,6 +226,8 @@ def _terminal(node: AppNode, blockers: Sequence[Blocker]) -> tuple[str, str] | N
         return None
     seen = node.observed
     for each in blockers:
+        if each.ahead:
+            continue
         if each.edge in TERMINAL or (node.target_problem and each.on == node.key):
             return _REASONS.get(each.edge, each.edge), each.message
     if node.target_problem:

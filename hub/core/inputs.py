@@ -6,7 +6,7 @@ it changes both sides. What is bound stays while a producer is away or unwell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,30 @@ def bind(node: AppNode, graph: AppGraph, fleet: Fleet) -> Bound | tuple[Blocker,
         else:
             values[one.as_] = value
     return tuple(waits) if waits else Bound(values, origins, declared(node.inputs), relays)
+
+
+def lost(node: AppNode, graph: AppGraph, fleet: Fleet) -> tuple[Blocker, ...]:
+    """What of an app that runs with its inputs is given no more, as each input's `onStale` would have it told.
+
+    Nobody gives it (the app, its output, `exportTo` or `allowEdgesFrom` went), or, with `Fail`, nobody is heard. What
+    runs stays in any case. A producer that is on its way is no loss.
+    """
+    if node.pinned:
+        return ()
+    found = []
+    for one, edge in takes(node, graph):
+        held = _one(node, one, edge, graph, fleet)
+        if not isinstance(held, Blocker) or held.edge in {"Dependency", "Stale"}:
+            continue
+        match one.on_stale:
+            case InputStale.USE_LAST:
+                message = f"{held.message}; it runs on with the last value"
+                found.append(replace(held, message=message, ahead=True))
+            case InputStale.WAIT:
+                found.append(held)
+            case InputStale.FAIL:
+                found.append(replace(held, edge="Failed"))
+    return tuple(found)
 
 
 def pace(changes: Sequence[datetime], now: datetime) -> datetime | None:

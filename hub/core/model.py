@@ -183,6 +183,8 @@ class Blocker:
     on: str
     message: str
     root: str = ""
+    ahead: bool = False
+    """It holds only what comes next: what runs is well without it."""
 
 
 @dataclass(frozen=True, slots=True)

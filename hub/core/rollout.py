@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from agent.contract.health import HealthState
 from agent.contract.names import ANNOTATION_PAUSED
 from hub.api.application import Ready, Scope, SyncMode
 from hub.core.backward import blockers_back, goes_back, is_back
 from hub.core.edges import edge_blocker, live
 from hub.core.graph import AppGraph, ResolvedEdge, title
-from hub.core.inputs import FLAPPING, MISSING, bind
+from hub.core.inputs import FLAPPING, MISSING, bind, lost
 from hub.core.model import AppKey, AppNode, Blocker, Fleet
 from hub.core.readiness import describe
 
@@ -37,7 +38,7 @@ PASSABLE = frozenset(
 )
 """Edges of blockers that a person may pass by force. At the others there is nothing to let go, or nowhere."""
 _CHAINED = frozenset({"Dependency", MISSING})
-"""Edges of blockers that wait for another app."""
+"""Edges of blockers that may wait for another app."""
 
 Gate = Callable[[AppNode], Blocker | None]
 """A further condition on a release (a wave, a window, a pause)."""
@@ -145,6 +146,7 @@ def _blockers(node: AppNode, graph: AppGraph, fleet: Fleet, gates: tuple[Gate, .
     if node.target and node.target == node.released:
         if node.flapping:
             yield Blocker(FLAPPING, node.key, node.flapping)
+        yield from lost(node, graph, fleet)
         return
     yield from _unbound(node, graph, fleet)
     yield from _own(node, fleet)
@@ -217,9 +219,15 @@ def _root_of(node: AppNode, first: Blocker, graph: AppGraph, fleet: Fleet, gates
         target = graph.get(blocker.on)
         if target is None:
             break
+        further = next((each for each in _blockers(target, graph, fleet, gates) if not each.ahead), None)
+        if further is None and _well(target):
+            break  # nothing is the matter with it: what it does not give is
         node = target
-        further = next(_blockers(node, graph, fleet, gates), None)
         if further is None:
             return describe(node)
         blocker = further
     return f"{title(node)}: {blocker.message}"
+
+
+def _well(node: AppNode) -> bool:
+    return node.at_target and node.observed is not None and node.observed.health is HealthState.HEALTHY

@@ -228,6 +228,7 @@ async def test_a_missing_input_blocks_and_prunes_nothing(pair: Pair) -> None:
     assert await pair.backend() == {}
     await pair.declare()
     await pair.until()
+    await _is_told_when_it_is_given_no_more(pair)
     await pair.declare(output="other")
 
     async def waits_again() -> bool:
@@ -240,6 +241,29 @@ async def test_a_missing_input_blocks_and_prunes_nothing(pair: Pair) -> None:
     await pair.declare(output="other", default=[{"host": "localhost", "port": 1}])
     await pair.until(url="db://localhost:1")
     await _may_not_decide_about_a_registry(pair)
+
+
+async def _is_told_when_it_is_given_no_more(pair: Pair) -> None:
+    """What runs stays, and says that nobody vouches for it any more: as the input's `onStale` wants it."""
+    shop = pair.shop
+    database = APPLICATION.path(shop.namespace, "database")
+
+    async def says(ready: str, stalled: str, edge: str) -> None:
+        async def holds() -> bool:
+            status = (await shop.app("backend")).get("status") or {}
+            found = {each["type"]: each["status"] for each in status["conditions"]}
+            edges = [each["edge"] for each in status.get("blockedBy") or ()]
+            return (found["Ready"], found["Stalled"], edges) == (ready, stalled, [edge] if edge else [])
+
+        await shop.until(f"the backend's Ready is {ready}, for {edge or 'nothing'}", holds)
+
+    await says("True", "False", "")
+    await shop.client.merge_patch(database, {"spec": {"outputs": None}})
+    await says("True", "False", "MissingInput")
+    assert "no output endpoint" in json.dumps((await shop.app("backend"))["status"]["conditions"])
+    await shop.client.merge_patch(database, {"spec": {"outputs": [OUTPUT]}})
+    await says("True", "False", "")
+    await pair.until()
 
 
 async def _may_not_decide_about_a_registry(pair: Pair) -> None:

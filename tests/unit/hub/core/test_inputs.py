@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agent.contract.health import HealthState, SyncState
 from hub.api.application import Input, Output
 from hub.api.project import ProjectSpec
+from hub.core.derive import application_status
 from hub.core.graph import AppGraph
 from hub.core.inputs import LIMIT, WINDOW, Bound, bind, pace
 from hub.core.model import AppNode, ClusterView, Fleet, Observed
@@ -133,6 +134,69 @@ def test_another_projects_output_needs_its_leave_and_its_projects() -> None:
     assert bound(backend(other), replace(theirs, exports={"url": ("*",)}), where=open_) == {"db": "1"}
     assert bound(backend(other), closed, where=open_)[0][0] == "Project"
     assert bound(backend(other), theirs, where=fleet(data=TRUSTED))[0][0] == "Project"
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "where", "edge"),
+    [
+        ({"exports": {"url": ()}}, {"data": ["shop"]}, "Project"),
+        ({"exports": {}}, {"data": ["shop"]}, "MissingInput"),
+        ({"deleting": True}, {"data": ["shop"]}, "MissingInput"),
+        ({"sealed": frozenset({"url"})}, {"data": ["shop"]}, "Invalid"),
+        ({}, {"data": []}, "Project"),
+    ],
+)
+def test_an_app_that_runs_says_when_its_input_is_given_no_more_as_onstale_wants_it(
+    withdrawn: dict[str, Any], where: dict[str, list[str]], edge: str
+) -> None:
+    theirs = database(key="data/database", exports={"url": ("shop",)})
+    projects = {name: ProjectSpec(trusted=True, allow_edges_from=allowed) for name, allowed in where.items()}
+    found = {}
+    for on_stale in ("UseLast", "Wait", "Fail"):
+        graph = AppGraph()
+        one = given_input(namespace="data", onStale=on_stale)
+        seen = Observed(release=1, digest="b", health=HealthState.HEALTHY, sync=SyncState.SYNCED)
+        node = backend(one, target="b", released="b", release=1, observed=seen)
+        graph.upsert(theirs)
+        graph.upsert(node)
+        assert blockers(node.key, graph, fleet(data=ProjectSpec(allow_edges_from=["shop"]))) == ()
+        graph.upsert(replace(theirs, **withdrawn))
+        held = blockers(node.key, graph, fleet(**projects))
+        status = application_status(node, held, generation=1, now="now")
+        assert status["sync"]["state"] == "Synced"
+        assert "input db: " in status["sync"]["message"] or edge == "Project"
+        conditions = {each["type"]: each for each in status["conditions"]}
+        (blocker,) = status["blockedBy"]
+        assert conditions["Ready"]["message"]
+        assert conditions["Ready"]["message"] == blocker["message"]
+        found[on_stale] = blocker["edge"], *(each["status"] for each in conditions.values())
+    terminal = edge != "MissingInput"
+    assert found == {
+        "UseLast": (edge, "True", "False", "False"),
+        "Wait": (edge, "False", str(not terminal), str(terminal)),
+        "Fail": ("Failed", "False", "False", "True"),
+    }
+
+
+@pytest.mark.parametrize(("on_stale", "edges"), [("UseLast", []), ("Wait", []), ("Fail", ["Failed"])])
+def test_f48_of_a_producer_that_is_away_an_app_that_runs_fails_only_where_it_asked(
+    on_stale: str, edges: list[str]
+) -> None:
+    graph = AppGraph()
+    graph.upsert(database())
+    node = backend(given_input(onStale=on_stale), target="b", released="b", release=1)
+    graph.upsert(node)
+    assert [each.edge for each in blockers(node.key, graph, fleet("eu1"))] == edges
+    graph.upsert(replace(node, pinned="person"))
+    assert blockers(node.key, graph, fleet("eu1")) == ()
+
+
+def test_what_a_healthy_producer_does_not_give_is_the_root_and_not_its_health() -> None:
+    graph = AppGraph()
+    graph.upsert(database(exports={}))
+    graph.upsert(backend())
+    (held,) = blockers("shop/backend-eu1", graph, fleet())
+    assert held.root == "backend@eu1: input db: database@eu1 has no output url"
 
 
 def test_an_app_without_its_inputs_is_not_released_and_names_the_root() -> None:
