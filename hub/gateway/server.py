@@ -22,8 +22,8 @@ from hub.gateway.admission import admission_key
 from hub.gateway.assignments import Board
 from hub.gateway.certificates import SERVER_LIFETIME
 from hub.gateway.clusters import Clusters
-from hub.gateway.door import Door
 from hub.gateway.errors import NoInformation
+from hub.gateway.gatekeeper import Gatekeeper
 from hub.gateway.guard import Guard, problem
 from hub.gateway.handlers import Blobs, Handlers
 from hub.gateway.join import Enrolment
@@ -92,7 +92,7 @@ class Gateway:
         self._leases = LeaseKeeper(client, self.liveness, holder=context.holder, clock=clock, now=now)
         self._keyring = Keyring(client, context.identity)
         self._keyring.subscribe(self._keys_changed)
-        self._door = Door(self._clusters, self._keyring, now=now)
+        self._gatekeeper = Gatekeeper(self._clusters, self._keyring, now=now)
         self._board = Board(self._assignment_cache, lambda: self._keyring.current)
         self._observed = observed_writer(client, clock=clock)
         self._agents = agent_writer(self._clusters, clock=clock)
@@ -106,7 +106,7 @@ class Gateway:
             clock=clock,
             now=now,
             name=f"{context.holder[:_LONGEST_NAME]}/{uuid4().hex[:12]}",
-            on_clone=self._door.cloned,
+            on_clone=self._gatekeeper.cloned,
             settled=context.settled,
         )
         self._cluster_cache.subscribe(self._cluster_changed)
@@ -190,7 +190,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._door.close()
+        await self._gatekeeper.close()
         self._tasks.clear()
 
     def application(self) -> web.Application:
@@ -204,14 +204,14 @@ class Gateway:
             clusters=self._clusters,
             enrolment=enrolment,
             blobs=context.blobs,
-            admit=self._door.admit,
+            admit=self._gatekeeper.admit,
             ready=lambda: self.ready,
             stopping=lambda: self._stopping,
             admission_key=admission_key(context.identity.digest_key),
             refuse=lambda: self.refuse,
             webhooks=self.webhooks.listener,
         ).table()
-        guard = Guard(admit=self._door.admit, ready=lambda: self.ready)
+        guard = Guard(admit=self._gatekeeper.admit, ready=lambda: self.ready)
         app = web.Application(middlewares=[_problems])
         for route in ROUTES:
             app.router.add_route(

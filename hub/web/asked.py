@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from agent.contract.objectsync import MAX_OBJECT
@@ -15,6 +16,12 @@ Word = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x
 Words = Annotated[list[Word], Field(max_length=64)]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 Seconds = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3})?s?$")]
+
+
+def _is_json(value: Any) -> Any:
+    """NaN and the like read here, and are no JSON: no database takes them. Raises ValueError."""
+    json.dumps(value, allow_nan=False)
+    return value
 
 
 class Given(BaseModel):
@@ -122,4 +129,4 @@ class ExportRequest(Given):
     """The value of an external output."""
 
     output: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)]
-    value: Any
+    value: Annotated[Any, AfterValidator(_is_json)]

@@ -44,19 +44,20 @@ class Access:
         self._client = client
         self._clock = clock
         self._callers: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         self._verdicts: OrderedDict[tuple[Any, ...], tuple[float, bool]] = OrderedDict()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def caller(self, header: str) -> Caller:
         """Whose token this is. Raises `Unauthenticated`, `ApiError`."""
-        kind, _, token = header.partition(" ")
-        token = token.strip()
-        if kind.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
-            raise Unauthenticated("a Kubernetes bearer token is needed: `Authorization: Bearer ...`")
+        token = _token(header)
         key = hashlib.sha256(token.encode()).digest()
         known = self._callers.get(key)
         if known is not None and known[0] > self._clock():
             return known[1]
+        refused = self._refused.get(key)
+        if refused is not None and refused[0] > self._clock():
+            raise Unauthenticated(refused[1])
         async with self._slots:
             review = {
                 "apiVersion": "authentication.k8s.io/v1",
@@ -65,7 +66,9 @@ class Access:
             }
             status = (await self._client.request("POST", _TOKENS, body=review)).get("status") or {}
         if not status.get("authenticated"):
-            raise Unauthenticated("the API server does not take this token")
+            message = "the API server does not take this token"
+            _keep(self._refused, key, (self._clock() + KEPT_SECONDS, message))
+            raise Unauthenticated(message)
         user = status.get("user") or {}
         caller = Caller(
             name=str(user.get("username", "")),
@@ -75,6 +78,11 @@ class Access:
         )
         _keep(self._callers, key, (self._clock() + KEPT_SECONDS, caller))
         return caller
+
+    def knows(self, header: str) -> bool:
+        """Whether `caller` answers without asking anybody. Raises `Unauthenticated` where there is no token."""
+        key, now = hashlib.sha256(_token(header).encode()).digest(), self._clock()
+        return any(key in held and held[key][0] > now for held in (self._callers, self._refused))
 
     async def may(
         self, caller: Caller, verb: str, resource: str, *, namespace: str = "", name: str = ""
@@ -121,6 +129,14 @@ class Access:
         """Raises `Forbidden`."""
         if not await self.may(caller, verb, resource, namespace=namespace, name=name):
             raise Forbidden(f"{caller.name} may not {verb} {resource} here")
+
+
+def _token(header: str) -> str:
+    kind, _, token = header.partition(" ")
+    token = token.strip()
+    if kind.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
+        raise Unauthenticated("a Kubernetes bearer token is needed: `Authorization: Bearer ...`")
+    return token
 
 
 def _keep(held: OrderedDict[Any, Any], key: Any, value: Any) -> None:

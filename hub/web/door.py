@@ -133,6 +133,7 @@ class Door:
             "max_line_size": MAX_HEADER,
             "max_field_size": MAX_HEADER,
             "access_log": None,
+            "auto_decompress": False,
         }
         made = Line(server, loop=asyncio.get_running_loop(), keepalive_timeout=self.idle_seconds, **limits)
         made.door = self

@@ -105,9 +105,44 @@ class Unexplained(WebError):
         self.reason = reason
 
 
+class MethodNotAllowed(WebError):
+    """There is something here, and not for this method."""
+
+    status = 405
+    reason = "MethodNotAllowed"
+
+
+class BodyTimeout(WebError):
+    """A body that does not come."""
+
+    status = 408
+    reason = "BodyTimeout"
+
+
 class TooMuch(WebError):
     status = 413
     reason = "BodyTooLarge"
+
+
+class EncodingUnsupported(WebError):
+    """A body that is packed: what little a body may have needs no packing, and nothing is unpacked here."""
+
+    status = 415
+    reason = "EncodingUnsupported"
+
+
+class ExpectationFailed(WebError):
+    """An `Expect` other than `100-continue`."""
+
+    status = 417
+    reason = "ExpectationFailed"
+
+
+class TooManyRequests(WebError):
+    """One caller asks more often, or holds more open, than its share."""
+
+    status = 429
+    reason = "TooManyRequests"
 
 
 class Busy(WebError):
@@ -117,8 +152,8 @@ class Busy(WebError):
     reason = "NotReady"
 
 
-def problem(error: WebError | AxletreeError, *, status: int = 500) -> web.Response:
-    """The answer for an error."""
+def problem(error: WebError | AxletreeError, *, status: int = 500, allow: str = "") -> web.Response:
+    """The answer for an error; `allow` are the methods that there are."""
     known = isinstance(error, WebError)
     code = error.status if isinstance(error, WebError) else status
     body = {
@@ -132,6 +167,8 @@ def problem(error: WebError | AxletreeError, *, status: int = 500) -> web.Respon
     headers = {"Retry-After": str(max(1, round(retry_after)))} if retry_after else {}
     if code == Unauthenticated.status:
         headers["WWW-Authenticate"] = "Bearer"
+    if allow:
+        headers["Allow"] = allow
     return web.Response(
         status=code, body=dumped(body), content_type="application/problem+json", headers=headers
     )

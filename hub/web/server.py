@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from pydantic import BaseModel, ValidationError
 
 from agent.contract.errors import ApiError, AxletreeError, TransientError
@@ -25,8 +25,22 @@ from hub.web.graphs import Graphs
 from hub.web.objects import Objects
 from hub.web.openapi import document
 from hub.web.policy import PREFIX, ROUTES, Access
-from hub.web.problems import Busy, Forbidden, NotFound, ParameterInvalid, TooMuch, WebError, dumped, problem
+from hub.web.problems import (
+    BodyTimeout,
+    Busy,
+    EncodingUnsupported,
+    ExpectationFailed,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    ParameterInvalid,
+    TooMuch,
+    WebError,
+    dumped,
+    problem,
+)
 from hub.web.reads import Reads
+from hub.web.shares import Shares
 from hub.web.streams import Streams
 
 if TYPE_CHECKING:
@@ -36,12 +50,14 @@ if TYPE_CHECKING:
 
     from agent.kube.client import RestClient
     from hub.history.history import History
+    from hub.web.auth import Caller
     from hub.web.call import Handler
     from hub.web.policy import Route
 
 log = logging.getLogger(__name__)
 
 _MAX_BODY = 64 * 1024
+_BODY_SECONDS = 10.0
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _BUSY_SECONDS = 1.0
@@ -67,6 +83,7 @@ class ApiServer:
         self.explanations = Explanations(client, history.questions)
         self._handlers["explain"] = self.explanations.explain
         self._handlers |= {route.name: acts.act for route in ROUTES if route.act}
+        self._shares = Shares(clock=time.monotonic)
         self._slots = {route.name: asyncio.Semaphore(route.concurrency) for route in ROUTES}
         self._namespaces: tuple[float, list[str]] = (0.0, [])
         self._document = dumped(document())
@@ -103,7 +120,11 @@ class ApiServer:
         app = web.Application(middlewares=[_problems], client_max_size=_MAX_BODY)
         for route in ROUTES:
             app.router.add_route(
-                route.method, PREFIX + route.path, partial(self._serve, route), name=route.name
+                route.method,
+                PREFIX + route.path,
+                partial(self._serve, route),
+                name=route.name,
+                expect_handler=_expected,
             )
         return app
 
@@ -125,17 +146,22 @@ class ApiServer:
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         if route.access is Access.PUBLIC:
             return web.Response(body=self._document, content_type="application/json")
-        call = await self._admitted(route, request)
-        found = await self._handlers[route.name](call)
+        header = request.headers.get("Authorization", "")
+        if not self._access.knows(header):
+            self._shares.spend(f"address {request.remote}")  # a made-up token costs the API server a question
+        caller = await self._access.caller(header)
+        self._shares.spend(caller.name)
+        with self._shares.place(caller.name, route):
+            call = await self._admitted(route, request, caller)
+            found = await self._handlers[route.name](call)
         if isinstance(found, BaseModel):
             return web.Response(
                 body=found.model_dump_json(by_alias=True).encode(), content_type="application/json"
             )
         return found
 
-    async def _admitted(self, route: Route, request: web.Request) -> Call:
+    async def _admitted(self, route: Route, request: web.Request, caller: Caller) -> Call:
         """The call, once its policy holds. Raises `WebError`."""
-        caller = await self._access.caller(request.headers.get("Authorization", ""))
         namespace, name = request.match_info.get("namespace", ""), request.match_info.get("name", "")
         if (namespace and not _NAMESPACE.fullmatch(namespace)) or (name and not _NAME.fullmatch(name)):
             raise NotFound  # no object is called so, and a path must not lead elsewhere
@@ -195,10 +221,17 @@ def _query_of(route: Route, request: web.Request) -> dict[str, Any]:
 async def _body_of(route: Route, request: web.Request) -> BaseModel | None:
     if route.body is None:
         return None
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise EncodingUnsupported("a body is sent as it is, in no Content-Encoding")
     try:
-        raw = await request.read()
+        async with asyncio.timeout(_BODY_SECONDS):
+            raw = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise TooMuch(f"a body has at most {_MAX_BODY} bytes") from error
+    except TimeoutError as error:
+        raise BodyTimeout(f"no whole body came in {_BODY_SECONDS:.0f} seconds") from error
+    except web.RequestPayloadError as error:
+        raise ParameterInvalid("the body cannot be read") from error
     if not raw:
         return _parsed(route.body, {})
     try:
@@ -236,7 +269,20 @@ async def _problems(
     """Answer what no route matched in the same form as everything else."""
     try:
         return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return problem(MethodNotAllowed(f"there is no {error.method} here: {allowed}"), allow=allowed)
     except web.HTTPException as error:
-        if error.status in (404, 405):
+        if error.status == NotFound.status:
             return problem(NotFound())
         raise
+
+
+async def _expected(request: web.Request) -> web.StreamResponse | None:
+    """What a client wants to hear before it sends its body."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return problem(ExpectationFailed("of `Expect`, 100-continue alone is known"))
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    return None

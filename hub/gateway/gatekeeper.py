@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _COPY = "an agent shows a certificate that another one with the same identity has renewed"
 
 
-class Door:
+class Gatekeeper:
     """Admits, promotes renewed certificates at their first use, and notes clones."""
 
     def __init__(self, clusters: Clusters, keyring: Keyring, *, now: Callable[[], datetime]) -> None:
