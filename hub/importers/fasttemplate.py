@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from hub.core.params import overlay
 from hub.importers.jinjatext import Expr, plain, quoted, root_field
 
 _TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -53,6 +56,20 @@ def expression(key: str, git: GitParams) -> Expr:
         return known
     whole = _WHOLE.fullmatch(key)
     return _dotted(whole["head"]).field(whole["key"]) if whole else _dotted(key)
+
+
+def unflattened(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A list's element whose keys have dots (`values.redis`), as the maps that they are below."""
+    found: dict[str, Any] = {}
+    for key, value in params.items():
+        whole = _WHOLE.fullmatch(key)
+        *above, last = [*whole["head"].split("."), whole["key"]] if whole else key.split(".")
+        held = found
+        for name in above:
+            inner = held.get(name)
+            held[name] = held = dict(inner) if isinstance(inner, Mapping) else {}
+        held[last] = overlay(held.get(last, {}), value)
+    return found
 
 
 def _dotted(key: str) -> Expr:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hub.importers.fasttemplate import GitParams, expression, fast_to_jinja
+from hub.importers.fasttemplate import GitParams, expression, fast_to_jinja, unflattened
 from hub.importers.golex import Untranslatable
 from hub.importers.gotemplate import go_to_jinja
 from hub.importers.jinjatext import as_texts, plain
@@ -141,6 +141,8 @@ def _kind(kind: str, spec: dict[str, Any], words: Words, *, path: str) -> dict[s
         words.notes.differs(
             path, "Argo CD's own cluster is in it there; here the hub is not, unless `names` has it"
         )
+    if kind == "list" and not words.go:
+        spec["elements"] = [unflattened(one) for one in spec.get("elements") or []]
     if kind == "git":
         spec |= _globbed(spec, words, path=path)
     values = spec.pop("values", None)

@@ -357,3 +357,27 @@ spec:
         ("a-eu1", "eu1"),
         ("a-lab1", "lab1"),
     ]
+
+
+def test_keys_with_dots_are_the_maps_that_they_are_below(tmp_path: Path) -> None:
+    """The older templates know flat parameters alone, and so do the elements of their lists."""
+    text = """
+apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {name: dots, namespace: argocd}
+spec:
+  generators:
+    - merge:
+        mergeKeys: [name, metadata.labels.env]
+        generators:
+          - clusters: {values: {redis: "false", kept: k}}
+          - list: {elements: [{name: lab1, values.redis: "true", metadata.labels.env: dev, values: {more: m}}]}
+  template:
+    metadata: {name: "{{name}}-{{values.redis}}-{{values.kept}}"}
+    spec:
+      project: shop
+      source: {repoURL: "https://git.example.com/shop.git", path: x, targetRevision: main}
+      destination: {server: "{{server}}", namespace: x}
+"""
+    items, _ = expanded(tmp_path, text)
+    assert [one["metadata"]["name"] for one in items] == ["eu1-false-k", "lab1-true-k"]
