@@ -7,8 +7,11 @@ from an encrypted file and would stand there is refused, since the store would h
 from __future__ import annotations
 
 import base64
+import json
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from agent.contract.manifest import ref_of
 from agent.contract.secrets import is_secret
@@ -24,6 +27,10 @@ _SHORTEST = 8
 _SHORTEST_SAID = 3
 """In messages even those are hidden."""
 _MOST = 10_000
+_MILLION, _HUGE = 1e6, 1e300
+_GO = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
+"""What Go's encoder of JSON escapes."""
+_SPACE = re.compile(r"\s")
 HIDDEN = "(secret)"
 
 
@@ -42,26 +49,33 @@ class Confidential:
         self._numbers: set[float] = set()
 
     def add(self, value: Any) -> None:
-        """Remember every text in it, and every number of some length."""
-        self._numbers |= {one for one in _numbers(value) if len(f"{one}") >= _SHORTEST_SAID}
+        """Remember every text in it, and every number of some length, which a template may print as a text."""
+        for number in _numbers(value):
+            if len(f"{number}") >= _SHORTEST_SAID:
+                self._numbers.add(number)
+                self._add(f"{number}")
+                if _MILLION <= abs(number) < _HUGE:
+                    self._add(_as_go(number))
         for _, leaf in _leaves(value, ""):
-            text = leaf.strip()
-            if len(self._texts) >= _MOST:
-                return
-            if len(text) >= _SHORTEST:
-                self._texts |= {text, base64.b64encode(leaf.encode()).decode()}
-            elif len(text) >= _SHORTEST_SAID:
-                self._short.add(text)
+            self._add(leaf)
+
+    def _add(self, leaf: str) -> None:
+        text = leaf.strip()
+        if len(self._texts) >= _MOST:
+            raise ManifestError(f"more than {_MOST} secret values in one app", reason="RenderTooLarge")
+        if len(text) >= _SHORTEST:
+            self._texts |= {text, base64.b64encode(leaf.encode()).decode()}
+        elif len(text) >= _SHORTEST_SAID:
+            self._short.add(text)
 
     def check(self, objects: Iterable[Manifest], *, where: str) -> None:
         """Raise `SecretInClear` for the first that stands where it would not be sealed; the value is not told."""
         if not self._texts:
             return
         pattern = _any_of(self._texts)
+        numbers = any(len(f"{one}") >= _SHORTEST for one in self._numbers)
         for one in objects:
-            if is_secret(one):
-                continue
-            for path, leaf in _leaves(one, ""):
+            for path, leaf in _leaves(_unsealed(one), "", numbers=numbers):
                 if pattern.search(leaf):
                     raise SecretInClear(
                         f"{ref_of(one)}: {path.removeprefix('.')} would hold a secret value in the clear: "
@@ -101,6 +115,13 @@ class Confidential:
                 return value
 
 
+def _unsealed(one: Manifest) -> Any:
+    """What of an object is stored as it is: of a Secret, what somebody may have copied its values to."""
+    if not is_secret(one):
+        return one
+    return {"metadata": {key: one["metadata"].get(key) for key in ("labels", "annotations")}}
+
+
 def _numbers(value: Any) -> Iterator[float]:
     match value:
         case dict():
@@ -113,18 +134,41 @@ def _numbers(value: Any) -> Iterator[float]:
             yield value
 
 
+def _as_go(number: float) -> str:
+    """As a template prints it: all numbers are floats there, and from a million on `4.8151623e+07` is what they say."""
+    _, digits, exponent = Decimal(repr(float(number))).normalize().as_tuple()
+    first, rest = str(digits[0]), "".join(map(str, digits[1:]))
+    mantissa = f"{first}.{rest}" if rest else first
+    return f"{mantissa}e{len(rest) + int(exponent):+03d}"
+
+
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
+    """The texts as they are, and in the forms that templates give them: indented, quoted, in an address."""
+    forms = {form for text in texts for form in _forms(text)}
+    return re.compile("|".join(sorted(forms, key=len, reverse=True)))
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """(path, text) of every text in it."""
+def _forms(text: str) -> Iterator[str]:
+    """Regular expressions."""
+    yield r"\s+".join(map(re.escape, text.split())) if "\n" in text else re.escape(text)
+    quoted = json.dumps(text, ensure_ascii=False)[1:-1]
+    for one in {quoted, quoted.translate(_GO)} - {text}:
+        yield re.escape(one)
+    address = quote(text, safe="")
+    if address != text and not _SPACE.search(text):
+        yield re.escape(address)
+
+
+def _leaves(value: Any, path: str, *, numbers: bool = False) -> Iterator[tuple[str, str]]:
+    """(path, text) of every text in it, and of every number as it is printed, where they are asked for."""
     match value:
         case str():
             yield path, value
         case dict():
             for key, inner in value.items():
-                yield from _leaves(inner, f"{path}.{key}")
+                yield from _leaves(inner, f"{path}.{key}", numbers=numbers)
         case list() | tuple():
             for index, inner in enumerate(value):
-                yield from _leaves(inner, f"{path}[{index}]")
+                yield from _leaves(inner, f"{path}[{index}]", numbers=numbers)
+        case int() | float() if numbers and not isinstance(value, bool):
+            yield path, f"{value}"

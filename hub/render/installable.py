@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hub.render.chart import ChartSource
 
 _SPACED = re.compile(r"([<>=!~^]+)\s+(?=[\dvxX*])")
-_BETWEEN = re.compile(r"(\S+)\s+-\s+(\S+)")
+_BETWEEN = re.compile(r"([^\s,]+)\s+-\s+([^\s,]+)")
 
 
 def check_installable(source: ChartSource, metadata: Mapping[str, Any]) -> None:

@@ -137,11 +137,25 @@ def _encrypted_values(path: str, text: str, plain: str) -> Iterator[Any]:
         except YamlError:
             pairs = []
         for sealed, opened in pairs:
-            yield from _same_place(sealed, opened)
+            yield from _same_place(sealed, _without_identity(opened))
         if pairs:
             return
+    yield plain
     for line in plain.splitlines():
-        yield line.partition("=")[2] or line
+        yield line
+        yield line.partition("=")[2]
+
+
+def _without_identity(opened: Any) -> Any:
+    """Less what names an object: somebody who encrypted all of a manifest did not mean to hide that it is there."""
+    if not isinstance(opened, dict) or not {"apiVersion", "kind", "metadata"} <= opened.keys():
+        return opened
+    kept = {key: value for key, value in opened.items() if key not in ("apiVersion", "kind")}
+    if isinstance(kept["metadata"], dict):
+        kept["metadata"] = {
+            key: value for key, value in kept["metadata"].items() if key not in ("name", "namespace")
+        }
+    return kept
 
 
 def _same_place(sealed: Any, opened: Any) -> Iterator[Any]:
@@ -152,7 +166,7 @@ def _same_place(sealed: Any, opened: Any) -> Iterator[Any]:
         case list(), list():
             for one, other in zip(sealed, opened, strict=False):
                 yield from _same_place(one, other)
-        case str(), str() if sealed.startswith(_MARK):
+        case str(), str() | int() | float() if sealed.startswith(_MARK) and not isinstance(opened, bool):
             yield opened
 
 

@@ -95,6 +95,38 @@ async def test_i5_a_secret_value_outside_a_secret_is_refused_and_not_said(desk: 
     assert "hunter2" not in str(caught.value)
 
 
+_PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("pin: 48151623", '"pin {{ .Values.pin }}"'),
+        ("pin: 48151623", "{{ .Values.pin }}"),
+        (f"pin: {_PEM!r}".replace("'", '"'), '|{{ printf "top\\n%s" .Values.pin | nindent 8 }}'),
+        (f"pin: {_PEM!r}".replace("'", '"'), "{{ .Values.pin | toJson | quote }}"),
+        ("pin: 'so<\"me&thing'", "{{ .Values.pin | toJson | quote }}"),
+        ("pin: some/thing@else", "x://u:{{ .Values.pin | urlquery }}@db"),
+    ],
+    ids=["number in text", "number", "indented", "lines as JSON", "escaped by Go", "in an address"],
+)
+@pytest.mark.parametrize("kind", ["example.com/v1 Lock", "v1 Secret"])
+async def test_i5_a_secret_value_is_known_in_the_forms_that_templates_give_it(
+    desk: Desk, value: str, shown: str, kind: str
+) -> None:
+    """Where it is stored as it is: in any other kind, and in what a Secret says about itself."""
+    version, _, name = kind.partition(" ")
+    field = "metadata:\n  name: l\n  annotations:" if name == "Secret" else "metadata: {name: l}\nspec:"
+    if name == "Secret" and shown == "{{ .Values.pin }}":
+        shown = '"{{ .Values.pin }}"'
+    desk.write("web/templates/lock.yaml", f"apiVersion: {version}\nkind: {name}\n{field}\n    it: {shown}\n")
+    desk.objects.append(_object("Secret", "db", values_yaml=f"{value}\n"))
+    with pytest.raises(ManifestError) as caught:
+        await desk.render(_from({"kind": "Secret", "name": "db"}))
+    assert caught.value.reason == "SecretInClear", caught.value
+    assert not [word for word in ("48151623", "MIIEv", "so<", "some") if word in str(caught.value)]
+
+
 async def test_i5_errors_say_no_secret_value_however_short(desk: Desk) -> None:
     desk.write("web/templates/bad.yaml", '{{ fail (printf "not %s" .Values.password) }}')
     desk.objects.append(_object("Secret", "db", password="abc12"))

@@ -185,6 +185,33 @@ async def test_i5_what_was_encrypted_stays_in_secrets(vault: Vault) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("n.yaml", "password: 48151623\n", "yaml"),
+        ("n.json", '{"password": 48151623}\n', "json"),
+        ("token.txt", "aHVudGVyMi1hbmQ9Mw==\n", "binary"),
+    ],
+)
+async def test_i5_numbers_and_whole_lines_that_were_encrypted_stay_in_secrets_too(
+    vault: Vault, name: str, text: str, kind: str
+) -> None:
+    vault.encrypt(f"over/{name}", text, kind=kind)
+    vault.write("over/kustomization.yaml", f"configMapGenerator: [{{name: k, files: [{name}]}}]\n")
+    vault.key(a_agekey=PRIVATE)
+    with pytest.raises(ManifestError) as caught:
+        await vault.render({"path": "over"})
+    assert caught.value.reason == "SecretInClear"
+    assert "4815" not in str(caught.value)
+
+
+async def test_a_manifest_that_is_encrypted_as_a_whole_may_be_named_elsewhere(vault: Vault) -> None:
+    vault.encrypt("web/s.yaml", SECRET.replace("name: s\n", "name: database-access\n"))
+    vault.write("web/c.yaml", f"{CONFIG}data: {{from: database-access}}\n")
+    vault.key(a_agekey=PRIVATE)
+    assert _data(await vault.render({"path": "web"})) == {"password": "hunter2-and-more"}
+
+
+@pytest.mark.parametrize(
     "key", ["", "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"]
 )
 async def test_without_its_key_nothing_is_rendered(vault: Vault, key: str) -> None:

@@ -45,6 +45,7 @@ TAGS = [
         (">= 1.0, < 1.3", "1.2.3"),
         ("1.0 - 1.2", "1.2.3"),
         ("1.0.0 - 1.2.0", "v1.2.0"),
+        ("!=1.2.3,1.0 - 1.2", "v1.2.0"),
         ("^3 || 1.0 - 1.2", "1.2.3"),
         ("1.x || 0.x", "1.10.0"),
         # one term that names a pre-release is enough for its alternative, and for no other
