@@ -66,10 +66,10 @@ class Keeper:
         await finished(saving)
 
     async def drop(self, app: App) -> None:
-        """Forget an app whose deletion is complete."""
+        """Forget an app whose deletion is complete. One that is assigned again by then is not deleted, but new."""
         async with app.writing:
             await self._store.drop_app(app.key, inventory=self._inventory_name(app))
-            app.deleted = True
+            app.deleted = app.tombstone is not None
 
     async def run(self) -> None:
         """Write the inventories that may wait."""

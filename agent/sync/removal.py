@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from agent.apply.result import ApplyResult
     from agent.contract.bundle import Bundle
-    from agent.contract.wire import AssignmentDocument
+    from agent.contract.wire import AssignmentDocument, Tombstone
     from agent.link.state import SavedApp
     from agent.sync.app import App
     from agent.sync.claims import Claims
@@ -47,7 +47,8 @@ class Remover:
 
     async def remove(self, app: App) -> Outcome:  # noqa: PLR0911 - guards
         """Take an app away by its inventory, or forget it where the decision was to orphan its objects."""
-        assert app.tombstone is not None  # noqa: S101 - the caller looked
+        stone = app.tombstone
+        assert stone is not None  # noqa: S101 - the caller looked
         app.sync, app.message = SyncState.DELETING, ""
         try:
             if app.inventory_lost or (app.saved is not None and app.inventory_kept is None):
@@ -56,26 +57,23 @@ class Remover:
             if unsettled:
                 app.message = unsettled
                 return Outcome(CONFIRM_SECONDS if self.claims.halted else PENDING_SECONDS)
-            if app.inventory.entries and not app.tombstone.orphan:
+            if app.inventory.entries and not stone.orphan:
                 waiting = await self._hooks_before_removal(app)
                 if waiting:
                     app.message = waiting
                     return Outcome(HOOK_SECONDS)
-                result = await self._take_away(app)
+                if app.tombstone is not stone:
+                    return Outcome()  # somebody decided otherwise meanwhile: the next round knows what
+                result = await self._take_away(app, stone)
                 app.inventory = result.inventory
                 if result.inventory.entries:
-                    app.held = unconfirmed(result)
-                    left = len(result.inventory.entries)
-                    app.message = failures(result) or app.held or f"{left} objects are not gone yet"
-                    if app.held and not result.failed:
-                        return Outcome(CONFIRM_SECONDS)
-                    quick = not result.failed
-                    pause = app.backoff.next(retry_after=result.retry_after)
-                    return Outcome(min(pause, 5.0) + PENDING_SECONDS if quick else pause)
-            bundle = None if app.tombstone.orphan else app.bundle
+                    return _left(app, result)
+            bundle = None if stone.orphan else app.bundle
             if bundle is not None and not await self.phases.clean(app, bundle):
                 app.message = "what its hooks left is not gone yet"
                 return Outcome(HOOK_SECONDS)
+            if app.tombstone is not stone:
+                return Outcome()
             await self.keeper.drop(app)
         except AxletreeError as error:
             outcome = failed(app, error)
@@ -98,7 +96,7 @@ class Remover:
             raise PolicyUnknown("its bundle is not there, so that nobody knows as whom to delete its objects")
         return ApplyPolicy(service_account=named)
 
-    async def _take_away(self, app: App) -> ApplyResult:
+    async def _take_away(self, app: App, stone: Tombstone) -> ApplyResult:
         policy = self._policy(app)
         return await app.applier.delete_all(
             app.inventory,
@@ -106,8 +104,18 @@ class Remover:
             save=lambda inventory: self.keeper.save_inventory(app, inventory, None),
             deadline=asyncio.get_running_loop().time() + ROUND_SECONDS,
             elsewhere=self.claims.elsewhere(app),
-            decided=app.tombstone is not None and app.tombstone.reason is not TombstoneReason.DROPPED,
+            decided=stone.reason is not TombstoneReason.DROPPED,
         )
+
+
+def _left(app: App, result: ApplyResult) -> Outcome:
+    """Some of it is still there: why, and when it is looked at again."""
+    app.held = unconfirmed(result)
+    app.message = failures(result) or app.held or f"{len(result.inventory.entries)} objects are not gone yet"
+    if app.held and not result.failed:
+        return Outcome(CONFIRM_SECONDS)
+    pause = app.backoff.next(retry_after=result.retry_after)
+    return Outcome(pause if result.failed else min(pause, 5.0) + PENDING_SECONDS)
 
 
 def goes_after(app: App, apps: Mapping[str, App], *, kept: bool) -> str:

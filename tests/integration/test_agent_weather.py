@@ -13,7 +13,7 @@ from aiohttp import web
 
 from agent.contract.health import SyncState
 from agent.contract.names import APPLYSET_PART_OF
-from tests.integration.agent_rig import AgentRig, config_map
+from tests.integration.agent_rig import AgentRig, config_map, until
 from tests.integration.fault_proxy import FaultProxy, Weather
 from tests.integration.gateway_rig import client_of, new_name, running
 
@@ -70,6 +70,39 @@ async def behind(server: ControlPlane, folder: Path) -> AsyncIterator[Behind]:
 async def agent(api_server: ControlPlane, tmp_path: Path) -> AsyncIterator[Behind]:
     async with behind(api_server, tmp_path) as made:
         yield made
+
+
+@pytest.mark.parametrize("held", ["configmaps/cm-0", "secrets/axletree-app-"])
+async def test_a_decision_that_is_withdrawn_while_it_is_carried_out_brings_the_app_back(
+    agent: Behind, held: str
+) -> None:
+    """Somebody puts the app back into Git just then: while its objects go, or while it is forgotten."""
+    await agent.deploy("1")
+    await agent.becomes("1")
+    seen, on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse | None:
+        if request.method == "DELETE" and held in request.path and not seen.is_set():
+            seen.set()
+            await on.wait()
+        return None
+
+    agent.proxy.fault = slow
+    again = agent.rig.apps["shop/web"]
+    await agent.rig.drop("web")
+    async with asyncio.timeout(30):
+        await seen.wait()
+    agent.rig.apps["shop/web"], agent.rig.tombstones = again, []
+    await agent.rig.assign()
+
+    def heard() -> bool:
+        engine = agent.rig.agent.engine if agent.rig.agent else None
+        return engine is not None and engine.order == (agent.rig.epoch, agent.rig.seq)
+
+    await until(heard, "the agent has the next assignment")
+    on.set()
+    await agent.becomes("1")
+    await agent.rig.when("web", sync=SyncState.SYNCED, check=lambda said: not said.deleted)
 
 
 async def test_f35_too_many_requests_are_waited_for_as_long_as_the_server_says(agent: Behind) -> None:
