@@ -15,7 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. The exit code is 0 after a clean stop, 1 after a failure, 2 for misuse."""
     if argv is None:
         lean()
-    from agent.process import run  # noqa: PLC0415 - half a second, which a process that starts afresh would pay twice
+    from agent.spared import spared  # noqa: PLC0415 - a process that starts afresh would pay for it twice
+
+    with spared():
+        from agent.process import run  # noqa: PLC0415 - as above: half a second
 
     return run(argv)
 

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
-import os
 import signal
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from agent import logs
+from agent.agent import Agent
 from agent.config import load_config
 from agent.contract.errors import AxletreeError
 from agent.lean import afresh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from agent.agent import Agent
+    from collections.abc import Sequence
 
 logger = logging.getLogger("agent")
 
@@ -49,8 +44,6 @@ def run(argv: Sequence[str] | None = None) -> int:
     except AxletreeError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message is for the person who wrote the file
         return _MISUSED
-    with _no_system_trust(), _no_mail_grammar():
-        from agent.agent import Agent  # noqa: PLC0415 - see there
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(serve([Agent(config) for config in configs], health_port=options.health_port))
     if code == _AFRESH:
@@ -108,51 +101,3 @@ async def _serve(agents: Sequence[Agent]) -> int:
     if failed:
         return _FAILED
     return _AFRESH if enrolled in done and stopping not in done else _OK
-
-
-@contextlib.contextmanager
-def _no_system_trust() -> Iterator[None]:
-    """Have aiohttp imported without the system's CAs, which it loads at once and which nothing here trusts.
-
-    That is 2 MB and a tenth of a second. A kubeconfig that relies on them still gets them: afterwards the
-    environment is as it was.
-    """
-    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, os.devnull))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-class _MailPolicy:
-    """In place of `email.policy.HTTP`, which it is as soon as anybody asks it anything."""
-
-    def __getattr__(self, name: str) -> Any:
-        from email.policy import HTTP  # noqa: PLC0415 - the point
-
-        return getattr(HTTP, name)
-
-
-@contextlib.contextmanager
-def _no_mail_grammar() -> Iterator[None]:
-    """Have aiohttp imported without the grammar of mail headers: it is for a `Content-Type`, which nobody here reads.
-
-    That is half a megabyte. Who needs it, gets it.
-    """
-    name = "email.policy"
-    if name in sys.modules:
-        yield
-        return
-    stand_in = ModuleType(name)
-    stand_in.HTTP = _MailPolicy()  # type: ignore[attr-defined]
-    sys.modules[name] = stand_in
-    try:
-        yield
-    finally:
-        del sys.modules[name]

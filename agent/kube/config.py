@@ -11,12 +11,10 @@ import binascii
 import ipaddress
 import os
 import ssl
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from agent.contract.errors import TerminalError
 from agent.kube.document import read_document
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_MEMORY = hasattr(os, "memfd_create")
 
 
 class KubeconfigError(TerminalError):
@@ -113,9 +112,15 @@ def environment_proxy(server: str) -> str | None:
     """The proxy that HTTP(S)_PROXY and NO_PROXY name for `server`; never one for loopback, as in kubectl."""
     parts = urlsplit(server)
     host = parts.hostname or ""
-    if host == "localhost" or _is_loopback(host) or proxy_bypass(host):
+    if (
+        host == "localhost"
+        or _is_loopback(host)
+        or not any(name.lower().endswith("_proxy") for name in os.environ)
+    ):
         return None
-    return getproxies_environment().get(parts.scheme)
+    from urllib.request import getproxies_environment, proxy_bypass  # noqa: PLC0415 - most agents have no proxy
+
+    return None if proxy_bypass(host) else getproxies_environment().get(parts.scheme)
 
 
 def _is_loopback(host: str) -> bool:
@@ -194,13 +199,19 @@ def _client_context(ca: str | None) -> ssl.SSLContext:
 def load_identity(context: ssl.SSLContext, *, certificate: str, key: str) -> None:
     """Load a client certificate from PEM text.
 
-    OpenSSL's Python binding reads files only: the text goes through one that only we can read, and that is
-    gone before this returns.
+    OpenSSL's Python binding reads files only: the text goes through one that no disk holds, or else that only we can
+    read, and that is gone before this returns.
     """
-    descriptor, name = tempfile.mkstemp(prefix="axletree-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{certificate.rstrip()}\n{key.rstrip()}\n")
-        context.load_cert_chain(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    text = f"{certificate.rstrip()}\n{key.rstrip()}\n".encode()
+    if _MEMORY:
+        with os.fdopen(os.memfd_create("axletree"), "wb") as file:
+            file.write(text)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+        return
+    from tempfile import NamedTemporaryFile  # noqa: PLC0415 - not in a Pod
+
+    with NamedTemporaryFile(prefix="axletree-") as kept:
+        kept.write(text)
+        kept.flush()
+        context.load_cert_chain(kept.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
@@ -56,7 +55,9 @@ def _near(text: str, known: list[ObjectRef]) -> str:
     words = {f"{ref.kind.lower()}/{ref.name}": ref for ref in known}
     kind, _, rest = text.lower().partition("/")
     plain = f"{kind.partition('.')[0]}/{rest.rpartition('/')[2]}"
-    alike = difflib.get_close_matches(plain, words, n=_NEAR, cutoff=0.6)
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a name that is not there
+
+    alike = get_close_matches(plain, words, n=_NEAR, cutoff=0.6)
     if alike:
         return f"; near it: {', '.join(alike)}"
     same = [word for word, ref in words.items() if _is_of(ref, kind)] or list(words)
