@@ -23,7 +23,7 @@ from agent.kube.discovery import RestMapper
 from agent.kube.fastjson import dumps, loads
 from agent.link.backoff import Backoff
 from agent.link.capabilities import Capabilities
-from agent.link.hublink import ClusterRemoved, HubLink
+from agent.link.hublink import ClusterRemoved, HubLink, spare_token
 from agent.link.identity import IdentityStore, new_identity, unjoined
 from agent.link.join import Facts, join
 from agent.link.reports import Reporter
@@ -184,8 +184,8 @@ class Agent:
             return Spoke(uid, served[:64]), await identities.load(uid)
 
         spoke, identity = await self._patiently("the API server", look)
-        token = self.config.join_token()
-        if identity is not None and token is not None and identity.joined and identity.hub_id != token.hub:
+        token = spare_token(self.config) if identity is not None and identity.joined else None
+        if identity is not None and token is not None and identity.hub_id != token.hub:
             logger.warning(
                 "the token is for the hub %s, not for %s: joining anew", token.hub, identity.hub_id
             )

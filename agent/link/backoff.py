@@ -6,6 +6,9 @@ Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
+
+_LONGEST = 3600.0
 
 
 class Backoff:
@@ -20,11 +23,28 @@ class Backoff:
         self.failures = 0
 
     def next(self, *, retry_after: float | None = None) -> float:
-        """Seconds to wait now. What the other side asked for is a lower bound, itself jittered upwards."""
+        """Seconds to wait now. What the other side asked for is a lower bound, itself jittered upwards.
+
+        To be asked for none at all is to be asked for nothing: portals and proxies say so.
+        """
         ceiling = min(self._cap, self._base * 2.0 ** min(self.failures, 30))
         self.failures += 1
         wait = self._random.uniform(0.0, ceiling)
-        return wait if retry_after is None else retry_after + min(wait, retry_after * 0.2)
+        return wait if not retry_after else retry_after + min(wait, retry_after * 0.2)
 
     def reset(self) -> None:
         self.failures = 0
+
+
+def seconds_asked(text: str, *, now: float) -> float | None:
+    """What a `Retry-After` asks for (RFC 9110, 10.2.3), at most an hour; None for none. `now`: seconds since the epoch.
+
+    A date is read as well: what stands before a hub may write one.
+    """
+    if text.isascii() and text.isdecimal():
+        return min(_LONGEST, float(text[:9]))
+    try:
+        at = datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return min(_LONGEST, max(0.0, at.timestamp() - now))

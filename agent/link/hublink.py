@@ -19,7 +19,8 @@ from agent.link.backoff import Backoff
 from agent.link.bundles import BundleFetcher
 from agent.link.identity import promoted, with_next_keys
 from agent.link.join import come_back, join, renew
-from agent.link.keys import learn, learn_unproven
+from agent.link.keys import answers_without_certificate, learn, learn_unproven
+from agent.link.refusals import RECOVERED, REFUSALS, SUPERSEDED, UNKNOWN_ISSUER
 from agent.link.session import HubSession, client_context
 
 if TYPE_CHECKING:
@@ -39,20 +40,22 @@ _CHECK = 3600.0
 _LOOK = 4.0
 """Between two looks for a person's answer: a token that is mounted, an acceptance."""
 _REFUSALS, _FORBIDDEN = 400, 403
-SUPERSEDED, RECOVERED = "CertificateSuperseded", "HubRecovered"
-_TEXT = {
-    SUPERSEDED: "another agent has a newer certificate of this identity: a clone, a restored backup, or a cluster that "
-    "joined in this one's place. Nothing is deleted here until a person has decided; to let this agent be the one, "
-    "give it a new token",
-    RECOVERED: "the hub was made anew and asks who this is",
-    "CertificateRefused": "the hub refuses this agent's certificate: revoked, not accepted, or its cluster was "
-    "removed. What runs is kept as it is; to come back, give this agent a new token",
-}
+_CUTS = 3
+"""So many connections in a row that ended without an answer are looked into."""
 _EXPIRED = (
     "the certificate ended while no hub was there to renew it. What runs is kept as it is; to come back, give this "
     "agent a new token"
 )
 _CLONED = "another agent speaks with this one's identity: nothing is deleted here until a person has decided"
+
+
+def spare_token(config: AgentConfig) -> JoinToken | None:
+    """The token of an agent that has joined, if it reads: one that was emptied or cut hinders nothing that goes on."""
+    try:
+        return config.join_token()
+    except AxletreeError as error:
+        logger.warning("%s: %s: as if there were none", error.reason, error)
+        return None
 
 
 class ClusterRemoved(AxletreeError):
@@ -81,6 +84,7 @@ class HubLink:
         self._wake = asyncio.Event()
         self._refused = ""
         self._unverified = False
+        self._cuts = 0
         self._keys = 0
         self._renew_at: float | None = None
         self._rotate = False
@@ -90,7 +94,7 @@ class HubLink:
     async def run(self) -> None:
         """Session after session: each change of the identity begins a new one."""
         while True:
-            self._refused, self._unverified, self._renew_at = "", False, None
+            self._refused, self._unverified, self._cuts, self._renew_at = "", False, 0, None
             context = client_context(self.identity)
             session, telling = (
                 HubSession(self._config.hub, context, user_agent=self._user_agent, listener=self)
@@ -127,15 +131,15 @@ class HubLink:
 
     def answered(self, answer: Answer) -> None:
         """See by any answer of the hub whether this agent is let in."""
-        self._unverified = False
+        self._unverified, self._cuts = False, 0
         reason = answer.problem if answer.status == _FORBIDDEN else ""
-        if answer.status >= _REFUSALS and reason not in _TEXT and answer.problem != "NoInformation":
+        if answer.status >= _REFUSALS and reason not in REFUSALS and answer.problem != "NoInformation":
             return  # busy, starting or broken: that says nothing about us
         if reason == self._refused:
             return
         self._refused = reason
         if reason:
-            logger.warning("%s: %s", reason, _TEXT[reason])
+            logger.warning("%s: %s", reason, REFUSALS[reason])
             self._wake.set()
         else:
             logger.info("the hub lets this agent in again")
@@ -145,6 +149,12 @@ class HubLink:
         """What answers shows a certificate that no CA which is trusted here vouches for."""
         if not self._unverified:
             self._unverified = True
+            self._wake.set()
+
+    def cut(self) -> None:
+        """A connection ended without an answer, as those do whose certificate no CA of the hub issued."""
+        self._cuts += 1
+        if self._cuts == _CUTS:
             self._wake.set()
 
     def said(self, answer: ReportAnswer) -> None:
@@ -208,7 +218,8 @@ class HubLink:
                 continue
 
     def _due(self) -> bool:
-        return bool(self._refused) or self._unverified or self._keys > self.identity.keys or self._renewing()
+        told = bool(self._refused) or self._unverified or self._cuts >= _CUTS
+        return told or self._keys > self.identity.keys or self._renewing()
 
     def _renewing(self) -> bool:
         asked = self._renew_at is not None and asyncio.get_running_loop().time() >= self._renew_at
@@ -219,6 +230,10 @@ class HubLink:
         identity = self.identity
         if self._unverified:
             return await self._another_ca(identity)
+        if self._cuts >= _CUTS:
+            await self._look_into_cuts(identity)
+            if not self._due():
+                return None
         if self._refused:
             return await self._let_in(session, identity)
         if self._keys > identity.keys:
@@ -246,6 +261,14 @@ class HubLink:
         if self._new_token(identity) is not None:
             return await self._join_again(identity)
         return await learn_unproven(self._config.hub, identity, user_agent=self._user_agent)
+
+    async def _look_into_cuts(self, identity: Identity) -> None:
+        """Tell a hub that will not have our certificate from one that is merely restarting."""
+        self._cuts = 0
+        known = await answers_without_certificate(self._config.hub, identity, user_agent=self._user_agent)
+        if known and self._refused != UNKNOWN_ISSUER:
+            self._refused = UNKNOWN_ISSUER
+            logger.warning("%s: %s", UNKNOWN_ISSUER, REFUSALS[UNKNOWN_ISSUER])
 
     async def _let_in(self, session: HubSession, identity: Identity) -> Identity | None:
         """Refused: the end, a hub that has to know us again, or a person's token."""
@@ -275,7 +298,7 @@ class HubLink:
         return joined
 
     def _new_token(self, identity: Identity) -> JoinToken | None:
-        token = self._config.join_token()
+        token = spare_token(self._config)
         if token is None or token.id == identity.token_id or token.hub != identity.hub_id:
             return None
         return token

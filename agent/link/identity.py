@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import TerminalError
 from agent.contract.names import AGENT_NAMESPACE, LABEL_AGENT_CLUSTER, LABEL_STATE, short_hash
 from agent.contract.sealing import new_keypair, public_of
+from agent.kube.config import load_identity
 
 if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
@@ -89,9 +91,26 @@ class Identity:
             plain["sealing_public"] = base64.b64decode(plain["sealing_public"])
             known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
             known["sealing_old"] = tuple(known.get("sealing_old") or ())
-            return cls(**known)
-        except (ValueError, KeyError, TypeError) as error:
-            raise IdentityCorrupt(f"the identity Secret does not read: {type(error).__name__}") from None
+            return _checked(cls(**known))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise IdentityCorrupt(
+                f"the identity Secret does not read ({type(error).__name__}): restore it, or delete it and give this "
+                "agent a new token. What runs stays as it is meanwhile"
+            ) from None
+
+
+def _checked(identity: Identity) -> Identity:
+    """The same, if whatever needs it later will be able to. Raises what `load` turns into `IdentityCorrupt`."""
+    float(identity.renew_at + identity.expires_at + identity.renewals + identity.keys)
+    dict(identity.signing_keys)
+    public, *_former = map(public_of, identity.sealing_keys)
+    if public != identity.sealing_public:
+        raise ValueError("the halves of the sealing key do not belong together")
+    if identity.joined:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=identity.ca)
+        load_identity(context, certificate=identity.certificate, key=identity.private_key)
+    return identity
 
 
 def new_identity(cluster: str, cluster_uid: str) -> Identity:

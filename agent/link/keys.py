@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from agent.contract.signing import SignatureInvalid, verify
 from agent.contract.wire import KeysAnswer, KeysDocument, SignedKeys
-from agent.link.session import HubSession, HubUnreachable, NoInformation, client_context
+from agent.link.session import HubSession, HubUnreachable, NoInformation, client_context, pinned_context
 
 if TYPE_CHECKING:
     from agent.link.identity import Identity
@@ -95,3 +95,13 @@ async def learn_unproven(url: str, identity: Identity, *, user_agent: str) -> Id
             "signed keys that lead to it: a wrong address, a connection that someone intercepts, or another hub"
         )
     return newer
+
+
+async def answers_without_certificate(url: str, identity: Identity, *, user_agent: str) -> bool:
+    """Whether our hub, by a CA that is trusted here, answers whoever shows no certificate. Raises `NoInformation`."""
+    session = HubSession(url, pinned_context(identity.ca), user_agent=user_agent)
+    try:
+        answer = await session.exchange("GET", f"{PATH}?after={identity.keys}", limit=_MAX_ANSWER)
+    finally:
+        await session.close()
+    return answer.status == _OK

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,7 @@ from yarl import URL
 from agent.contract.errors import TransientError
 from agent.kube.config import environment_proxy, load_identity
 from agent.kube.transport import open_socket
+from agent.link.backoff import seconds_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +71,8 @@ class Listener(Protocol):
 
     def unverified(self) -> None: ...
 
+    def cut(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -81,10 +85,7 @@ class Answer:
     @property
     def retry_after(self) -> float | None:
         """Seconds, bounded to an hour, so that no answer silences an agent for longer."""
-        try:
-            return min(3600.0, max(0.0, float(self.headers.get("Retry-After", ""))))
-        except ValueError:
-            return None
+        return seconds_asked(self.headers.get("Retry-After", ""), now=time.time())
 
     @property
     def problem(self) -> str:
@@ -93,7 +94,7 @@ class Answer:
             return ""
         try:
             reason = json.loads(self.body[:_MAX_PROBLEM]).get("reason")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):  # anybody may stand in the hub's place
             return ""
         return reason if isinstance(reason, str) and reason.isalnum() else ""
 
@@ -165,6 +166,8 @@ class HubSession:
                 self._listener.unverified()
             raise HubNotVerified(f"{what}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if self._listener is not None and _is_cut(error):
+                self._listener.cut()
             raise HubUnreachable(f"{what}: {str(error) or type(error).__name__}") from error
         if self._listener is not None:
             self._listener.answered(answer)
@@ -192,6 +195,16 @@ class HubSession:
                 auto_decompress=False,
             )
         return self._open
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether a connection stood, and ended without an answer.
+
+    That is how TLS 1.3 refuses a client's certificate: after the handshake, by an alert that gets lost as often as not.
+    """
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return False
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, what: str) -> bytes:

@@ -77,10 +77,11 @@ class Clusters:
                 cluster = await self._write(path, {"status": {"agent": agent}}, subresource="status")
         return cluster
 
-    async def check_free(self, name: str, *, match: dict[str, str]) -> None:
-        """Raise `TokenRefused` where a token that names no cluster would take one from whoever has it.
+    async def check_free(self, name: str, *, match: dict[str, str], uid: str, own: str = "") -> None:
+        """Raise `TokenRefused` where a token that names no cluster would take one from whoever has it, or asks for it.
 
-        A Cluster that was declared beforehand may be joined so if it has the token's labels itself.
+        A Cluster that was declared beforehand may be joined so if it has the token's labels itself. `uid`: of the
+        cluster that asks; `own`: the fingerprint of what the token gave already.
         """
         try:
             cluster = await self._client.get(paths.cluster(name))
@@ -88,9 +89,10 @@ class Clusters:
             if error.status != _NOT_FOUND:
                 raise
             return
-        labels = cluster["metadata"].get("labels") or {}
-        known = "fingerprint" in (cluster.get("status") or {})
-        if known or not match.items() <= labels.items():
+        labels, status = cluster["metadata"].get("labels") or {}, cluster.get("status") or {}
+        known = "fingerprint" in status and (not own or status["fingerprint"] != own)
+        asked = (status.get("agent") or {}).get("clusterUid") or uid
+        if known or asked != uid or not match.items() <= labels.items():
             raise TokenRefused(
                 f"there is a cluster {name} already: only a token for that name lets it join again"
             )

@@ -64,6 +64,8 @@ class Enrolment:
         _check_sealing_key(request.sealing_key)
         try:
             record = await self._claim(request, key_fingerprint(csr))
+            if record.match and not record.enrolled:
+                await self._check_free(request, record)
             cluster = await self._clusters.enrol(request, record)
             if not (cluster.get("spec") or {}).get("accepted"):
                 return None
@@ -148,8 +150,14 @@ class Enrolment:
         if record.used_by:
             return record
         if not record.cluster:
-            await self._clusters.check_free(request.cluster, match=dict(record.match))
+            await self._check_free(request, record)
         return await tokens.save(self._client, replace(record, used_by=key, cluster=request.cluster))
+
+    async def _check_free(self, request: JoinRequest, record: TokenRecord) -> None:
+        """Two tokens for labels may meet at one name: whoever asked first has it, also until a person accepts it."""
+        own = certificate_fingerprint(record.certificate) if record.certificate else ""
+        match = {} if record.cluster else dict(record.match)  # what people do with its labels later is theirs
+        await self._clusters.check_free(request.cluster, match=match, uid=request.cluster_uid, own=own)
 
     async def _issue(self, record: TokenRecord, csr: CertificateSigningRequest) -> TokenRecord:
         """Fill in the certificate: kept before it is handed out, so that a repeat gives the same."""

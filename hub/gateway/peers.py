@@ -126,7 +126,7 @@ def admit(  # noqa: PLR0911 - one a verdict
         return Admission.RENEWED
     if recovery is not None and peer.issued is not None and recovery.backup <= peer.issued <= recovery.at:
         enrolled = _joined_at(cluster)
-        if enrolled is None or enrolled <= recovery.backup:
+        if (enrolled is None or enrolled <= recovery.backup) and not _outlived(peer, status):
             return Admission.RETURNED
     return Admission.SUPERSEDED
 
@@ -142,6 +142,12 @@ def is_clone(peer: Peer, cluster: Manifest, *, now: datetime) -> bool:
     if peer.issued is None or joined is None or since is None:
         return False
     return peer.issued >= joined - _SAME and now - since > SETTLED
+
+
+def _outlived(peer: Peer, status: Manifest) -> bool:
+    """Whether the one in force was issued after this one: what was renewed does not come back, a recovery or not."""
+    ends = _moment((status.get("certificate") or {}).get("notAfter"))
+    return ends is not None and peer.not_after < ends
 
 
 def _joined_at(cluster: Manifest) -> datetime | None:

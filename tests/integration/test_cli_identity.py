@@ -76,6 +76,20 @@ async def test_a_token_for_labels_lets_one_new_cluster_in_and_no_known_one(
     assert cluster["metadata"]["labels"] == {"env": "edge"}
     again = spoke(new_name())
     assert (await again.join(token, labels={"env": "edge"}))[0] == 403
+    name, labels = new_name(), {"env": "lab"}  # two that say of themselves that they are the same
+    first, late = spoke(name), spoke(name)
+    first_token, late_token = [await rig.token("", match=labels) for _ in "ab"]
+    assert (await first.join(first_token, labels=labels, clusterUid="uid-1"))[0] == 202
+    status, answer, _ = await late.join(late_token, labels=labels, clusterUid="uid-2")
+    assert (status, answer["reason"]) == (403, "TokenRefused")
+    asked = await rig.client.merge_patch(paths.cluster(name), {"spec": {"accepted": True}})
+    assert asked["status"]["agent"]["clusterUid"] == "uid-1"  # what the person saw who accepted it
+    status, answer, _ = await first.join(first_token, labels=labels, clusterUid="uid-1")
+    assert status == 201
+    first.use(answer["certificate"])
+    assert (await first.join(first_token, labels=labels, clusterUid="uid-1"))[1] == answer
+    assert (await late.join(late_token, labels=labels, clusterUid="uid-2"))[0] == 403
+    assert (await first.report())[0] == 200
     for wrong in ((), ("eu1", "--match", "a=b")):
         refused = await axle(own_server, "token", "create", *wrong)
         assert refused.exit_code == 2

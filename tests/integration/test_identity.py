@@ -22,10 +22,11 @@ from hub.gateway.clusters import revoke
 from hub.gateway.identity import SECRET_NAME, HubIdentity, Recovery
 from hub.gateway.peers import ANNOTATION_ROTATE
 from tests.integration.agent_rig import AgentRig, agent_on, config_map, until
-from tests.integration.gateway_rig import now
+from tests.integration.gateway_rig import now, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from agent.link.identity import Identity
     from hub.fleet.controlplane import ControlPlane
@@ -48,12 +49,15 @@ async def rig(own_server: ControlPlane) -> AsyncIterator[AgentRig]:
 
 
 @asynccontextmanager
-async def second(rig: AgentRig, *, token: str = "", hub_url: str = "") -> AsyncIterator[Agent]:
+async def second(
+    rig: AgentRig, *, token: str = "", token_file: Path | None = None, hub_url: str = ""
+) -> AsyncIterator[Agent]:
     """Another agent process of the same cluster."""
     config = AgentConfig(
         cluster=rig.cluster,
         hub_url=hub_url or rig.rig.gateway.url,
         token=token or None,
+        token_file=token_file,
         kubeconfig=rig.server.kubeconfig_path,
         heartbeat_seconds=BEAT,
     )
@@ -237,6 +241,38 @@ async def test_f9_an_agent_that_was_away_meanwhile_follows_the_signed_keys(rig: 
     async with second(rig) as agent:  # what answers now shows a certificate of a CA that it has never seen
         await until(lambda: agent.identity is not None and agent.identity.renewals == 1, "renewed by it")
     await change(rig, lambda identity: identity.finished())
+
+
+async def test_f9_a_ca_that_was_replaced_twice_meanwhile_is_followed_and_a_new_token_helps(
+    rig: AgentRig, tmp_path: Path, caplog: Any
+) -> None:
+    await rig.deploy("web", config_map("web", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.stop()
+    for _ in "ab":  # the agent is away for longer than the former CA is trusted
+        await change(rig, lambda identity: identity.announced(now=now()))
+        await change(rig, lambda identity: identity.activated())
+        await change(rig, lambda identity: identity.finished())
+    token_file = tmp_path / "token"
+    token_file.write_text("")  # emptied once it was used
+    async with (
+        running(rig.server, inner=True) as restarted,  # and whoever starts now never knew that CA
+        second(rig, token_file=token_file, hub_url=restarted.gateway.url) as agent,
+    ):
+        await until(lambda: "CertificateIssuerUnknown" in caplog.text, "it says what is wrong")
+        assert agent.identity is not None
+        assert agent.identity.keys == restarted.identity.generation
+        path = rig.path("configmaps", "web")
+        await rig.client.merge_patch(path, {"data": {"a": "2"}})
+        await rig.live_when(path, lambda obj: obj is not None and obj["data"] == {"a": "1"})
+        token = await restarted.token(rig.cluster, auto_accept=True)
+        token_file.write_text("axlt1.cut")
+        await until(lambda: "TokenInvalid" in caplog.text, "a token that is cut is told")
+        token_file.write_text(token)
+        await until(
+            lambda: bool(agent.identity and agent.identity.token_id == token_id(token)), "joined again"
+        )
+        await restarted.lease_when(rig.cluster, connected="true")
 
 
 async def test_f9_a_certificate_that_ended_is_told_and_a_new_token_helps(rig: AgentRig, caplog: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,26 @@ async def test_s5_redirects_are_not_followed(hub: Any, pki: Any) -> None:
         await join(_config(hub), pki.token(), new_identity("eu-1", "uid"), Facts())
 
 
-def test_f24_a_corrupt_identity_is_an_error_and_not_a_new_agent() -> None:
-    with pytest.raises(IdentityCorrupt):
-        Identity.load(b"{}")
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"certificate": "none"},
+        {"ca": ""},
+        {"private_key": new_identity("eu-1", "uid").private_key},
+        {"renew_at": "soon"},
+        {"sealing_key": ""},
+        {"sealing_public": base64.b64encode(bytes(32)).decode()},
+        {"sealing_old": ["!"]},
+        {"signing_keys": None},
+        None,
+    ],
+)
+async def test_f24_a_corrupt_identity_is_an_error_and_not_a_new_agent(
+    hub: Any, pki: Any, broken: dict[str, Any] | None
+) -> None:
+    joined = await join(_config(hub), pki.token(), new_identity("eu-1", "uid"), Facts())
+    assert Identity.load(joined.dump()) == joined
+    data = json.dumps(json.loads(joined.dump()) | broken) if broken is not None else "{}"
+    with pytest.raises(IdentityCorrupt, match="a new token"):
+        Identity.load(data.encode())
     assert "PRIVATE" not in repr(new_identity("eu-1", "uid"))

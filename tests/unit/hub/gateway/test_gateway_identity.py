@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -12,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from agent.contract.signing import SignatureInvalid, verify
 from hub.gateway.certificates import CLIENT_LIFETIME, read_csr
 from hub.gateway.errors import CertificateRefused, IdentityInvalid, RequestInvalid
-from hub.gateway.identity import HubIdentity
+from hub.gateway.identity import HubIdentity, Recovery
 from hub.gateway.peers import ANNOTATION_RENEWAL, Admission, Peer, admit, peer_of, renewal_of
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -56,7 +57,7 @@ def uri(text: str) -> x509.GeneralName:
     return x509.UniformResourceIdentifier(text)
 
 
-def cluster(*, fingerprint: str = FIRST, accepted: bool = True, renewal: str = "") -> dict[str, object]:
+def cluster(*, fingerprint: str = FIRST, accepted: bool = True, renewal: str = "") -> dict[str, Any]:
     annotations = {ANNOTATION_RENEWAL: renewal} if renewal else {}
     return {
         "metadata": {"name": "eu1", "annotations": annotations},
@@ -175,6 +176,18 @@ def test_requests_with_weak_or_unproven_keys_are_refused() -> None:
 def test_s3_admission(found: dict[str, object] | None, shown: str, expected: Admission) -> None:
     peer = Peer(cluster="eu1", fingerprint=shown, not_after=NOW + timedelta(days=1))
     assert admit(peer, found, now=NOW) is expected
+
+
+def test_s4_what_was_renewed_after_a_recovery_does_not_come_back_by_it() -> None:
+    day = timedelta(days=1)
+    recovery = Recovery(at=NOW + 10 * day, backup=NOW)
+    between = Peer(cluster="eu1", fingerprint=SECOND, not_after=NOW + 95 * day, issued=NOW + 5 * day)
+    found = cluster()
+    status = found["status"]
+    status["certificate"] = {"joinedAt": str(NOW - day), "notAfter": str(NOW + 89 * day)}
+    assert admit(between, found, now=NOW + 11 * day, recovery=recovery) is Admission.RETURNED
+    status["certificate"]["notAfter"] = str(NOW + 150 * day)  # renewed since: this one is a copy's
+    assert admit(between, found, now=NOW + 60 * day, recovery=recovery) is Admission.SUPERSEDED
 
 
 def test_a_certificate_ends_on_a_connection_that_outlives_it() -> None:
