@@ -16,7 +16,7 @@ from agent.kube.yaml import YamlError, load_value
 from hub.render.content import Content, text_of
 from hub.render.plain import ManifestError, parsed
 from hub.render.similar import load_similar
-from hub.render.unstable import naming
+from hub.render.unstable import naming, others
 from hub.render.values import InvalidParameter, merged, with_parameter
 from hub.sources.chartlock import brought
 
@@ -152,22 +152,28 @@ _remembered = lru_cache(maxsize=256)(_parsed)
 def check_stable(source: ChartSource, backend: HelmBackend, found: list[tuple[str, Manifest]]) -> None:
     """Raise `UnstableRender` where another rendering of the same gives something else.
 
-    Only charts that call what can differ are rendered twice. Unnoticed, each later change of any value would
+    Only charts that call what can differ are rendered again. Unnoticed, each later change of any value would
     also change a password.
     """
     calling = naming(source)
     if not calling:
         return
-    again = render_chart(source, backend)
-    if again == found:
-        return
-    first, second = dict(_by_ref(found)), dict(_by_ref(again))
-    refs = sorted(ref for ref in first.keys() | second.keys() if first.get(ref) != second.get(ref))
-    raise UnstableRender(
-        f"each rendering gives another {', '.join(refs[:5])}: set the values that it would make up",
-        where=source.where,
-        file=calling[0],
-    )
+    for other in others(source):
+        try:
+            again = render_chart(other, backend)
+        except ManifestError:
+            if other is source:
+                raise
+            continue  # that is no rendering that anybody asked for
+        if again == found:
+            continue
+        first, second = dict(_by_ref(found)), dict(_by_ref(again))
+        refs = sorted(ref for ref in first.keys() | second.keys() if first.get(ref) != second.get(ref))
+        raise UnstableRender(
+            f"each rendering gives another {', '.join(refs[:5])}: set the values that it would make up",
+            where=source.where,
+            file=calling[0],
+        )
 
 
 def _by_ref(found: list[tuple[str, Manifest]]) -> Iterator[tuple[str, Manifest]]:

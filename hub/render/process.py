@@ -64,7 +64,12 @@ class WorkerProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": _ROOT, "PYTHONUTF8": "1", "GOMEMLIMIT": f"{self.memory_mb * 3 // 5}MiB"},
+            env={
+                "PYTHONPATH": _ROOT,
+                "PYTHONUTF8": "1",
+                "TZ": "UTC",  # templates print times in the machine's zone
+                "GOMEMLIMIT": f"{self.memory_mb * 3 // 5}MiB",
+            },
             cwd="/",
             limit=_READ_AHEAD,
             start_new_session=True,

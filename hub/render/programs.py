@@ -93,7 +93,8 @@ def output_of(
     `alone`: it runs what users wrote, and may leave processes behind. Then it sees its own folder and these paths, and
     no other folder that the worker has or will have.
     """
-    env = {"HOME": str(cwd), "PATH": "", "TMPDIR": str(cwd), "GOMEMLIMIT": "300MiB", **(environment or {})}
+    env = {"HOME": str(cwd), "PATH": "", "TMPDIR": str(cwd), "TZ": "UTC", "GOMEMLIMIT": "300MiB"}
+    env |= environment or {}
     with subprocess.Popen(  # noqa: S603 - the hub's own choice of program, and arguments that it made
         list(command),
         cwd=cwd,

@@ -209,6 +209,19 @@ UNSTABLE: dict[str, tuple[dict[str, bytes], dict[str, Any]]] = {
         ),
         {},
     ),
+    "the order of two keys": (
+        chart(k=MAP % ("k", "{{ range keys .Values.m }}{{ . }}{{ end }}"), values="m: {a: 1, b: 2}\n"),
+        {},
+    ),
+    "the order of two values": (
+        chart(k=MAP % ("k", '{{ .Values.m | values | join "," | quote }}'), values="m: {a: 1, b: 2}\n"),
+        {},
+    ),
+    "today": (chart(k=MAP % ("k", '{{ now | date "2006-01-02" | quote }}')), {}),
+    "this month, in a value that is read as a template": (
+        chart(t=TPL, values="p: ''\n"),
+        {"p": '{{ date "2006-01" (now) }}'},
+    ),
 }
 
 
@@ -220,8 +233,15 @@ def test_what_a_chart_makes_up_is_told_wherever_it_says_so(where: str) -> None:
         check_stable(one, SDK, found)
 
 
+WORDS = (
+    '{{/* now */}}{{ $now := "now" }}{{ if .Values.now }}{{ now }}{{ end }}'
+    '{{ keys .Values.m | has "a" | ternary $now "keys" }}{{ keys (dict "a" 1) | first }}'
+)
+
+
 def test_what_only_looks_random_is_stable() -> None:
     files = chart(
+        w=MAP % ("w", WORDS),
         k=MAP % ("k", '{{ keys .Values.m | sortAlpha | join "," | quote }}'),
         t=TPL,
         values="m: {a: 1, b: 1, c: 1}\n# or randAlphaNum\np: '{{ .Release.Name }}'\n",

@@ -27,7 +27,7 @@ except OSError:
 data = {
     "text": pathlib.Path("input.txt").read_text(), "cluster": context["cluster"]["name"], "net": net,
     "replicas": context["parameters"]["replicas"], "param": os.environ["PARAM_replicas"],
-    "inherited": os.environ.get("SECRET_OF_THE_HUB", ""),
+    "inherited": os.environ.get("SECRET_OF_THE_HUB", ""), "zone": os.environ.get("TZ", ""),
 }
 print(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made"}, "data": data}))
 """
@@ -69,6 +69,7 @@ async def test_s6_a_plugin_prints_objects_and_has_no_network_and_no_secrets(desk
         "replicas": "3",
         "param": "3",
         "inherited": "",
+        "zone": "UTC",
     }
 
 
