@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hub.core.rollup import RollupResult
 
 
+ROLLED_UP = frozenset({"observedGeneration", "connected", "lastSeen", "apps", "health", "conditions"})
+"""The fields of a Cluster's status that `cluster_status` gives; the others the gateway and deletions write."""
 _BEHIND = "its agent holds more than this hub gave it: nothing is released or deleted there before `axle hub recover`"
 
 _NOT_MEANT = (

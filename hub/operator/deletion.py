@@ -80,6 +80,9 @@ class Deletions:
         for key, obj in self._hub.caches.sets.view().items():
             if "deletionTimestamp" in obj["metadata"]:
                 self.wake_set(key)
+        for name, obj in self._hub.caches.clusters.view().items():
+            if "deletionTimestamp" in obj["metadata"]:
+                self.wake_cluster(name)
 
     def _add(self, kind: str, key: str) -> None:
         self._queue[kind, key] = None

@@ -23,6 +23,7 @@ from agent.contract.names import (
 from hub.core.sinks import is_sink
 from hub.gateway.liveness import AgentLease
 from hub.operator import views
+from hub.operator.clusterstatus import ROLLED_UP
 from hub.operator.fleetview import Seen, seen
 from hub.operator.objects import key_of
 from hub.render.hubvalues import SOPS
@@ -73,8 +74,8 @@ class Events:
         for held in (caches.values_secrets, caches.values_config_maps, caches.credentials):
             held.subscribe(self._values_changed)
         caches.credentials.subscribe(self._sink_changed)
+        caches.clusters.subscribe(self._cluster_changed)
         for plural, objects in (
-            ("clusters", caches.clusters),
             ("clustersets", caches.cluster_sets),
             ("projects", caches.projects),
             ("applicationsets", caches.sets),
@@ -99,10 +100,6 @@ class Events:
         match plural:
             case "applicationsets":
                 self._dispatch_set(key)
-            case "clusters":
-                self.releaser.wake_cluster(key)
-                self.deletions.wake_cluster(key)
-                self._fleet_changed(key)
             case "clustersets":
                 self._fleet_changed(key)
             case "projects":
@@ -115,6 +112,16 @@ class Events:
                 for each, obj in self.hub.caches.applications.view().items():
                     if each.startswith(f"{namespace}/") and views.owner_of(obj) is None:
                         self.plans.ask_app(each)
+
+    def _cluster_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        """Whatever others say of a cluster; what the rollups write of it wakes nothing."""
+        obj = new or old
+        if obj is None or (old is not None and new is not None and _told_of(old) == _told_of(new)):
+            return
+        name = key_of(obj)
+        self.releaser.wake_cluster(name)
+        self.deletions.wake_cluster(name)
+        self._fleet_changed(name)
 
     def _dispatch_set(self, key: str) -> None:
         """Our own status writes come back as events, too: only what a person changed is planned."""
@@ -242,12 +249,17 @@ def refresh_of(obj: Manifest) -> str:
 
 
 def _asked_of(obj: Manifest) -> tuple[object, ...]:
-    """What a person changes; of a Cluster also whether it has joined, and what it serves."""
-    metadata, status = obj["metadata"], obj.get("status") or {}
-    names = ("generation", "annotations", "labels", "deletionTimestamp")
-    agent = status.get("agent") or {}
-    told = (agent.get("kubernetesVersion"), agent.get("apiVersions"))
-    return (*(metadata.get(name) for name in names), status.get("sealingKey"), *told)
+    """What a person changes."""
+    metadata = obj["metadata"]
+    return tuple(metadata.get(name) for name in ("generation", "annotations", "labels", "deletionTimestamp"))
+
+
+def _told_of(cluster: Manifest) -> tuple[object, ...]:
+    """What a person changes of a Cluster, and what the gateway and deletions say of it."""
+    status = cluster.get("status") or {}
+    said = {name: value for name, value in status.items() if name not in ROLLED_UP}
+    metadata = cluster["metadata"]
+    return (*_asked_of(cluster), metadata.get("finalizers"), metadata.get("uid"), said)
 
 
 def _pin_of(obj: Manifest) -> str:

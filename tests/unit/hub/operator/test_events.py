@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from agent.contract.names import ANNOTATION_REFRESH
+from hub.core.rollup import SetRollup
+from hub.operator.clusterstatus import cluster_status
 from hub.operator.controller import Controller
 from tests.unit.hub.operator.plan_rig import NAMESPACE, REPOSITORY, Hub
 
@@ -94,3 +96,32 @@ async def test_a_refresh_that_is_heard_of_again_while_it_is_served_asks_git_once
         assert slow.asked == asked + 1
         touch(hub, "web", annotations={ANNOTATION_REFRESH: "again"})
         await until(lambda: slow.asked == asked + 2, "another refresh asks again")
+
+
+def say(hub: Hub, name: str, **status: Any) -> None:
+    """Write a cluster's status, and let all hear of it."""
+    held = hub.caches.clusters.get(name)
+    assert held is not None
+    made = held["metadata"] | {"resourceVersion": hub.client.stamp()}
+    hub.caches.clusters.observe(held, held | {"metadata": made, "status": held["status"] | status})
+
+
+async def test_what_the_hub_counts_for_a_cluster_wakes_nobody_and_what_its_gateway_says_does() -> None:
+    hub = Hub()
+    hub.cluster("c1", labels={})
+    async with planning(hub) as (controller, _):
+        written = cluster_status(
+            cast("Any", hub.caches.clusters.get("c1")),
+            hub.context.fleet().clusters["c1"],
+            SetRollup().result(),
+            lease=None,
+            conditions=(),
+            now="2026-05-01T12:00:00Z",
+        )
+        say(hub, "c1", **written)
+        assert controller.releaser.waiting == 0
+        say(hub, "c1", clone={"since": "2026-05-01T12:00:00Z", "message": "two of them"})
+        assert controller.releaser.waiting == 1
+        assert controller.plans.waiting == 0
+        say(hub, "c1", agent={"kubernetesVersion": "1.36"})
+        await until(lambda: controller.plans.waiting == 0, "what renders by that is planned")
