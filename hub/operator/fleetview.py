@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hub.operator.caches import Caches
 
 _SWEEP = timedelta(seconds=1)
-"""Between two looks at every cluster's silence: that one grows with no event at all."""
+"""Between two looks at every cluster's silence: that one grows with no event at all. What else moves is told."""
 
 
 class _Known(NamedTuple):
@@ -69,6 +69,7 @@ class FleetView:
         self._caches = caches
         self._now = now
         self._stale_after = stale_after
+        self._patience = timedelta(seconds=stale_after)
         self._epoch = epoch
         self._since = since
         self._known: dict[str, _Known] = {}
@@ -94,9 +95,7 @@ class FleetView:
     def fleet(self) -> Fleet:
         """This moment's. The same object for as long as nothing in it differs."""
         now = self._now()
-        if self._swept is None or now - self._swept >= _SWEEP:
-            self._swept = now
-            self._dirty.update(self._caches.clusters, self._known)
+        self._sweep(now)
         moved = {name for name in self._dirty if self._look(name, now)}
         self._dirty.clear()
         if moved:
@@ -115,6 +114,23 @@ class FleetView:
             self._fleet = replace(self._fleet, cluster_sets=self._sets(), projects=self._projects())
         return self._fleet
 
+    def _sweep(self, now: datetime) -> None:
+        """Mark who fell silent since, which nobody does before agents had their Stale period to show up."""
+        if self._swept is None:
+            self._swept = now
+            self._dirty.update(self._caches.clusters)
+        elif now - self._swept >= _SWEEP and now - self._since > self._patience:
+            self._swept = now
+            self._dirty.update(
+                name
+                for name, known in self._known.items()
+                if self._stale(known.lease, known.view, now) != known.view.stale
+            )
+
+    def _stale(self, lease: AgentLease | None, view: ClusterView, now: datetime) -> bool:
+        until = None if lease is None else self._gateways.get(lease.holder)
+        return view.joined and is_silent(lease, now, self._stale_after, since=self._since, kept_until=until)
+
     def _look(self, name: str, now: datetime) -> bool:
         """Bring one cluster's view up to date; gives whether it differs."""
         obj = self._caches.clusters.get(name)
@@ -128,8 +144,7 @@ class FleetView:
             lease = AgentLease.read(lease_obj) if lease_obj is not None else None
         known = before is not None and before.obj is obj
         view = before.view if before is not None and known else views.cluster_view(obj, stale=False)
-        until = None if lease is None else self._gateways.get(lease.holder)
-        stale = view.joined and is_silent(lease, now, self._stale_after, since=self._since, kept_until=until)
+        stale = self._stale(lease, view, now)
         behind = lease is not None and (lease.epoch, lease.seq) > self._given(name)
         if (view.stale, view.behind) != (stale, behind):
             view = replace(view, stale=stale, behind=behind)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND = 404
 CONFLICT = 409
+_BEGUN_AT_ONCE = 64
 
 
 class Writer:
@@ -31,8 +32,22 @@ class Writer:
         self.count = 0
 
     async def all(self, writes: Iterable[Awaitable[Any]]) -> list[BaseException]:
-        """Run many, let each finish, and return what failed: one bad object never holds up the others."""
-        results = await asyncio.gather(*writes, return_exceptions=True)
+        """Run many, let each finish, and return what failed: one bad object never holds up the others.
+
+        Most of what a pass over a whole fleet begins so finds nothing to write, and would hold up the loop for as long
+        as that takes: it is begun a few at a time.
+        """
+        begun: list[asyncio.Future[Any]] = []
+        try:
+            for write in writes:
+                begun.append(asyncio.ensure_future(write))
+                if len(begun) % _BEGUN_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        except BaseException:
+            for each in begun:
+                each.cancel()
+            raise
+        results = await asyncio.gather(*begun, return_exceptions=True)
         failed = [result for result in results if isinstance(result, BaseException)]
         for failure in failed:
             if not isinstance(failure, Exception):

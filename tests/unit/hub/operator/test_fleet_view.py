@@ -20,7 +20,7 @@ _START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
 
 class World:
-    def __init__(self, *, epoch: int = 1) -> None:
+    def __init__(self, *, epoch: int = 1, since: datetime = _START - timedelta(hours=1)) -> None:
         self.now = _START
         self.version = 0
         self.caches = SimpleNamespace(
@@ -34,7 +34,7 @@ class World:
             cast("Any", self.caches),
             now=lambda: self.now,
             stale_after=30.0,
-            since=_START - timedelta(hours=1),
+            since=since,
             epoch=epoch,
         )
 
@@ -127,6 +127,16 @@ def test_silence_makes_stale_without_any_event() -> None:
     assert world.view.fleet().clusters["eu1"].stale
     world.heard("eu1")
     assert not world.view.fleet().clusters["eu1"].stale
+
+
+def test_who_was_never_heard_is_stale_once_it_had_its_time_and_not_before() -> None:
+    world = World(since=_START)
+    world.cluster("eu1")
+    assert not world.view.fleet().clusters["eu1"].stale
+    world.now += timedelta(seconds=29)
+    assert not world.view.fleet().clusters["eu1"].stale
+    world.now += timedelta(seconds=2)
+    assert world.view.fleet().clusters["eu1"].stale
 
 
 def test_f3_a_cluster_whose_agent_holds_more_than_was_given_is_told_until_the_epoch_is_raised() -> None:
