@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -36,7 +36,7 @@ class View:
     etag: str
     """`<epoch>.<seq>-<hash>`, unquoted. With the hash, a hub that went back in time is seen as a change."""
     body: bytes = field(repr=False)
-    signature: str = field(repr=False)
+    """To be signed when it is served: most agents of a hub that starts hold it already."""
     apps: frozenset[str]
     """Assigned ones and tombstones: what the agent may report on."""
     blobs: frozenset[str]
@@ -48,7 +48,7 @@ class View:
 
 
 def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> View:
-    """Serialise and sign. Raises `AssignmentUnreadable`: a document that is not whole is not served."""
+    """Serialise. Raises `AssignmentUnreadable`: a document that is not whole is not served."""
     try:
         document = AssignmentDocument.model_validate(
             {**assignment["spec"], "hubId": identity.hub_id, "cluster": cluster}
@@ -63,7 +63,6 @@ def view_of(cluster: str, assignment: Manifest, *, identity: HubIdentity) -> Vie
         seq=document.seq,
         etag=f"{document.epoch}.{document.seq}-{sha256_hex(body)[:_ETAG_HASH]}",
         body=body,
-        signature=identity.sign(body),
         apps=frozenset(app.app for app in document.apps)
         | frozenset(gone.app for gone in document.tombstones),
         blobs=frozenset(app.blob for app in document.apps)
@@ -106,13 +105,6 @@ class Board:
         if cached is not None:
             self._tell_dropped(cluster, cached[1].apps - view.apps)
         return view
-
-    def sign_again(self) -> None:
-        """The hub's keys changed: what was signed with a former one is made anew."""
-        self._views = {
-            name: (assignment, replace(view, signature=self._identity().sign(view.body)))
-            for name, (assignment, view) in self._views.items()
-        }
 
     async def wait(self, cluster: str, timeout: float) -> None:  # noqa: ASYNC109 - a poll's own limit
         """Until the cluster's Assignment (or its admission) changed, or for so many seconds."""

@@ -161,7 +161,7 @@ class Handlers:
         while True:
             view = self.board.view(call.cluster)
             if view is not None and view.etag != held:
-                return _document(view)
+                return _document(view, self.identity())
             if self.stopping():
                 raise NotReady("the gateway is stopping", retry_after=1)
             remaining = deadline - loop.time()
@@ -191,8 +191,9 @@ def _wait_seconds(prefer: str) -> float:
     return float(min(int(match[1]), LONG_POLL_SECONDS)) if match else 0.0
 
 
-def _document(view: View) -> web.Response:
-    headers = {"ETag": f'"{view.etag}"', SIGNATURE_HEADER: view.signature, "Cache-Control": "no-store"}
+def _document(view: View, identity: HubIdentity) -> web.Response:
+    signature = identity.sign(view.body)
+    headers = {"ETag": f'"{view.etag}"', SIGNATURE_HEADER: signature, "Cache-Control": "no-store"}
     return web.Response(body=view.body, content_type="application/json", headers=headers)
 
 

@@ -82,8 +82,11 @@ class LeaseKeeper:
         """Until cancelled. What fails is tried again: the state to write is always the latest."""
         await self._adopt()
         period = min(5.0, self._liveness.stale_after / 8)
+        looked = -period
         while True:
-            self._liveness.tick(self._clock())
+            if self._clock() - looked >= period / 2:
+                looked = self._clock()
+                self._liveness.tick(looked)
             await self._beat()
             await self.write_due()
             self._wake.clear()

@@ -235,9 +235,8 @@ class Gateway:
         self._keyring.subscribe(callback)
 
     def _keys_changed(self, identity: HubIdentity) -> None:
-        """Serve, trust and sign by what the identity says now. What is no longer trusted is refused by `_admit`."""
+        """Serve and trust by what the identity says now. What is no longer trusted is refused by `_admit`."""
         serve_as(self._tls, identity, self._context.hosts, now=self._context.now())
-        self._board.sign_again()
 
     def _had_orphans(self, cluster: str) -> bool:
         held = self._cluster_cache.items.get(("", cluster)) or {}

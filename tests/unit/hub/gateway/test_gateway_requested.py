@@ -19,7 +19,6 @@ VIEW = View(
     seq=1,
     etag="",
     body=b"",
-    signature="",
     apps=frozenset({"n/known"}),
     blobs=frozenset(),
     adoptions={"n/web": "r1"},
