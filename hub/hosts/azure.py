@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from hub.hosts.client import MAX_PAGES
 from hub.hosts.errors import HostUnreachable
-from hub.hosts.model import Branch, Repository, Request, without_ref
+from hub.hosts.model import Branch, Repository, Request, listed, without_ref
 
 if TYPE_CHECKING:
     from hub.hosts.client import HostClient
@@ -41,7 +41,7 @@ class AzureRepositories:
                 default_branch=without_ref(one.get("defaultBranch") or ""),
                 identity=one["id"],
             )
-            for one in answer.value["value"]
+            for one in listed(answer.value["value"])
             if not one.get("isDisabled")
         ]
 
@@ -51,7 +51,7 @@ class AzureRepositories:
         params: dict[str, str | int] = {**_VERSION, "filter": wanted}
         for _ in range(MAX_PAGES):
             answer = await self._client.get(f"{repository.key}/refs", params)
-            found += answer.value["value"]
+            found += listed(answer.value["value"])
             token = answer.headers.get("x-ms-continuationtoken")
             if not token:
                 break
@@ -82,7 +82,7 @@ async def requests(client: HostClient, spec: Spec) -> list[Request]:
                 {**_VERSION, "searchCriteria.status": "active", "$top": _PAGE, "$skip": len(found)},
             )
         ).value["value"]
-        found += page
+        found += listed(page)
         if len(page) < _PAGE:
             return [_request(one) for one in found]
     raise HostUnreachable(f"more than {MAX_PAGES} pages")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from hub.hosts.client import MAX_PAGES
 from hub.hosts.errors import HostUnreachable
-from hub.hosts.model import Branch, Repository, Request
+from hub.hosts.model import Branch, Repository, Request, listed
 
 if TYPE_CHECKING:
     from hub.hosts.client import HostClient
@@ -24,12 +24,12 @@ _REQUESTS_PAGE = 50
 async def _all(client: HostClient, path: str, params: dict[str, str | int]) -> list[Any]:
     """Every page's `values`; each page names the next one."""
     answer = await client.get(path, params)
-    found: list[Any] = list(answer.value["values"])
+    found: list[Any] = [*listed(answer.value["values"])]
     for _ in range(MAX_PAGES):
         if not answer.value.get("next"):
             return found
         answer = await client.follow(answer.value["next"])
-        found += answer.value["values"]
+        found += listed(answer.value["values"])
     raise HostUnreachable(f"more than {MAX_PAGES} pages")
 
 

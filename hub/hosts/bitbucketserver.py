@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from hub.hosts.client import MAX_PAGES
 from hub.hosts.errors import HostNotFound, HostUnreachable
-from hub.hosts.model import Branch, Repository, Request
+from hub.hosts.model import Branch, Repository, Request, listed
 
 if TYPE_CHECKING:
     from hub.hosts.client import HostClient
@@ -26,7 +26,7 @@ async def _all(client: HostClient, path: str, params: dict[str, str | int]) -> l
     start = 0
     for _ in range(MAX_PAGES):
         page = (await client.get(path, {**params, "limit": _PAGE, "start": start})).value
-        found += page["values"]
+        found += listed(page["values"])
         if page.get("isLastPage", True):
             return found
         start = page["nextPageStart"]

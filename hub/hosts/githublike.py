@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from hub.hosts.model import Branch, Repository, Request
+from hub.hosts.model import Branch, Repository, Request, listed
 
 if TYPE_CHECKING:
     from hub.hosts.client import HostClient
@@ -68,7 +68,7 @@ class LinkedRepositories:
     async def _all(self, path: str) -> list[Any]:
         found: list[Any] = []
         async for page in self._client.pages(path, {self._dialect.per_page: self._dialect.page}):
-            found += page.value
+            found += listed(page.value)
         return found
 
 
@@ -87,7 +87,7 @@ async def open_requests(client: HostClient, spec: Spec, dialect: Dialect) -> lis
                 labels=tuple(label["name"] for label in one.get("labels") or ()),
                 author=(one.get("user") or {}).get("login", ""),
             )
-            for one in page.value
+            for one in listed(page.value)
         ]
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from hub.hosts.model import Branch, Repository, Request
+from hub.hosts.model import Branch, Repository, Request, listed
 
 if TYPE_CHECKING:
     from hub.hosts.client import HostClient
@@ -45,7 +45,7 @@ class GitlabRepositories:
         async for page in self._client.pages(
             f"{_V4}/groups/{quote(str(spec['group']), safe='')}/projects", params
         ):
-            found += page.value
+            found += listed(page.value)
         return [
             Repository(
                 organization=one["namespace"]["full_path"],
@@ -67,7 +67,7 @@ class GitlabRepositories:
             return [Branch(one.value["name"], one.value["commit"]["id"])]
         found: list[Branch] = []
         async for page in self._client.pages(path, {"per_page": _PAGE}):
-            found += [Branch(one["name"], one["commit"]["id"]) for one in page.value]
+            found += [Branch(one["name"], one["commit"]["id"]) for one in listed(page.value)]
         return found
 
     async def has_path(self, repository: Repository, branch: Branch, path: str) -> bool:
@@ -101,7 +101,7 @@ async def requests(client: HostClient, spec: Spec) -> list[Request]:
                 labels=tuple(one.get("labels") or ()),
                 author=(one.get("author") or {}).get("username", ""),
             )
-            for one in page.value
+            for one in listed(page.value)
         ]
     return found
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from hub.core.params import Params, normalize
 from hub.core.templating import slugify
+from hub.hosts.errors import HostUnreachable
 
 _SHORT, _SHORTER = 8, 7
 _SLUG = 50
@@ -54,6 +55,13 @@ class ScmHost(Protocol):
         ...
 
     async def has_path(self, repository: Repository, branch: Branch, path: str) -> bool: ...
+
+
+def listed(value: Any) -> list[Any]:
+    """An answer that is to be a list. Raises `HostUnreachable`: an empty map would be read as "there is nothing"."""
+    if not isinstance(value, list):
+        raise HostUnreachable(f"an answer is a {type(value).__name__} where a list is documented")
+    return value
 
 
 AskRequests: TypeAlias = Callable[..., Awaitable[list[Request]]]

@@ -108,7 +108,20 @@ async def test_f13_no_host_s_failure_is_an_empty_list(
         assert isinstance(each, error), (kind, name, each)
 
 
-@pytest.mark.parametrize("body", ['{"message": "hello"}', "[1]", '"text"', "null", "[null]", '{"values": 1}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"message": "hello"}',
+        "{}",
+        '""',
+        '{"values": {}, "value": {}}',
+        "[1]",
+        '"text"',
+        "null",
+        "[null]",
+        '{"values": 1}',
+    ],
+)
 async def test_f13_an_answer_of_another_shape_is_no_host_s_answer(host: Host, body: str) -> None:
     found = await said(host, lambda: web.Response(text=body, content_type="application/json"))
     for (kind, name, _), error in zip(SPECS, found, strict=True):
