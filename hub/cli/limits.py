@@ -6,16 +6,17 @@ import resource
 import signal
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hub.core.expansion import TemplateError
+from hub.core.expansion import Expansion, TemplateError, revision_key
 from hub.render.runner import InlineRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub.core.expansion import ExpandRequest, Expansion
+    from hub.core.expansion import ExpandRequest
     from hub.core.needs import Needs
     from hub.render.programs import Programs
 
@@ -43,6 +44,27 @@ class TimedRunner(InlineRunner):
             raise TemplateError(
                 f"it takes more than {MEMORY >> 20} MB of memory", set_key=request.set_key
             ) from error
+
+
+class RepeatedRunner(TimedRunner):
+    """Remembers each set's last expansion: most changes are of what apps are made of, and make the same children."""
+
+    def __init__(self, programs: Programs | None = None) -> None:
+        super().__init__(programs)
+        self._last: dict[str, tuple[ExpandRequest, Expansion]] = {}
+
+    async def expand(self, request: ExpandRequest) -> Expansion | Needs:
+        asked = replace(
+            request, listings={key: replace(each, commit="") for key, each in request.listings.items()}
+        )
+        last, known = self._last.get(request.set_key, (None, None))
+        if known is not None and asked == last:
+            commits = {revision_key(*key): each.commit for key, each in request.listings.items()}
+            return replace(known, revisions={key: commits[key] for key in known.revisions})
+        found = await super().expand(request)
+        if isinstance(found, Expansion):
+            self._last[request.set_key] = asked, found
+        return found
 
 
 @contextmanager

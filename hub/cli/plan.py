@@ -129,11 +129,10 @@ class _Work:
         namespaces = {each.namespace for each in [*documents, *earlier]}
         was = with_projects(fleet_with(known, earlier), namespaces)
         fleet = with_projects(fleet_with(known, documents, earlier=earlier), namespaces)
-        with self._kitchen(was, hub, "before") as kitchen:
+        with self._kitchen(was, hub) as kitchen:
             before = await side_of_files(earlier, kitchen=kitchen, source=before_source, asker=asker)
-        with self._kitchen(fleet, hub, "after") as kitchen:
             after = await side_of_files(
-                documents, kitchen=kitchen, source=after_source, asker=asker, alone=True
+                documents, kitchen=kitchen.serving(fleet), source=after_source, asker=asker, alone=True
             )
         if hub is not None:
             before = replace(before, paused=hub.paused)
@@ -144,18 +143,17 @@ class _Work:
         new, source = await self._at(self.end)
         documents = [*read([new]), *read(self.clusters)]
         fleet = fleet_with(hub.fleet, documents)
-        with self._kitchen(fleet, hub, "after") as kitchen:
+        with self._kitchen(fleet, hub) as kitchen:
             after = await side_of_files(
                 documents, kitchen=kitchen, source=source, asker=asker, live=hub.apps, alone=True
             )
-        with self._kitchen(hub.fleet, hub, "before") as kitchen:
             commits = {
                 str(((obj.get("status") or {}).get("sync") or {}).get("revision") or "")
                 for obj in hub.apps.values()
             }
             then = {commit: self._then(commit) for commit in sorted(commits) if commit}
             now = datetime.now(UTC)
-            before = await side_of_hub(hub, after, kitchen=kitchen, sources=then, now=now)
+            before = await side_of_hub(hub, after, kitchen=kitchen.serving(hub.fleet), sources=then, now=now)
         return preview(before, after, fleet=fleet, now=now)
 
     def _wants_clusters(self) -> bool:
@@ -188,8 +186,8 @@ class _Work:
         return self.network.source(found, at={self._remote: commit} if self._remote else None)
 
     @contextlib.contextmanager
-    def _kitchen(self, fleet: Fleet, hub: Snapshot | None, name: str) -> Iterator[Kitchen]:
-        kitchen = Kitchen(self.scratch / f"renders-{name}", fleet, hub.inputs if hub is not None else {})
+    def _kitchen(self, fleet: Fleet, hub: Snapshot | None) -> Iterator[Kitchen]:
+        kitchen = Kitchen(self.scratch / "renders", fleet, hub.inputs if hub is not None else {})
         try:
             yield kitchen
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from hub.api.application import ApplicationSpec
 from hub.api.applicationset import ApplicationSetSpec
 from hub.api.project import ProjectSpec
 from hub.cli.files import InvalidFile, checked
-from hub.cli.limits import TimedRunner
+from hub.cli.limits import RepeatedRunner
 from hub.core.children import validate_set
 from hub.core.claims import clashes
 from hub.core.expansion import DuplicateName
@@ -66,11 +67,17 @@ class Kitchen:
     fleet: Fleet
     inputs: Mapping[AppKey, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """What Applications on the hub were rendered with: a look takes the same."""
+    runner: RepeatedRunner = field(init=False, default_factory=RepeatedRunner)
     _store: DiskStore = field(init=False)
     _index: RenderIndex = field(init=False)
     _private: bytes = field(init=False)
     _public: bytes = field(init=False)
     _digest_key: bytes = field(init=False)
+    _decoded: dict[str, Sequence[Manifest]] = field(init=False, default_factory=dict)
+    """By blob: children that hold the same, on either side, share it."""
+
+    _specs: dict[AppKey, tuple[Manifest, ApplicationSpec]] = field(init=False, default_factory=dict)
+    """As they read last: both sides share what no generator changed."""
 
     def __post_init__(self) -> None:
         self._store = DiskStore(self.folder / "bundles")
@@ -80,6 +87,12 @@ class Kitchen:
 
     def close(self) -> None:
         self._index.close()
+
+    def serving(self, fleet: Fleet) -> Kitchen:
+        """For another fleet: what neither it nor a commit changes is not rendered again."""
+        other = copy(self)
+        other.fleet = fleet
+        return other
 
     async def render(
         self, apps: Mapping[AppKey, Manifest], source: Source
@@ -110,7 +123,7 @@ class Kitchen:
     async def _objects(
         self, key: AppKey, obj: Manifest, renderer: Renderer, source: Source
     ) -> Sequence[Manifest]:
-        spec = ApplicationSpec.model_validate(with_known(obj["spec"], self.inputs.get(key, ())))
+        spec = self._spec(key, obj)
         project = self.fleet.projects.get(key.partition("/")[0])
         cluster = self.fleet.clusters.get(spec.cluster)
         if cluster is None:
@@ -127,8 +140,21 @@ class Kitchen:
             fleet=self.fleet,
             sealing_key=self._public,
         )
-        data = self._store.get(rendered.blob) or b""
-        return decode(data, blob=rendered.blob, private_key=self._private).objects
+        found = self._decoded.get(rendered.blob)
+        if found is None:
+            data = self._store.get(rendered.blob) or b""
+            found = decode(data, blob=rendered.blob, private_key=self._private).objects
+            self._decoded[rendered.blob] = found
+        return found
+
+    def _spec(self, key: AppKey, obj: Manifest) -> ApplicationSpec:
+        raw = obj["spec"]
+        known = self._specs.get(key)
+        if known is not None and known[0] is raw:
+            return known[1]
+        spec = ApplicationSpec.model_validate(with_known(raw, self.inputs.get(key, ())))
+        self._specs[key] = raw, spec
+        return spec
 
 
 async def side_of_files(
@@ -145,7 +171,6 @@ async def side_of_files(
     `live` children keep what their set's `ignoreDifferences` leaves to others. `alone`: two that ask for one name are
     told, as a hub would refuse one of them. Raises `InvalidFile`, and the errors of expansion.
     """
-    runner = TimedRunner()
     apps: dict[AppKey, Manifest] = {}
     sets: dict[str, ApplicationSetSpec] = {}
     wanted: dict[str, list[AppKey]] = {}
@@ -164,7 +189,7 @@ async def side_of_files(
                 document.spec,
                 fleet=kitchen.fleet,
                 source=source,
-                runner=runner,
+                runner=kitchen.runner,
                 asker=asker,
             )
             children = {f"{document.namespace}/{child.name}": child.manifest for child in expansion.children}

@@ -147,7 +147,9 @@ def _action(key: AppKey, before: Side, after: Side) -> str:
         return "" if before.problems.get(key) == after.problems[key] else CHANGED
     old, new = before.apps[key], after.apps[key]
     known = key in before.objects and key in after.objects
-    same = _sorted(before, key) == _sorted(after, key) if known else True
+    same = (
+        not known or before.objects[key] is after.objects[key] or _sorted(before, key) == _sorted(after, key)
+    )
     return "" if same and not differs(new, old) else CHANGED
 
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeAlias
 
 from hub.core.params import Params, normalize
 from hub.core.templating import slugify
-from hub.hosts.errors import HostUnreachable
 
 _SHORT, _SHORTER = 8, 7
 _SLUG = 50
@@ -58,9 +57,9 @@ class ScmHost(Protocol):
 
 
 def listed(value: Any) -> list[Any]:
-    """An answer that is to be a list. Raises `HostUnreachable`: an empty map would be read as "there is nothing"."""
+    """An answer that is to be a list. Raises TypeError: an empty map would be read as "there is nothing"."""
     if not isinstance(value, list):
-        raise HostUnreachable(f"an answer is a {type(value).__name__} where a list is documented")
+        raise TypeError(f"a {type(value).__name__} where a list is documented")
     return value
 
 
