@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agent.contract.health import HealthState, SyncState
 from hub.api.application import Dependency
 from hub.api.applicationset import DeletionSpec
-from hub.api.rollout import Rollout
+from hub.api.rollout import Approval, OnFailure, Rollout, WaveState
 from hub.core.phases import Phase, phase_of
 from hub.core.plan import parse_duration, plan_children, share_of
 from hub.core.waves import waves_of
@@ -37,9 +37,9 @@ def rollouts(draw: Any) -> Rollout:
     waves = []
     for ring in range(draw(st.integers(1, 3))):
         wave: dict[str, Any] = {"name": f"w{ring}", "selector": {"matchLabels": {"ring": str(ring)}}}
-        wave["failureBudget"] = draw(st.integers(0, 2))
+        wave["failureBudget"] = draw(st.integers(0, 2) | st.sampled_from(["0%", "10%", "34%", "100%"]))
         if draw(st.booleans()):
-            wave["maxConcurrent"] = draw(st.integers(1, 3))
+            wave["maxConcurrent"] = draw(st.integers(1, 3) | st.sampled_from(["1%", "25%", "50%"]))
         if draw(st.booleans()):
             wave["soak"] = "10m"
         if draw(st.booleans()):
@@ -54,6 +54,12 @@ class Watched(Sim):
     """Checks each release in the moment in which it is made, with words of its own for the rules."""
 
     arrived: set[tuple[str, int]]
+    answered: set[tuple[str, int]]
+    """Waves and plans that somebody approved."""
+
+    def approve(self, wave: str) -> None:
+        super().approve(wave)
+        self.answered.add((wave, self.records[wave].plan))
 
     def report(self, child: str, health: HealthState, sync: SyncState = SyncState.SYNCED) -> None:
         super().report(child, health, sync)
@@ -123,6 +129,47 @@ class Watched(Sim):
         size = sum(other == index for other in self.judged.wave_of.values())
         if limit is not None:
             assert under_way < max(1, share_of(limit, size)), f"{node.key} had no slot"
+        self._nobody_is_asked(node, index)
+        self._budgets_are_kept(node, index)
+
+    def _members(self, index: int) -> list[AppNode]:
+        return [each for each in self.graph if self.judged.wave_of.get(each.key) == index]
+
+    def _nobody_is_asked(self, node: AppNode, index: int) -> None:
+        """A wave that asks lets nothing go until it was answered for the plan that changed its running children."""
+        wave = waves_of(self.rollout)[index]
+        plan = max((each.plan for each in self._members(index) if each.release > 1), default=0)
+        record = self.records.get(wave.name)
+        done = record is not None and record.state is WaveState.DONE
+        if wave.approval is Approval.MANUAL and not done:
+            known = {number for name, number in self.answered if name == wave.name}
+            assert any(number >= plan for number in known), (
+                f"{node.key} went and nobody had approved {wave.name}"
+            )
+
+    def _budgets_are_kept(self, node: AppNode, index: int) -> None:
+        """Whoever failed at the target of this plan, in its wave or one before, is within what may fail."""
+        if self.rollout.on_failure is OnFailure.CONTINUE:
+            return
+        waves = waves_of(self.rollout)
+        for at in range(index + 1):
+            record = self.records.get(waves[at].name)
+            if record is None or record.state is WaveState.DONE:
+                continue
+            inside = self._members(at)
+            failed = sum(
+                phase_of(
+                    each,
+                    self.fleet.clusters.get(each.cluster),
+                    timeout=parse_duration(waves[at].timeout),
+                    now=self.now,
+                    stale=self.stale_policy,
+                )
+                is Phase.FAILED
+                for each in inside
+            )
+            allowed = share_of(waves[at].failure_budget, len(inside)) + record.forgiven
+            assert failed <= allowed, f"{node.key} went with {failed} failures in wave {waves[at].name}"
 
 
 class Rollouts(RuleBasedStateMachine):
@@ -132,6 +179,7 @@ class Rollouts(RuleBasedStateMachine):
     def begin(self, rollout: Rollout, stale: str, rings: st.DataObject) -> None:
         self.sim = Watched(rollout, stale_policy=stale)
         self.sim.arrived = set()
+        self.sim.answered = set()
         self.commits = 0
         self.seen: dict[str, int] = {}
         for number, cluster in enumerate(CLUSTERS):
