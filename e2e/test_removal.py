@@ -56,7 +56,7 @@ async def test_an_app_removed_from_git_goes_with_its_objects_and_nothing_else(ri
         assert all(after[cluster][ref] == versions[ref] for ref in kept), "nothing else is written"
 
 
-async def test_f12_a_directory_that_is_emptied_is_held_and_goes_when_it_is_approved(rig: Rig) -> None:
+async def test_f12_a40_a_directory_that_is_emptied_is_held_and_goes_when_it_is_approved(rig: Rig) -> None:
     key = await _plant(rig, "whole")
     before = await rig.settled()
     apps = [f"whole-{app}" for app in CHAIN]

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from agent.contract.errors import TerminalError
 from agent.kube.document import read_document
+from agent.kube.proxy import environment_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,28 +105,6 @@ def in_cluster(*, account: Path = SERVICE_ACCOUNT) -> KubeConfig:
         token_file=token,
         namespace=namespace.read_text().strip() if namespace.is_file() else "default",
     )
-
-
-def environment_proxy(server: str) -> str | None:
-    """The proxy that HTTP(S)_PROXY and NO_PROXY name for `server`; never one for loopback, as in kubectl."""
-    parts = urlsplit(server)
-    host = parts.hostname or ""
-    if (
-        host == "localhost"
-        or _is_loopback(host)
-        or not any(name.lower().endswith("_proxy") for name in os.environ)
-    ):
-        return None
-    from urllib.request import getproxies_environment, proxy_bypass  # noqa: PLC0415 - most agents have no proxy
-
-    return None if proxy_bypass(host) else getproxies_environment().get(parts.scheme)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _entry(document: Mapping[str, Any], kind: str, name: str, *, where: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from yarl import URL
 
 from agent.kube.credentials import TokenFile
 from agent.kube.encoding import dumps_compact
+from agent.kube.proxy import without_users
 from agent.kube.response import (
     ApiUnreachable,
     LineSplitter,
@@ -280,4 +281,4 @@ def _abort(response: aiohttp.ClientResponse) -> None:
 
 
 def _unreachable(ref: str, error: BaseException) -> ApiUnreachable:
-    return ApiUnreachable(f"{ref}: {str(error) or type(error).__name__}")
+    return ApiUnreachable(f"{ref}: {without_users(str(error)) or type(error).__name__}")

@@ -16,7 +16,8 @@ import aiohttp
 from yarl import URL
 
 from agent.contract.errors import TransientError
-from agent.kube.config import environment_proxy, load_identity
+from agent.kube.config import load_identity
+from agent.kube.proxy import environment_proxy, without_users
 from agent.kube.transport import open_socket
 from agent.link.backoff import seconds_asked
 
@@ -164,11 +165,12 @@ class HubSession:
         except aiohttp.ClientConnectorCertificateError as error:
             if self._listener is not None:
                 self._listener.unverified()
-            raise HubNotVerified(f"{what}: {error}") from error
+            raise HubNotVerified(f"{what}: {without_users(str(error))}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             if self._listener is not None and _is_cut(error):
                 self._listener.cut()
-            raise HubUnreachable(f"{what}: {str(error) or type(error).__name__}") from error
+            said = without_users(str(error)) or type(error).__name__
+            raise HubUnreachable(f"{what}: {said}") from error
         if self._listener is not None:
             self._listener.answered(answer)
         return answer

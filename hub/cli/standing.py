@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +44,12 @@ TimeoutOption = Annotated[str, typer.Option(help="How long to wait for it.")]
 
 class NoHubAddress(AxletreeError):
     reason = "NoHubAddress"
+
+
+class NoCertificate(AxletreeError):
+    """A cluster that has not joined, or was revoked: there is nothing to rotate."""
+
+    reason = "NoCertificate"
 
 
 def register(group: typer.Typer) -> None:
@@ -150,9 +155,9 @@ def rotate(
         async with connected(kubeconfig) as client:
             found = await resolve(client, parse(name, kinds=(CLUSTERS,)))
             before = field(found.obj, "status", "fingerprint")
-            # A certificate says its time in whole seconds: the next one is after all that were given so far.
-            moment = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-            await annotate(client, found.path, {ANNOTATION_ROTATE: moment.isoformat()})
+            if not before:
+                raise NoCertificate(f"cluster {name} has no certificate in force: axle cluster join {name}")
+            await annotate(client, found.path, {ANNOTATION_ROTATE: before})
             err.print(f"axle: waiting for the agent of {name}, for {timeout} at most", style="dim")
             await warn_if_away(client)
         return await _until(

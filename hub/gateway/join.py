@@ -108,6 +108,8 @@ class Enrolment:
         """
         identity = self._identity()
         cluster = self._clusters.get(peer.cluster)
+        if peer.issuer not in {each.key_id for each in identity.authorities}:
+            raise CertificateRefused  # TLS forgets no CA that this process once trusted
         if admit(peer, cluster, now=self._now(), recovery=identity.recovery) is not Admission.UNKNOWN:
             raise CertificateRefused
         _check_sealing_key(request.sealing_key)

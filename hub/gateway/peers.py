@@ -30,7 +30,7 @@ still has a certificate in force. Bound to the one in force, so that a revocatio
 ANNOTATION_SEALING = "axletree.dev/renewal-sealing-key"
 """On a Cluster: `<fingerprint of the renewal>:<base64 of the key to seal to once that is in force>`."""
 ANNOTATION_ROTATE = "axletree.dev/rotate"
-"""On a Cluster: a time; an agent whose certificate is older is asked for new keys."""
+"""On a Cluster: a certificate's fingerprint; while it is in force, its agent is asked for new keys."""
 ANNOTATION_RETURNING = "axletree.dev/returning"
 """On a Cluster that came back to a recovered hub which did not know it: the fingerprint that it showed."""
 SETTLED = timedelta(seconds=60)

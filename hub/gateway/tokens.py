@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import ApiError
-from agent.contract.names import HUB_NAMESPACE, LABEL_JOIN_TOKEN
+from agent.contract.names import HUB_CLUSTER, HUB_NAMESPACE, LABEL_JOIN_TOKEN
 from agent.contract.token import JoinToken
 from hub.gateway import paths
 from hub.gateway.errors import TokenRefused
@@ -146,6 +146,8 @@ def verify(
         raise TokenRefused("the token is for another hub")
     if record.cluster and cluster != record.cluster:
         raise TokenRefused(f"the token is not for cluster {cluster}")
+    if not record.cluster and cluster == HUB_CLUSTER:
+        raise TokenRefused("the hub's own cluster joins by a token for that name alone")
     if not record.cluster and not record.fits(labels or {}):
         wanted = ", ".join(f"{name}={value}" for name, value in record.match)
         raise TokenRefused(f"the token is for clusters with the labels {wanted}")

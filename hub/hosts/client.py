@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
-from agent.kube.config import environment_proxy
+from agent.kube.proxy import environment_proxy
 from hub.hosts.errors import HostBusy, HostDenied, HostNotFound, HostRefused, HostUnreachable
 
 if TYPE_CHECKING:

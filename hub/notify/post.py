@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from agent.kube.config import environment_proxy
+from agent.kube.proxy import environment_proxy
 from hub.notify.errors import SinkAway, SinkInvalid, SinkRefused
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 from yarl import URL
 
-from agent.kube.config import environment_proxy
+from agent.kube.proxy import environment_proxy, without_users
 from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable, SourceTooLarge
-from hub.sources.proxies import without_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,13 +1,12 @@
 """The way out that the hub's environment names: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in either case of letters.
 
 curl, on which Git stands, reads `http_proxy` in small letters alone and sends loopback addresses through a proxy as
-well; charts and registries are asked as `agent.kube.config.environment_proxy` says. Here Git is told what makes both
+well; charts and registries are asked as `agent.kube.proxy.environment_proxy` says. Here Git is told what makes both
 mean the same.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 _NAMES = ("http_proxy", "https_proxy")
 _NOT_FOR = "no_proxy"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_USER = re.compile(r"(?<=//)[^/\s@]*@")
 
 
 def git_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -28,11 +26,6 @@ def git_variables(environment: Mapping[str, str]) -> dict[str, str]:
     if direct.strip() != "*":
         direct = ",".join([*filter(None, [direct]), *_LOOPBACK])
     return {**found, _NOT_FOR: direct}
-
-
-def without_users(text: str) -> str:
-    """Without user parts of addresses: a proxy's password stands there, and curl quotes what it cannot read."""
-    return _USER.sub("***@", text)
 
 
 def _value(environment: Mapping[str, str], name: str) -> str:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from git.cmd import Git
 from git.exc import UnsafeProtocolError
 
+from agent.kube.proxy import without_users
 from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable, SourceTooLarge
 from hub.sources.process import OWN_SSH, SSH
-from hub.sources.proxies import without_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -365,9 +365,9 @@ def token_id(token: str) -> str:
 
 async def rotate(rig: AgentRig) -> None:
     """As `axle cluster rotate` asks for it."""
-    moment = (datetime.now(UTC) + timedelta(seconds=1)).isoformat(timespec="seconds")
+    held = status(await cluster_when(rig, lambda found: status(found, "fingerprint")), "fingerprint")
     await rig.client.merge_patch(
-        paths.cluster(rig.cluster), {"metadata": {"annotations": {ANNOTATION_ROTATE: moment}}}
+        paths.cluster(rig.cluster), {"metadata": {"annotations": {ANNOTATION_ROTATE: held}}}
     )
 
 

@@ -15,9 +15,10 @@ from agent.agent import Agent
 from agent.config import AgentConfig
 from agent.contract.health import SyncState
 from agent.contract.names import API_VERSION, HUB_NAMESPACE
-from agent.kube.config import environment_proxy
+from agent.kube.proxy import environment_proxy
 from hub.gateway import paths
 from hub.gateway.identity import SECRET_NAME
+from hub.gateway.peers import ANNOTATION_ROTATE
 from tests.integration.agent_rig import AgentRig, agent_on, config_map, until
 from tests.integration.faults import ForwardProxy, Impostor, Wire
 from tests.integration.gateway_rig import client_of, install, new_name, now, running
@@ -172,8 +173,8 @@ async def test_f10_an_hour_of_clock_skew_hinders_neither_joins_nor_renewals(
             skewed.task = asyncio.create_task(skewed.agent.run())
             await deployed(skewed)
             await elsewhere.lease_when(skewed.cluster, connected="true")
-            moment = (now() + timedelta(hours=hours, seconds=1)).isoformat(timespec="seconds")
-            note = {"metadata": {"annotations": {"axletree.dev/rotate": moment}}}
+            held = await client.get(paths.cluster(skewed.cluster))
+            note = {"metadata": {"annotations": {ANNOTATION_ROTATE: held["status"]["fingerprint"]}}}
             await client.merge_patch(paths.cluster(skewed.cluster), note)
             await until(
                 lambda: bool(skewed.agent and skewed.agent.identity and skewed.agent.identity.renewals == 1),

@@ -12,6 +12,7 @@ from tests.integration.apply.rig import App, did
 
 pytestmark = pytest.mark.cluster
 ADMISSION = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
@@ -231,3 +232,88 @@ async def test_f43_a_version_that_is_no_longer_served_is_told_and_its_objects_st
     await app.until(good)
     live = await app.need(path)
     assert (live["metadata"]["uid"], live["spec"]) == (before, {"size": 3})
+
+
+async def test_a6_f37_a_group_whose_server_is_away_stops_its_kinds_only_and_nothing_is_pruned(
+    app: App,
+) -> None:
+    group = f"{app.namespace}.example.com"
+    definition, service = crd(group), f"{APISERVICES}/v1.{group}"
+    other = {**gadget(group), "metadata": {"name": "old"}}
+    assert (await app.run([definition, gadget(group), other, config_map("old")])).ok
+    # From now on an aggregated API server answers for the group, and it is not there.
+    taken = {
+        "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": None}},
+        "spec": {
+            "service": {"name": "nobody", "namespace": app.namespace, "port": 443},
+            "insecureSkipTLSVerify": True,
+        },
+    }
+    await app.client.merge_patch(service, taken)
+
+    async def away() -> bool:
+        try:
+            await app.client.get(f"/apis/{group}/v1")
+        except ApiError as error:
+            return error.status == 503
+        return False
+
+    await app.until(away)
+    held = len(app.inventory.entries)
+    for restarted in (False, True):  # also one that has never seen the group answer
+        if restarted:
+            app.restart()
+        result = await app.run([definition, gadget(group), config_map("new", a=str(restarted))])
+        assert [failed.ref.kind for failed in result.failed] == ["Gadget"], result.failed
+        assert result.failed[0].transient
+        assert not any(entry.action is Action.PRUNED for entry in result.entries)
+        assert (await app.config_map("new"))["data"] == {"a": str(restarted)}
+        assert await app.has_config_map("old")
+        assert len(app.inventory.entries) == held + 1
+    await app.client.delete(service)
+
+    async def whole() -> bool:
+        return not await away() and (await app.run([definition, gadget(group), config_map("new")])).ok
+
+    await app.until(whole)
+    gadgets = f"/apis/{group}/v1/namespaces/{app.namespace}/gadgets"
+    await app.gone(f"{gadgets}/old")
+    assert await app.get(f"{gadgets}/one") is not None
+    assert not await app.has_config_map("old")
+
+
+async def test_a8_an_object_is_one_in_every_version_and_group_that_shows_it(app: App) -> None:
+    group = f"{app.namespace}.example.com"
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "said"},
+        "involvedObject": {"kind": "ConfigMap", "namespace": app.namespace, "name": "x"},
+        "type": "Normal",
+        "reason": "Told",
+    }
+    one, said = (f"/apis/{group}/v1/namespaces/{app.namespace}/gadgets/one", app.path("events", "said"))
+    assert (await app.run([crd(group), gadget(group), event])).ok
+    before = [(await app.need(path))["metadata"]["uid"] for path in (one, said)]
+    moved = {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": "said"},
+        "regarding": event["involvedObject"],
+        "type": "Normal",
+        "reason": "Told",
+    }
+    both = crd(group, served=("v1", "v2"))  # where v2, which comes then, is the one that is preferred
+    for bundle in (
+        [both, gadget(group), moved],
+        [both, gadget(group, "v2"), moved],
+        [both, gadget(group), event],
+    ):
+        result = await app.run(bundle)
+        assert result.ok, result.failed
+        assert not any(entry.action is Action.PRUNED for entry in result.entries)
+        assert [(await app.need(path))["metadata"]["uid"] for path in (one, said)] == before
+        app.restart()
+    assert (await app.run([both])).ok
+    for path in (one, said):
+        await app.gone(path)

@@ -48,7 +48,7 @@ def test_who_needs_it_afterwards_gets_it() -> None:
 os.environ["https_proxy"] = "http://proxy:3128"
 import aiohttp.helpers, email.policy, pickle
 from importlib.metadata import version
-from agent.kube.config import environment_proxy
+from agent.kube.proxy import environment_proxy
 found |= {
     "version": version("axletree"),
     "type": aiohttp.helpers.parse_content_type("text/html; charset=latin-1")[0],

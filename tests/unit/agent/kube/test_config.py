@@ -19,7 +19,6 @@ from agent.kube.config import (
     CredentialPluginUnsupported,
     KubeconfigError,
     NotInCluster,
-    environment_proxy,
     in_cluster,
     load_kubeconfig,
 )
@@ -160,16 +159,6 @@ def test_a_pod_uses_its_service_account(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.token_file == tmp_path / "token"
     assert config.ssl is not None
     assert len(config.ssl.get_ca_certs()) == 1
-
-
-def test_a_proxy_is_taken_from_the_environment_as_kubectl_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://proxy:3128")
-    monkeypatch.setenv("no_proxy", ".internal")
-    assert environment_proxy("https://api.example.com:6443") == "http://proxy:3128"
-    assert environment_proxy("https://api.internal") is None
-    assert environment_proxy("https://127.0.0.1:6443") is None
-    assert environment_proxy("https://[::1]:6443") is None
-    assert environment_proxy("https://localhost") is None
 
 
 async def test_the_server_is_verified_by_the_configured_name_and_ca(tmp_path: Path) -> None:

@@ -31,13 +31,12 @@ def test_an_agent_is_asked_to_renew_where_a_person_asked_or_the_ca_is_another() 
     identity = HubIdentity.create(now=NOW)
     key = identity.authority.key_id
     assert standing(peer(issuer=key), cluster(), identity, 1) == {"keys": 0}
-    later = (NOW + timedelta(seconds=1)).isoformat()
-    assert standing(peer(issuer=key), cluster(rotate=later), identity, 1) == {
+    assert standing(peer(issuer=key), cluster(rotate=IN_FORCE), identity, 1) == {
         "keys": 0,
         "renew_within": 1,
         "rotate": True,
     }
-    assert "rotate" not in standing(peer(issuer=key), cluster(rotate=NOW.isoformat()), identity, 1)
+    assert "rotate" not in standing(peer(OTHER, issuer=key), cluster(rotate=IN_FORCE), identity, 1)
     assert "rotate" not in standing(peer(issuer=key), cluster(rotate="nonsense"), identity, 1)
     active = identity.announced(now=NOW).activated()
     assert standing(peer(issuer=key), cluster(), active, 10_000)["renew_within"] == 200
@@ -46,8 +45,7 @@ def test_an_agent_is_asked_to_renew_where_a_person_asked_or_the_ca_is_another() 
 
 def test_s4_a_clone_is_told_and_not_asked_to_renew() -> None:
     identity = HubIdentity.create(now=NOW)
-    later = (NOW + timedelta(seconds=1)).isoformat()
-    told = standing(peer(), cluster(rotate=later, clone={"message": "two"}), identity, 1)
+    told = standing(peer(), cluster(rotate=IN_FORCE, clone={"message": "two"}), identity, 1)
     assert told == {"keys": 0, "standing": Standing.CLONED}
 
 

@@ -69,3 +69,11 @@ def test_a_spoke_has_only_those_labels_that_its_token_allows() -> None:
 def test_a_secret_that_is_no_token_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(TokenRefused):
         TokenRecord.from_secret(RECORD.to_secret() | broken)
+
+
+def test_s2_a_token_for_labels_lets_nobody_in_as_the_hubs_own_cluster() -> None:
+    labelled = replace(RECORD, cluster="", match=(("env", "edge"),))
+    check(labelled, labels={"env": "edge"})
+    with pytest.raises(TokenRefused, match="the hub's own cluster"):
+        check(labelled, cluster="hub", labels={"env": "edge"})
+    check(replace(RECORD, cluster="hub"), cluster="hub")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hub.sources.proxies import git_variables, without_users
+from agent.kube.proxy import without_users
+from hub.sources.proxies import git_variables
 
 LOOPBACK = "localhost,127.0.0.1,::1"
 
