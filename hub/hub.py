@@ -23,6 +23,7 @@ from hub.hosts.objects import KubeObjects
 from hub.notify.ledger import Ledger
 from hub.notify.notifier import Notifier
 from hub.operator import admission, handlers
+from hub.operator.ancestry import Ancestry
 from hub.operator.caches import Caches, WentBack
 from hub.operator.collector import Collector
 from hub.operator.context import HubContext
@@ -53,6 +54,7 @@ from hub.web.tls import api_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from agent.kube.config import KubeConfig
     from hub.operator.settings import HubSettings
@@ -164,10 +166,7 @@ class Hub:
         def credentials(url: str) -> Credentials | None:
             return GitCredentials.of(caches.credentials.values()).match(url)
 
-        source = Sources(
-            git=GitSource(data_dir / "git", credentials=credentials, interval=interval),
-            charts=ChartRepositories(data_dir / "charts", credentials=credentials, interval=interval),
-        )
+        git, source = _sources(data_dir, credentials=credentials, interval=interval)
         pool = self._pool(size=self._settings.workers, on_call=self.meters.called)
         pool.start()
         asker = Asker(KubeObjects(client, caches.credentials.get), clock=asyncio.get_running_loop().time)
@@ -220,7 +219,9 @@ class Hub:
                     key=admission_key(identity.digest_key),
                     ca_pem=identity.ca_pem,
                 )
-            self._answers(Explainer(context, pool=lambda: self._pool(size=1)))
+            self._answers(
+                Explainer(context, pool=lambda: self._pool(size=1)), Ancestry(context, git.contains)
+            )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
                 tasks.create_task(memory.keep(caches.wait_synced), name="memory")
@@ -239,7 +240,7 @@ class Hub:
                     tasks.create_task(notifier.run(), name="notifications")
                     tasks.create_task(self.history.record(caches), name="history")
                     if self.api is not None:
-                        tasks.create_task(self.history.answer(self.api.explanations.serve), name="questions")
+                        tasks.create_task(self.history.answer(self.api.answer), name="questions")
         finally:
             self.meters.sources = [
                 each for each in self.meters.sources if not isinstance(each, ControllerSource)
@@ -259,15 +260,16 @@ class Hub:
             size=size, memory_mb=self._settings.worker_memory_mb, programs=find_programs(), on_call=on_call
         )
 
-    def _answers(self, explainer: Explainer) -> None:
-        """Who explains, until the term ends."""
+    def _answers(self, explainer: Explainer, ancestry: Ancestry) -> None:
+        """Who explains, and knows what came before what, until the term ends."""
         self._explainer = explainer
         if self.api is not None:
+            self.api.passing.here = ancestry.behind
             self.api.explanations.here = explainer.explain
 
     async def _answers_no_more(self) -> None:
         if self.api is not None:
-            self.api.explanations.here = None
+            self.api.explanations.here = self.api.passing.here = None
         if self._explainer is not None:
             await self._explainer.close()
 
@@ -305,3 +307,12 @@ def _cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _sources(
+    data_dir: Path, *, credentials: Callable[[str], Credentials | None], interval: float
+) -> tuple[GitSource, Sources]:
+    """Git alone, which knows what came before what, and everything that is read."""
+    git = GitSource(data_dir / "git", credentials=credentials, interval=interval)
+    charts = ChartRepositories(data_dir / "charts", credentials=credentials, interval=interval)
+    return git, Sources(git=git, charts=charts)

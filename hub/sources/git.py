@@ -190,6 +190,10 @@ class GitSource:
             self._verified.clear()
         self._verified.add(question)
 
+    async def contains(self, repo_url: str, commit: str, revision: str) -> bool:
+        """Whether the commit's history has the one that a full or short id names. It fetches nothing."""
+        return await self._at(repo_url, commit, lambda mirror, _: mirror.refs.contains(commit, revision))
+
     def known_at(self, repo_url: str) -> float | None:
         """The loop's time when the last successful fetch started."""
         return self._repo(repo_url).fetched_at

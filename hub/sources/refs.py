@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hub.sources.signing import Signed
 
 MAX_TAGS = 100_000
+_ANCESTRY_SECONDS = 10.0
 HEAD_REF = "refs/axletree/HEAD"
 NAME = re.compile(r"v?[0-9.]+\.[xX]", re.ASCII)
 """Ranges that people also give branches for names."""
@@ -49,6 +50,14 @@ class Refs:
             if found is not None:
                 return found[0]
         return None
+
+    def contains(self, commit: str, revision: str) -> bool:
+        """Whether the history of a commit has the one that a full or short id names; false where nothing is known."""
+        found = self._objects.commit(revision)
+        if found is None:
+            return False
+        asked = ["merge-base", "--is-ancestor", found[0], commit]
+        return self._runner.run(asked, git_dir=self._git_dir, timeout=_ANCESTRY_SECONDS).status == 0
 
     def signatures(self, commit: str, revision: str) -> list[Signed]:
         """What signatures there are: the commit's own, and that of the tag which the revision names or means."""

@@ -24,6 +24,7 @@ from hub.web.explaining import Explanations
 from hub.web.graphs import Graphs
 from hub.web.objects import Objects
 from hub.web.openapi import document
+from hub.web.passing import Passing
 from hub.web.policy import PREFIX, ROUTES, Access
 from hub.web.problems import (
     BodyTimeout,
@@ -76,7 +77,10 @@ class ApiServer:
         self._access = Authority(client, clock=time.monotonic)
         reads = Reads(client, history, self._access)
         acts = Acts(client, history.database, now=now)
-        streams = Streams(history.database, history.feed, self._access, reads, there=self._there)
+        self.passing = Passing(history.questions)
+        streams = Streams(
+            history.database, history.feed, self._access, reads, there=self._there, passed=self.passing.passed
+        )
         self._handlers: dict[str, Handler] = reads.table() | streams.table()
         self._handlers["graph"] = Graphs(client).graph
         self._handlers |= Objects(client, self._access, hub_id=hub_id).table(ROUTES)
@@ -106,6 +110,11 @@ class ApiServer:
         self._url = f"https://{shown}:{door.port}"
         self._upkeep = asyncio.create_task(_daily(renew), name="api-certificate")
         self._warming = asyncio.create_task(self._history.warm(), name="api-search")
+
+    async def answer(self, asked: Any) -> dict[str, Any]:
+        """What another process of the API asks this one's controller."""
+        serve = self.passing.serve if "set" in asked else self.explanations.serve
+        return await serve(asked)
 
     async def stop(self) -> None:
         for task in (self._upkeep, self._warming):

@@ -45,7 +45,9 @@ class Streams:
         reads: Reads,
         *,
         there: Callable[[], Awaitable[Sequence[str]]],
+        passed: Callable[..., Awaitable[bool]],
     ) -> None:
+        self._passed = passed
         self._there = there
         self._database = database
         self._feed = feed
@@ -106,6 +108,8 @@ class Streams:
         unsure = not earlier if not known else not unwell and not row["ready"]
         attempted = await self._reads.attempted(key) if unsure else []
         failed = any(commit.startswith(revision) for commit in attempted)
+        if not known and not earlier and not failed:
+            earlier = await self._passed(key, revision, plan=row["revisions"])
         return verdict(
             revision,
             row,

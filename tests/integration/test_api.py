@@ -180,8 +180,21 @@ async def test_a_commit_is_waited_for_until_it_is_everywhere_or_has_failed(world
     status, said = await reader.get(path, revision=bad, wait="1s")
     assert (status, said["state"]) == (200, "Failed")
     await shop.author.commit({"apps/web/it.yaml": None, "README.md": "what is here"})
+    await _passed_over(world, pipeline, path)
     await _of_no_concern(world, pipeline, path)
     await _not_to_be_planned(world, pipeline, path)
+
+
+async def _passed_over(world: World, pipeline: Api, path: str) -> None:
+    """Two commits within one fetch: of the first no plan is ever made, and who waits for it is told so."""
+    first = await world.commit(db="21")
+    waiting = asyncio.create_task(pipeline.get(path, revision=first, wait="60s", until="End"))
+    second = await world.commit(db="22")
+    await pipeline.post(f"/applicationsets/{world.shop.namespace}/shop/refresh")
+    assert (await waiting)[1]["state"] == "Superseded"
+    assert (await pipeline.get(path, revision=first[:7]))[1]["state"] == "Superseded"
+    assert (await pipeline.get(path, revision=second))[1]["state"] != "Superseded"
+    assert (await pipeline.get(path, revision="f" * 40))[1]["state"] == "Pending"
 
 
 async def _taken_back(world: World, steer: list[dict[str, Any]]) -> None:

@@ -46,6 +46,23 @@ async def test_a_fetch_happens_once_an_interval_or_on_demand(
     assert await eager.resolve(author.remote, "main") == third
 
 
+@pytest.mark.parametrize("whole_bytes", [1 << 30, 0])
+async def test_it_is_known_what_came_before_a_commit(
+    author: Author, sources: Callable[..., GitSource], whole_bytes: int
+) -> None:
+    source = sources(whole_bytes=whole_bytes)
+    first = await author.commit({"a": "1"})
+    second = await author.commit({"a": "2"})
+    assert await source.resolve(author.remote, "main") == second
+    assert await source.contains(author.remote, second, first)
+    assert await source.contains(author.remote, second, first[:8])
+    assert await source.contains(author.remote, second, second)
+    assert not await source.contains(author.remote, first, second)
+    third = await author.commit({"a": "3"})
+    for nothing in (third, third[:7], "f" * 40, "0000000"):
+        assert not await source.contains(author.remote, second, nothing)
+
+
 async def test_demands_at_once_share_a_fetch(tmp_path: Path, sources: Callable[..., GitSource]) -> None:
     async with Front(tmp_path) as front:
         author = await new_author(front.behind, tmp_path, "apps.git")

@@ -146,7 +146,7 @@ def test_another_projects_output_needs_its_leave_and_its_projects() -> None:
         ({}, {"data": []}, "Project"),
     ],
 )
-def test_an_app_that_runs_says_when_its_input_is_given_no_more_as_onstale_wants_it(
+def test_f48_an_app_that_runs_says_when_its_input_is_given_no_more_as_onstale_wants_it(
     withdrawn: dict[str, Any], where: dict[str, list[str]], edge: str
 ) -> None:
     theirs = database(key="data/database", exports={"url": ("shop",)})

@@ -66,6 +66,22 @@ def held(graph: AppGraph, key: str, where: Fleet | None = None) -> list[tuple[st
     return found
 
 
+def test_f48_a_dependency_that_is_deleted_holds_what_comes_and_nothing_that_runs() -> None:
+    db, web = seen(app("db", "eu1")), seen(app("web", "eu1", on("db")))
+    graph = graph_of(db, web)
+    for gone in (False, True):
+        if gone:
+            assert web.key in graph.remove(db.key)
+        else:
+            assert web.key in graph.upsert(replace(db, deleting=True))
+        graph.upsert(web)
+        assert held(graph, web.key) == []
+        graph.upsert(replace(web, target="newer"))
+        assert held(graph, web.key) == [("NoMatch", "nothing matches applications app=db in shop")]
+    graph.upsert(db)
+    assert held(graph, web.key) == []
+
+
 def test_a_free_node_is_released_once() -> None:
     graph = graph_of(app("db", "eu1", release=4))
     assert decide(["shop/db-eu1", "shop/gone"], graph, fleet()) == (Release("shop/db-eu1", "eu1", "new", 5),)

@@ -7,7 +7,7 @@ import gzip
 import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
@@ -111,6 +111,16 @@ REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("GET", f"{PREFIX}/applications/{'a' * 30_000}/b", {}, 400, "InvalidRequest"),
     ("GET", f"{PREFIX}/applications/shop/{'a' * 300}", {}, 404, "NotFound"),
 ]
+
+
+def test_s10_the_router_has_the_routes_of_the_table_and_nothing_beside_them(tmp_path: Path) -> None:
+    now = lambda: datetime.now(UTC)  # noqa: E731
+    api = ApiServer(cast("Any", None), History(f"sqlite:///{tmp_path}/h.db", now=now), now=now)
+    served = {
+        (route.method, route.resource.canonical if route.resource is not None else "")
+        for route in api.application().router.routes()
+    }
+    assert served == {(route.method, PREFIX + route.path) for route in ROUTES}
 
 
 async def test_s10_whatever_is_refused_is_a_problem_with_its_own_status(tmp_path: Path) -> None:

@@ -54,7 +54,10 @@ async def rig() -> AsyncIterator[tuple[Kubernetes, Streams]]:
         clock = itertools.count(step=1000)  # nothing is known from before
         access = Access(client, clock=lambda: float(next(clock)))
         nothing = cast("Any", None)
-        yield kubernetes, Streams(nothing, nothing, access, nothing, there=kubernetes.namespaces)
+        yield (
+            kubernetes,
+            Streams(nothing, nothing, access, nothing, there=kubernetes.namespaces, passed=nothing),
+        )
 
 
 def call(visible: tuple[str, ...] | None) -> Call:
