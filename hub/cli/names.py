@@ -50,6 +50,10 @@ class Reference:
         """What the object may be called: a child has its cluster behind its name, mostly."""
         return (f"{self.name}-{self.cluster}", self.name) if self.cluster else (self.name,)
 
+    def means(self, obj: Manifest) -> bool:
+        """Whether an object of one of the names is on the cluster that was said."""
+        return not self.cluster or bool(field(obj, "spec", "cluster") == self.cluster)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -92,17 +96,16 @@ def parse(text: str, *, namespace: str = "", kinds: tuple[Resource, ...] = (APPS
     return Reference(kinds, parts[0], name, cluster)
 
 
-async def candidates(client: Reads, reference: Reference) -> list[Found]:
+async def candidates(client: Reads, reference: Reference, *, label_selector: str = "") -> list[Found]:
     """Every object that is meant: the API server looks, also over all namespaces."""
     found = []
     for kind in reference.kinds:
         path = kind.path(reference.namespace)
         for name in reference.names:
-            listing = await client.list(path, field_selector=f"metadata.name={name}")
+            selector = f"metadata.name={name}"
+            listing = await client.list(path, label_selector=label_selector, field_selector=selector)
             found += [Found(kind, obj) for obj in listing.items]
-    if reference.cluster:
-        found = [each for each in found if field(each.obj, "spec", "cluster") == reference.cluster]
-    return found
+    return [each for each in found if reference.means(each.obj)]
 
 
 def one_of(reference: Reference, found: Sequence[Found]) -> Found | None:

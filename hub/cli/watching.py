@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agent.kube.reflector import Reflector
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
 
+T = TypeVar("T")
 SYNC_SECONDS = 30.0
 LINGER = 0.05
 """TLS connections that are left in the middle of a watch say goodbye in the background; the loop ends next."""
@@ -49,6 +50,33 @@ class Watched:
 
     def _change(self, _old: Manifest | None, _new: Manifest | None) -> None:
         self._changed.set()
+
+
+async def any_change(followed: Sequence[Followed]) -> None:
+    """Return when something changes in any of them. Raises what keeps one from being read."""
+    if len(followed) == 1:
+        await followed[0].change()
+        return
+    tasks = [asyncio.ensure_future(each.change()) for each in followed]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def together(work: Iterable[Coroutine[None, None, T]]) -> list[T]:
+    """All of it at once, in order; where one fails the others end first. Raises the first failure."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

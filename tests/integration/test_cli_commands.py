@@ -144,6 +144,18 @@ def test_get_selects_by_label_and_says_no_where_nothing_is_of_that_name(world: W
     missing = world.axle("get", "app", "wep")
     assert missing.exit_code == 1
     assert f"did you mean {world.namespace}/web" in missing.stderr
+    both = world.axle(
+        "get", "app", "web", f"{world.namespace}/db", "web", "-n", world.namespace, "-o", "name"
+    )
+    assert both.stdout.split() == [
+        f"application.axletree.dev/{world.namespace}/{name}" for name in ("web", "db")
+    ]
+    some = world.axle("get", "app", "wep", f"{world.namespace}/db", "web@lab9", "-o", "json")
+    assert (some.exit_code, json.loads(some.stdout)["kind"]) == (1, "List")
+    assert "did you mean" in some.stderr
+    assert "web@lab9" in some.stderr
+    here = world.axle("get", "app", f"web@{SPEC['cluster']}", "-n", world.namespace, "-o", "name")
+    assert here.stdout == f"application.axletree.dev/{world.namespace}/web\n"
     empty = world.axle("get", "apps", "-n", "no-such-namespace")
     assert (empty.exit_code, empty.stdout) == (0, "")
     unknown = world.axle("get", "pods")
@@ -207,6 +219,22 @@ def test_wait_returns_when_it_happens(world: World) -> None:
     thread.join()
     assert result.exit_code == 0, result.output
     assert "Syncing" in result.stderr
+
+
+def test_wait_waits_for_all_of_several_and_names_those_that_are_not_there(world: World) -> None:
+    world.put(APPS, "web", SPEC, healthy())
+    world.put(APPS, "db", SPEC, healthy("Syncing"))
+    options = ("-n", world.namespace, "-q", "--timeout")
+    names = (f"web@{SPEC['cluster']}", "db", "no-such")
+    result = world.axle("wait", *names, *options, "0.5s")
+    assert result.exit_code == 1
+    assert result.stdout == f"{world.namespace}/{names[0]} is Healthy\n"
+    assert f"{world.namespace}/db is not Healthy after 0.5s: Syncing" in result.stderr
+    assert "there is no application or application set" in " ".join(result.stderr.split())
+    world.put(APPS, "db", SPEC, healthy())
+    assert world.axle("wait", "app/web", "app/db", *options, "30s").exit_code == 0
+    none = world.axle("wait", "gone", f"gone@{SPEC['cluster']}", "--for", "Deleted", *options, "30s")
+    assert none.exit_code == 0
 
 
 def test_wait_ends_in_time_with_the_reason(world: World) -> None:
