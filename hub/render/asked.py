@@ -59,9 +59,12 @@ class Asked(Generic[_Answer]):
         )
 
     def known(self, question: Question, policy: ApplyPolicy) -> _Answer | None:
-        """The answer, if it was the same policy then."""
+        """The answer, if it was the same policy then.
+
+        Their fields are all there is to compare: pydantic looks at more, in twice the time.
+        """
         found = self._answers.get(question)
-        if found is None or not (found[0] is policy or found[0] == policy):
+        if found is None or not (found[0] is policy or vars(found[0]) == vars(policy)):
             return None
         self._answers.move_to_end(question)
         return found[1]

@@ -87,9 +87,9 @@ class Inputs:
             lambda: self._objects.keys(app_key.partition("/")[0]) if self._objects else DecryptionKeys(),
         )
 
-    def versions(self, app_key: str, spec: ApplicationSpec) -> list[str]:
+    def versions(self, namespace: str, spec: ApplicationSpec) -> list[str]:
         """What changes with the objects of the hub that it takes values from."""
-        return versions_of(spec, self._objects, namespace=app_key.partition("/")[0])
+        return versions_of(spec, self._objects, namespace=namespace)
 
     async def _input(
         self,

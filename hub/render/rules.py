@@ -23,9 +23,9 @@ class ProjectViolation(TerminalError):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The project's rules over one app, if there is a project."""
+    """The project's rules over one app."""
 
-    project: ProjectSpec | None
+    project: ProjectSpec
     namespace: str
     spec: ApplicationSpec
     cluster: ClusterView
@@ -33,8 +33,6 @@ class Rules:
 
     def check(self, summary: ObjectSummary | None) -> None:
         """Raise `ProjectViolation`. Without a summary only what the app itself says is looked at."""
-        if self.project is None:
-            return
         found = project_violations(
             self.namespace, self.project, self.spec, cluster=self.cluster, fleet=self.fleet, summary=summary
         )
