@@ -134,7 +134,7 @@ def preview(before: Side, after: Side, *, fleet: Fleet, now: datetime) -> Previe
     ]
     changes += [Change(key, _cluster(before.apps[key]), REMOVED) for key in removed]
     held = [Hold(key, rule, "its deletion would be Held") for key, rule in kept]
-    stops = {**played.waits, **{key: found[0] for key, found in played.held.items() if found}}
+    stops = {**played.waits, **played.back, **{key: found[0] for key, found in played.held.items() if found}}
     held += [Hold(key, stop.edge, stop.root or stop.message) for key, stop in stops.items() if key in actions]
     inverted = tuple(f"{key}: {words}" for key, words in sorted(played.inverted.items()))
     return Preview(tuple(changes), played, tuple(held), found, inverted, len(after.apps) - len(actions))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from agent.contract.health import HealthState, SyncState
 from hub.api.rollout import WaveState
-from hub.core.gates import WaveGate, paused_set
-from hub.core.model import Observed
+from hub.core.gates import WAVE, WaveGate, paused_set
+from hub.core.model import Blocker, Observed
+from hub.core.pins import rolled_back
 from hub.core.plan import stamp
 from hub.core.rollout import blockers, decide
 from hub.core.soaks import Soaks, soaks
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from hub.api.rollout import Rollout, WaveStatus
     from hub.core.graph import AppGraph
-    from hub.core.model import AppKey, AppNode, Blocker, Fleet, SetKey
+    from hub.core.model import AppKey, AppNode, Fleet, SetKey
     from hub.core.rollout import Gate
     from hub.core.waves import Judgement
     from hub.core.windows import WindowState
@@ -48,6 +49,8 @@ class Rehearsal:
     """What never goes, however long one waits."""
     waits: Mapping[AppKey, Blocker] = field(default_factory=dict)
     """What goes once a person has approved, or a window has opened, with the first such rule."""
+    back: Mapping[AppKey, Blocker] = field(default_factory=dict)
+    """What goes, and is taken back: its wave fails over its budget by what is known already."""
     wave_of: Mapping[AppKey, str] = field(default_factory=dict)
     inverted: Mapping[AppKey, str] = field(default_factory=dict)
     """Whose wave contradicts what it waits for, with the path."""
@@ -131,6 +134,18 @@ class _Stage:
                 found[key] = held
         return found
 
+    def back(self) -> dict[AppKey, Blocker]:
+        """Those that went, and that a wave which fails takes back."""
+        found = {}
+        for key, judged in self.judged.items():
+            members = [node for each in self.graph.of_set(key) if (node := self.graph.get(each)) is not None]
+            taken = rolled_back(self.rollouts[key][0], judged, members)
+            halted = [wave for wave in judged.waves if wave.status.state is WaveState.HALTED]
+            for node in taken:
+                words = f"it goes, and then back to its last good release: {halted[0].reason}"
+                found[node.key] = Blocker(WAVE, f"{key}/{halted[0].status.name}", words)
+        return found
+
     def _unapproved(self, node: AppNode) -> Blocker | None:
         judged = self.judged.get(node.owner or "")
         index = judged.wave_of.get(node.key) if judged is not None else None
@@ -207,7 +222,7 @@ def rehearse(
         for app, index in judged.wave_of.items()
     }
     open_later = {key: each for key, each in waits.items() if key not in held}
-    return Rehearsal(tuple(steps), held, open_later, names, stage.inverted or {})
+    return Rehearsal(tuple(steps), held, open_later, stage.back(), names, stage.inverted or {})
 
 
 def _healthy(node: AppNode, now: datetime) -> AppNode:

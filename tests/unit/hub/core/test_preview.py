@@ -7,6 +7,7 @@ import pytest
 
 from agent.contract.names import LABEL_SET
 from hub.api.applicationset import ApplicationSetSpec
+from hub.api.project import ProjectSpec
 from hub.core.breaker import Breaker
 from hub.core.model import ClusterView, Fleet
 from hub.core.preview import Preview, Side, preview
@@ -69,3 +70,28 @@ def test_the_breaker_is_the_whole_hubs() -> None:
     assert look(before, {}).held == ()
     found = look(before, {}, breaker=Breaker(standing=4, recent=60))
     assert {(each.app, each.rule) for each in found.held} == {(key, "Breaker") for key in before}
+
+
+def test_what_a_wave_would_take_back_is_told_beforehand() -> None:
+    """What is known to fail already halts its wave, and what went before it goes back."""
+    waves = [{"name": "canary", "selector": {"matchLabels": {"ring": "0"}}}, {"name": "fleet"}]
+    rollout = {"rollout": {"waves": waves, "onFailure": "Rollback"}}
+    sets = {"n/a": ApplicationSetSpec.model_validate(SPEC.to_json() | rollout)}
+    fleet = Fleet(
+        clusters={"eu1": ClusterView("eu1", labels={"ring": "0"}), "us1": ClusterView("us1")},
+        projects={"n": ProjectSpec(trusted=True)},
+    )
+    was = app("x", owner="a") | app("y", owner="a", cluster="us1")
+    new = {key: {**each, "spec": {**each["spec"], "namespace": "z"}} for key, each in was.items()}
+    broken = Side(new, sets, problems={"n/y": "RenderFailed: no chart"})
+    found = preview(Side(was, sets), broken, fleet=fleet, now=_NOW)
+    assert [step.apps for step in found.rehearsal.steps] == [("n/x",)]
+    held = {each.app: (each.rule, each.message) for each in found.held}
+    assert held["n/y"] == ("RenderFailed", "y@us1: no chart")
+    assert held["n/x"][0] == "Wave"
+    assert held["n/x"][1].startswith(
+        "it goes, and then back to its last good release: held by wave fleet: 1 of its 1"
+    )
+    halts = {"n/a": ApplicationSetSpec.model_validate(SPEC.to_json() | {"rollout": {"waves": waves}})}
+    found = preview(Side(was, halts), Side(new, halts, problems=broken.problems), fleet=fleet, now=_NOW)
+    assert [each.app for each in found.held] == ["n/y"]

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.health import HealthState
 from hub.api.application import Dependency
-from hub.api.rollout import OnFailure, WaveState
+from hub.api.rollout import WaveState
+from hub.core.pins import rolled_back
 from hub.core.rehearsal import Rehearsal, rehearse
 from hub.core.rollout import decide
 from tests.effort import effort
@@ -123,7 +124,6 @@ def played(sim: Sim) -> list[set[str]]:
 def test_the_order_of_a_plan_is_the_order_in_which_children_go(
     rollout: Rollout, state: dict[str, Any]
 ) -> None:
-    assume(rollout.on_failure is not OnFailure.ROLLBACK or not (state["bad"] or state["stale"]))
     sim = world(rollout, state)
     told: Rehearsal = rehearse(
         world(rollout, state).graph,
@@ -135,4 +135,6 @@ def test_the_order_of_a_plan_is_the_order_in_which_children_go(
     assert [set(step.apps) for step in told.steps] == played(sim)
     left = {node.key for node in sim.graph if node.released != node.target or node.target_problem}
     assert told.held.keys() == left
+    back = rolled_back(rollout, sim.judged, list(sim.graph))
+    assert told.back.keys() == {node.key for node in back}, "what a wave takes back is told, too"
     assert all(told.held.values()), "what is held says why"
