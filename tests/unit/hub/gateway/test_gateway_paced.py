@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from hub.gateway.identity import HubIdentity
-from hub.gateway.paced import AT_ONCE, AT_ONCE_STARTING, PacedSite
+from hub.gateway.paced import AT_ONCE, AT_ONCE_STARTING, PacedSite, gave_up
 from hub.gateway.tls import server_tls
 
 if TYPE_CHECKING:
@@ -73,9 +75,9 @@ async def serving(*, ready: bool = True) -> AsyncIterator[Served]:
 
 async def test_f30_a_fleet_that_comes_at_once_is_served_whole_and_few_handshakes_go_on_at_once() -> None:
     async with serving() as served, asyncio.timeout(60):
-        answers = await asyncio.gather(*(served.greet() for _ in range(5 * AT_ONCE)))
+        answers = await asyncio.gather(*(served.greet() for _ in range(3 * AT_ONCE)))
         assert set(answers) == {b"HTTP/1.1 200 OK"}
-        assert served.most < 3 * AT_ONCE  # the client hears of the end of one a moment later
+        assert served.most < 2 * AT_ONCE  # the client hears of the end of one a moment later
 
 
 @pytest.mark.parametrize("ready", [True, False])
@@ -88,6 +90,32 @@ async def test_f31_those_who_connect_and_say_nothing_keep_nobody_out(*, ready: b
             for each in silent:
                 each.close()
         assert len(silent) > AT_ONCE > AT_ONCE_STARTING
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="this system does not tell a connection's state")
+@pytest.mark.parametrize("linger", [False, True])
+def test_f30_who_gave_up_before_it_was_let_in_is_known(*, linger: bool) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            client.sendall(b"the first words of a handshake")
+            assert not gave_up(accepted)
+            if linger:  # it is reset
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            deadline = time.monotonic() + 10
+            while not gave_up(accepted):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
+async def test_f30_nobody_waits_for_those_who_gave_up() -> None:
+    async with serving() as served, asyncio.timeout(30):
+        for _ in range(2 * AT_ONCE):
+            with socket.create_connection((HOST, served.site.port)) as client:
+                client.sendall(b"the first words of a handshake")
+        assert await served.greet() == b"HTTP/1.1 200 OK"
 
 
 async def test_a_handshake_that_fails_ends_alone() -> None:
