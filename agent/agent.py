@@ -125,24 +125,9 @@ class Agent:
             self._spoke, identity = await self._begin(client, secrets, identities)
             if not identity.joined:
                 identity = await self._join(identities, identity)
-            store = StateStore(
-                secrets, hub_id=identity.hub_id, cluster=self.cluster, cluster_uid=self._spoke.uid
-            )
-            reporter = Reporter(
-                envelope=self._envelope,
-                heartbeat=self.config.heartbeat_seconds,
-                delivered=self._delivered,
-                answered=self._answered,
-            )
-            engine = Engine(
-                client,
-                RestMapper(client),
-                identity=identity,
-                store=store,
-                reporter=reporter,
-                resync=self.config.resync_seconds,
-                concurrency=self.config.concurrency,
-            )
+            elif self._is_for_another_hub(identity):
+                identity = await self._change_hub(client, secrets, identities, identity)
+            engine, reporter = await self._restored(client, secrets, identity)
             self._link = link = HubLink(
                 self.config,
                 identity,
@@ -151,7 +136,6 @@ class Agent:
                 reporter=reporter,
                 facts=self._facts,
             )
-            engine.restore(await self._patiently("the state", store.load))
             self.engine = engine
             logger.info(
                 "agent of %s (hub %s, field manager %s) begins with %d apps at %s",
@@ -184,12 +168,6 @@ class Agent:
             return Spoke(uid, served[:64]), await identities.load(uid)
 
         spoke, identity = await self._patiently("the API server", look)
-        token = spare_token(self.config) if identity is not None and identity.joined else None
-        if identity is not None and token is not None and identity.hub_id != token.hub:
-            logger.warning(
-                "the token is for the hub %s, not for %s: joining anew", token.hub, identity.hub_id
-            )
-            identity = unjoined(identity)
         if identity is None:
             made = new_identity(self.cluster, spoke.uid)
 
@@ -200,6 +178,53 @@ class Agent:
             await self._patiently("the identity", save)
             identity = made
         return spoke, identity
+
+    async def _restored(
+        self, client: RestClient, secrets: SecretWriter, identity: Identity
+    ) -> tuple[Engine, Reporter]:
+        """What keeps the spoke as this identity's hub last wanted it, and who is to tell that hub."""
+        store = StateStore(secrets, hub_id=identity.hub_id, cluster=self.cluster, cluster_uid=self._spoke.uid)
+        reporter = Reporter(
+            envelope=self._envelope,
+            heartbeat=self.config.heartbeat_seconds,
+            delivered=self._delivered,
+            answered=self._answered,
+        )
+        engine = Engine(
+            client,
+            RestMapper(client),
+            identity=identity,
+            store=store,
+            reporter=reporter,
+            resync=self.config.resync_seconds,
+            concurrency=self.config.concurrency,
+        )
+        engine.restore(await self._patiently("the state", store.load))
+        return engine, reporter
+
+    def _is_for_another_hub(self, identity: Identity) -> bool:
+        token = spare_token(self.config)
+        if token is None or token.hub == identity.hub_id:
+            return False
+        logger.warning("the token is for the hub %s, not for %s: joining anew", token.hub, identity.hub_id)
+        return True
+
+    async def _change_hub(
+        self, client: RestClient, secrets: SecretWriter, identities: IdentityStore, identity: Identity
+    ) -> Identity:
+        """Join another hub. Until that has accepted us, which may take days, the former one's apps are kept."""
+        engine, _ = await self._restored(client, secrets, identity)
+        keeping = asyncio.create_task(engine.run(), name="engine of the former hub")
+        joining = asyncio.create_task(self._join(identities, unjoined(identity)), name="join")
+        try:
+            await asyncio.wait([keeping, joining], return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()
+            return await joining
+        finally:
+            keeping.cancel()
+            joining.cancel()
+            await asyncio.gather(keeping, joining, return_exceptions=True)
 
     async def _join(self, identities: IdentityStore, identity: Identity) -> Identity:
         """Ask the hub until it accepts: an administrator may take days."""

@@ -21,6 +21,7 @@ from hub.gateway import paths
 from hub.gateway.clusters import revoke
 from hub.gateway.identity import SECRET_NAME, HubIdentity, Recovery
 from hub.gateway.peers import ANNOTATION_ROTATE
+from hub.gateway.tokens import create_token
 from tests.integration.agent_rig import AgentRig, agent_on, config_map, until
 from tests.integration.gateway_rig import now, running
 
@@ -318,6 +319,47 @@ async def test_f2_f47_another_hub_at_the_same_address_changes_nothing(rig: Agent
         rig.rig.gateway._keys_changed(true)
         await cluster_when(rig, lambda found: status(found, "fingerprint"))
         await until(lambda: not link._unverified, "the true hub is back")
+
+
+async def test_f2_until_another_hub_has_accepted_an_agent_it_keeps_what_the_former_one_wanted(
+    rig: AgentRig,
+) -> None:
+    await rig.deploy("web", config_map("web", a="1"))
+    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.stop()
+    gateway, client = rig.rig.gateway, rig.rig.client
+    true, other = gateway._keyring.current, HubIdentity.create(now=now())
+    gateway._keyring.current = other  # another hub, at the same address
+    gateway._keys_changed(other)
+    token = await create_token(client, other, cluster=rig.cluster, ttl=timedelta(hours=1), now=now())
+    await client.merge_patch(paths.cluster(rig.cluster), {"spec": {"accepted": False}})
+    config = AgentConfig(
+        cluster=rig.cluster,
+        hub_url=gateway.url,
+        token=token,
+        kubeconfig=rig.server.kubeconfig_path,
+        heartbeat_seconds=BEAT,
+    )
+    agent = Agent(config)
+    task = asyncio.create_task(agent.run())
+    try:
+        path = rig.path("configmaps", "web")
+        for value in ("2", "3"):
+            await rig.client.merge_patch(path, {"data": {"a": value}})
+            await rig.live_when(path, lambda obj: obj is not None and obj["data"] == {"a": "1"})
+        assert agent.identity is None
+        await client.merge_patch(paths.cluster(rig.cluster), {"spec": {"accepted": True}})
+        await until(
+            lambda: bool(agent.identity and agent.identity.hub_id == other.hub_id), "the other hub's agent"
+        )
+        assert agent.engine is not None
+        assert agent.engine.apps == {}  # absence is no decision: what is there stays
+        assert await rig.live(path) is not None
+    finally:
+        await agent.stop()
+        await asyncio.gather(task, return_exceptions=True)
+        gateway._keyring.current = true
+        gateway._keys_changed(true)
 
 
 async def test_f1_a_hub_made_anew_from_its_identity_alone_asks_a_person_and_deletes_nothing(
