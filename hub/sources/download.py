@@ -7,6 +7,7 @@ A repository's answer decides where the next request goes. So that it cannot lea
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -16,9 +17,12 @@ from yarl import URL
 
 from agent.kube.proxy import environment_proxy, without_users
 from hub.sources.errors import RepositoryDenied, RepositoryRefused, RepositoryUnreachable, SourceTooLarge
+from hub.sources.reach import is_never_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aiohttp.abc import ResolveResult
 
 SECONDS = 60.0
 MAX_REDIRECTS = 3
@@ -35,6 +39,18 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Names that lead to where no source is are refused as such addresses are."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        if any(is_never_asked(one["host"]) for one in found):
+            raise RepositoryRefused(f"{host[:200]!a}: it leads to a link-local or metadata address")
+        return found
 
 
 class Downloader:
@@ -92,7 +108,11 @@ class Downloader:
     async def _once(self, at: URL, headers: Mapping[str, str], limit_bytes: int) -> Answer | URL:
         if self._session is None:
             # `trust_env` would bring ~/.netrc along with the proxies: credentials that no Secret gave
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=_Resolver()),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
         proxy = environment_proxy(str(at))
         async with self._session.get(at, headers=headers, allow_redirects=False, proxy=proxy) as response:
             shown = at.with_query(None)
@@ -117,10 +137,12 @@ def _address(text: str, shown: str, *, base: URL | None = None) -> URL:
     """What a repository said, as an address without a user. Raises `RepositoryRefused`, whatever stands there."""
     try:
         found = (base.join(URL(text)) if base is not None else URL(text)).with_user(None)
-        if found.host and found.port:
-            return found
     except ValueError as error:
         raise RepositoryRefused(f"{shown}: it names an address that does not read") from error
+    if found.host and is_never_asked(found.host):
+        raise RepositoryRefused(f"{shown}: it names a link-local or metadata address")
+    if found.host and found.port:
+        return found
     raise RepositoryRefused(f"{shown}: it names an address without a host")
 
 

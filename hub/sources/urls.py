@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from hub.sources.errors import PathRefused, RepositoryRefused, RevisionRefused
+from hub.sources.reach import is_never_asked
 
 MAX_URL = 1024
 MAX_PATH = 4096
@@ -48,12 +49,14 @@ class RepoUrl:
         scp = _SCP.fullmatch(text)
         if scp is not None:
             user, host, path = scp.groups()
+            _check_host(host, text)
             return cls("ssh", host.lower(), 22, _checked(path, text), user)
         match = _URL.fullmatch(text)
         if match is None:
             raise RepositoryRefused(f"{redacted(text)}: not an http, https or ssh address of a repository")
         scheme, user, host, port, path = match.groups()
         scheme = scheme.lower()
+        _check_host(host, text)
         if user is not None and (scheme != "ssh" or not _SSH_USER.fullmatch(user)):
             raise RepositoryRefused(
                 f"{redacted(text)}: credentials in an address are refused; put them into a Secret"
@@ -72,6 +75,11 @@ class RepoUrl:
         user = f"{self.user}@" if self.user else ""
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{user}{self.host}{port}/{self.path}"
+
+
+def _check_host(host: str, text: str) -> None:
+    if is_never_asked(host):
+        raise RepositoryRefused(f"{redacted(text)}: no source is at a link-local or metadata address")
 
 
 def _checked(path: str, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import socket
 import tarfile
 import time
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from hub.sources.errors import (
     SourceError,
     SourceTooLarge,
 )
+from hub.sources.reach import is_never_asked
+from hub.sources.urls import RepoUrl
 from tests.unit.hub.sources.chart_server import ChartServer, chart_archive
 
 if TYPE_CHECKING:
@@ -204,6 +207,52 @@ async def test_s6_a_redirect_to_no_address_is_refused(
     server.redirect = to
     with pytest.raises(RepositoryRefused):
         await charts.resolve(f"{server.url}#web", "1.0.0")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "[::ffff:169.254.169.254]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "168.63.129.16",
+        "100.100.100.200",
+    ],
+)
+async def test_s6_no_source_is_at_a_metadata_address(
+    charts: ChartRepositories, server: ChartServer, host: str
+) -> None:
+    """Neither named by a person, in any spelling, nor by a repository that sends there."""
+    for address in (f"http://{host}/a", f"ssh://git@{host}/a", f"git@{host}:a"):
+        with pytest.raises(RepositoryRefused, match="metadata"):
+            RepoUrl.parse(address)
+    with pytest.raises(RepositoryRefused, match="metadata"):
+        await charts.resolve(f"oci://{host}/a", "1.0.0")
+    server.redirect = f"http://{host}/latest"
+    with pytest.raises(RepositoryRefused, match="metadata"):
+        await charts.resolve(f"{server.url}#web", "1.0.0")
+
+
+async def test_s6_a_name_that_leads_to_a_metadata_address_is_refused(
+    charts: ChartRepositories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [place])
+    with pytest.raises(RepositoryRefused, match="metadata"):
+        await charts.resolve("http://charts.example.com#web", "1.0.0")
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "127.0.0.1", "192.168.1.1", "fd00::1", "git.example.com", "dead.beef"]
+)
+def test_hosts_of_ones_own_are_asked(host: str) -> None:
+    assert not is_never_asked(host)
 
 
 async def test_s6_a_list_of_tags_that_goes_on_nowhere_is_refused(
