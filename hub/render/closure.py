@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_FOLDERS = 256
 _REMOTE = re.compile(
-    r"://|^git::|^[\w.-]+@[\w.-]+:|\?(ref|version|timeout|submodules)=|^(www\.)?github\.com[/:]"
+    r"://|^git::|^gh:|/_git/|\.git(?:$|//)|^[\w.-]+@[\w.-]+:|\?(ref|version|timeout|submodules)=|^(www\.)?github\.com[/:]"
 )
 _FOLLOWED = ("resources", "bases", "components", "generators", "transformers", "validators")
 _ALONE = {"resources", "bases"}

@@ -19,7 +19,7 @@ from hub.render.plain import PlainSource
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from agent.contract.manifest import Manifest
+    from agent.contract.manifest import GroupKind, Manifest
     from hub.render.pipeline import AnySource, Stage
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -28,6 +28,7 @@ ABSENT: Final = object()
 HIDDEN = "(secret)"
 CHART_DEFAULTS, DEFAULTS_FILE = "chart defaults", "values.yaml"
 _PART = re.compile(r"""\.?([^.\[\]'"]+)|\[(\d+)\]|\[(['"])(.*?)\3\]""")
+_STAGE = re.compile(r"(source \d+: )?(.*)", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -123,10 +124,11 @@ def explain(
     found: list[Touch] = []
     before: Any = ABSENT
     hidden: set[Path] = set()
+    stay = {_named(one) for one in (stages[-1].objects if stages else ())} - {_named(target)}
     for stage in stages:
         if stage.problem:
             continue
-        one = same_object(stage.objects, target)
+        one = same_object((one for one in stage.objects if _named(one) not in stay), target)
         after = ABSENT if one is None else value_at(one, field)
         for path, old, new in _changes(before, after, field):
             at = _where(stage, one, path, new, texts)
@@ -146,17 +148,29 @@ def explain(
 
 
 def texts_of(sources: Iterable[AnySource]) -> dict[str, str]:
-    """Contents in which a line can be looked for, by the name of a stage or a file."""
+    """Contents in which a line can be looked for, by the name of a stage or a file; each source's own, of several."""
     found: dict[str, str] = {}
-    for source in sources:
-        match source:
-            case PlainSource():
-                found |= source.files
-            case ChartSource():
-                found |= {layer.name: layer.text for layer in source.layers if layer.text is not None}
-                found |= {path: text for path, text in source.files.items() if isinstance(text, str)}
-                found[CHART_DEFAULTS] = found.get(DEFAULTS_FILE, "")
+    given = list(sources)
+    for number, source in enumerate(given, 1):
+        prefix = f"source {number}: " if len(given) > 1 else ""
+        found |= {f"{prefix}{name}": text for name, text in _texts(source)}
     return found
+
+
+def _texts(source: AnySource) -> Iterator[tuple[str, str]]:
+    match source:
+        case PlainSource():
+            yield from source.files.items()
+        case ChartSource():
+            files = {path: text for path, text in source.files.items() if isinstance(text, str)}
+            yield from files.items()
+            yield CHART_DEFAULTS, files.get(DEFAULTS_FILE, "")
+            yield from ((layer.name, layer.text) for layer in source.layers if layer.text is not None)
+
+
+def _named(one: Manifest) -> tuple[GroupKind, str]:
+    ref = ref_of(one)
+    return ref.group_kind, ref.name
 
 
 def same_object(objects: Iterable[Manifest], target: Manifest) -> Manifest | None:
@@ -204,15 +218,18 @@ def _changes(before: Any, after: Any, path: Path) -> Iterator[tuple[Path, Any, A
 
 def _where(stage: Stage, one: Manifest | None, path: Path, value: Any, texts: Mapping[str, str]) -> str:
     """The file, and the line where exactly one says it."""
+    split = _STAGE.fullmatch(stage.name)
+    prefix, layer = (split[1] or "", split[2]) if split else ("", stage.name)
     origin = stage.origins.get(str(ref_of(one))) if one is not None else None
-    own = texts.get(stage.name.rpartition(": ")[2])
+    own = texts.get(stage.name)
     if own is not None:
-        name = DEFAULTS_FILE if stage.name.endswith(CHART_DEFAULTS) else stage.name.rpartition(": ")[2]
+        name = DEFAULTS_FILE if layer == CHART_DEFAULTS else layer
         lines = lines_of_value(own, value, name=path[-1] if path else "")
         return f"{name}:{lines[0]}" if len(lines) == 1 else name
     if origin is None or one is None:
         return ""
-    line = line_of_field(texts[origin], one, path) if origin in texts else None
+    text = texts.get(f"{prefix}{origin}")
+    line = line_of_field(text, one, path) if text is not None else None
     return f"{origin}:{line}" if line else origin
 
 

@@ -131,6 +131,7 @@ async def test_s7_values_that_are_an_alias_bomb_are_refused(desk: Desk) -> None:
         "resources: ['https://127.0.0.1:1/x.yaml']\n",
         "resources: ['127.0.0.1:1/repo//base?ref=main']\n",
         "resources: ['git@127.0.0.1:repo']\n",
+        "resources: ['gh:org/repo', 'host/org/_git/repo', 'host/repo.git//base']\n",
         "components: ['ssh://git@127.0.0.1/repo']\n",
         "resources: [.]\n",
         "resources: [c.yaml]\n" + ALIASES,
