@@ -171,7 +171,7 @@ def _environment() -> _Environment:
     filters: dict[str, Callable[..., Any]] = {
         "slugify": slugify,
         "normalize": lambda value: normalize(str(value)),
-        "to_yaml": yaml.dump,
+        "to_yaml": lambda value: yaml.dump(_json_value(value)),
         "from_yaml": yaml.load_value,
         "tojson": _to_json,
         "to_json": lambda value: _to_json(value, separators=(",", ":")),

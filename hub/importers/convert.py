@@ -57,6 +57,7 @@ class _Import:
             return {"apiVersion": API_VERSION, "kind": "Cluster", **cluster(obj, notes)}
         if not is_argo(obj):
             return None
+        notes.lost_keys(obj, ("apiVersion", "kind", "metadata", "spec", "status"), "")
         spec = obj.get("spec") or {}
         match kind:
             case "ApplicationSet":

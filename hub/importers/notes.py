@@ -42,7 +42,7 @@ class Notes:
     def lost_keys(self, value: Mapping[str, Any], known: Iterable[str], path: str) -> None:
         """A note for each key that is set and that nobody read."""
         for key in sorted(value.keys() - set(known)):
-            if value[key] not in (None, "", [], {}, False):
+            if value[key] is not False and value[key] not in (None, "", [], {}):
                 self.lost(f"{path}.{key}" if path else str(key))
 
     def _add(self, note: Note) -> None:

@@ -58,6 +58,7 @@ def test_value(engine: TemplateEngine, text: str, expected: object) -> None:
         ("a\n{{ 1 / 0 }}", "ZeroDivisionError", 2),
         ("a\n\n{% if %}", "Expected an expression", 3),
         ("{{ cluster.items }}", "it gives a", 1),
+        ("{{ cluster['items'] }}", "has no attribute 'items'", 1),
         ("{% include '/etc/passwd' %}", "no loader", 1),
         ("{{ '(' * 500 | int }}{{ " + "(" * 5000 + ")" * 5000 + " }}", "", None),
     ],

@@ -251,3 +251,20 @@ def test_s7_a_product_is_bounded() -> None:
     many = {"list": {"elements": [{}] * 400}}
     with pytest.raises(ExpansionError, match="400 x 400 or so parameter sets are more than the 100000"):
         run({"matrix": {"generators": [many, many]}})
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_parameter_called_cluster_takes_the_place_of_ours(*, after: bool) -> None:
+    own = {"list": {"elements": [{"cluster": "mine"}]}}
+    clusters = {"clusters": {"names": ["eu1"]}}
+    (row,) = run({"matrix": {"generators": [clusters, own] if after else [own, clusters]}})
+    assert (row["cluster"], row["name"], row["metadata"]["labels"]["env"]) == ("mine", "eu1", "prod")
+    mapped = {"list": {"elements": [{"cluster": {"name": "eu1", "zone": "z"}}]}}
+    (row,) = run({"matrix": {"generators": [mapped, clusters]}})
+    assert (row["cluster"]["zone"], row["cluster"]["values"]["n"]) == ("z", 2)
+    other = {"list": {"elements": [{"cluster": {"name": "eu2"}}]}}
+    with pytest.raises(GeneratorError, match=r"cluster\.name has two different values"):
+        run({"matrix": {"generators": [other, clusters]}})
+    (row,) = run(clusters)
+    text = TemplateEngine().value("{{ {'c': cluster} | to_yaml }}", row)
+    assert text.startswith("c:\n  name: eu1\n"), "it is data like any other"

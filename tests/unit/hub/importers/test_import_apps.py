@@ -215,3 +215,21 @@ spec:
     assert jsonnet["jsonnet"] == {"tlas": [{"name": "env", "value": "dev"}], "extVars": [variable]}
     assert plugin["plugin"] == {"name": "cue", "parameters": {"STAGE": "dev", "size": "3"}}
     assert [note.path for note in done.notes if note.lost] == ["spec.sources[1].plugin.parameters[1]"]
+
+
+def test_what_stands_beside_the_spec_and_a_zero_are_not_dropped_in_silence() -> None:
+    done = converted(
+        """
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: web, namespace: argocd}
+operation: {sync: {revision: main}}
+status: {health: {status: Healthy}}
+spec:
+  project: shop
+  revisionHistoryLimit: 0
+  source: {repoURL: "https://git.example.com/web.git", path: web}
+  destination: {name: eu1, namespace: web}
+"""
+    )
+    assert {note.path for note in done.notes if note.lost} == {"operation", "spec.revisionHistoryLimit"}
