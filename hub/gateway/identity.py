@@ -10,7 +10,7 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SECRET_NAME = "axletree-hub-identity"  # noqa: S105 - a name
 DIGEST_KEY_BYTES = 32
+_CA_WARNING = timedelta(days=365)
+"""Before its CA ends a hub says so for so long."""
 _CHAIN = 64
 """Generations that are kept: two a replacement."""
 _NOT_FOUND, _CONFLICT = 404, 409
@@ -182,6 +184,15 @@ class HubIdentity:
         self._at(Stage.ACTIVE)
         signing = {self.active: self.signing[self.active]}
         return _handed_on(replace(self, other=None, signing=signing, stage=Stage.IDLE), by=self)
+
+    def ending(self, *, now: datetime) -> str:
+        """What to do where the CA in use ends within a year; empty before."""
+        ends = self.authority.certificate.not_valid_after_utc
+        if ends - now > _CA_WARNING:
+            return ""
+        return (
+            f"the hub's CA ends at {ends:%Y-%m-%d}, and then all agents have to join again: axle hub rotate"
+        )
 
     def _at(self, stage: Stage) -> None:
         if self.stage is not stage:

@@ -260,6 +260,8 @@ class Gateway:
         """Renew the listener's certificate in time, and delete tokens that expired."""
         renewed = self._context.clock()
         while True:
+            if ending := self._keyring.current.ending(now=self._context.now()):
+                log.warning("%s", ending)
             await asyncio.sleep(_UPKEEP_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             if self._context.clock() - renewed > SERVER_LIFETIME.total_seconds() / 2:
                 hosts = self._context.hosts

@@ -156,7 +156,7 @@ async def test_s3_a_revoked_certificate_is_cut_off_at_once_polls_too(rig: Rig) -
         # The poll is there once another one's wait was answered in full.
         assert (await spoke.assignment(etag=headers["ETag"], wait=1))[0] == 304
         await revoke(rig.client, name)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(10):  # long before its wait is over
             status, raw, _ = await poll
     assert status == 403
     assert b"CertificateRefused" in raw

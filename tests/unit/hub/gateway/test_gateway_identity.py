@@ -190,6 +190,13 @@ def test_s4_what_was_renewed_after_a_recovery_does_not_come_back_by_it() -> None
     assert admit(between, found, now=NOW + 60 * day, recovery=recovery) is Admission.SUPERSEDED
 
 
+def test_f9_a_ca_that_ends_within_a_year_is_told_until_it_is_replaced(identity: HubIdentity) -> None:
+    assert identity.ending(now=NOW + timedelta(days=8 * 365)) == ""
+    late = NOW + timedelta(days=9 * 365 + 30)
+    assert "axle hub rotate" in identity.ending(now=late)
+    assert identity.announced(now=late).activated().ending(now=late) == ""
+
+
 def test_a_certificate_ends_on_a_connection_that_outlives_it() -> None:
     peer = Peer(cluster="eu1", fingerprint=FIRST, not_after=NOW)
     assert admit(peer, cluster(), now=NOW) is Admission.REFUSED
