@@ -297,3 +297,35 @@ def test_patches_of_the_application_then_of_the_set_then_what_is_common(tmp_path
     ]
     stages = [one[0] for one in told("")]
     assert list(dict.fromkeys(stages))[-1] == "common"
+
+
+def test_i5_stages_and_differences_tell_no_value_of_a_secret(tmp_path: Path) -> None:
+    """What was there to be applied holds them, as it must."""
+    secret = (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\nstringData: {password: %s, user: same-user}\n"
+    )
+    patch = "- {op: replace, path: /stringData/password, value: later-word}"
+    app = {
+        "apiVersion": "axletree.dev/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "cluster": "eu1",
+            "namespace": "shop-web",
+            "sources": [{"repoURL": REPO, "path": "web"}],
+            "patches": [{"patch": patch, "target": {"kind": "Secret"}}],
+        },
+    }
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "s.yaml").write_text(secret % ("s", "first-word"))
+    (tmp_path / "app.json").write_text(json.dumps(app))
+    files = ["-f", str(tmp_path / "app.json"), "--repo", f"{REPO}={tmp_path}"]
+    assert "later-word" in run("render", *files)
+    told = [run("render", *files, "--stages"), run("render", *files, "--stages", "-o", "json")]
+    told.append(run("render", *files, "--diff", "1", "2", code=1))
+    for text in told:
+        assert not [word for word in ("first-word", "later-word", "same-user") if word in text]
+    assert [line[:12] for line in told[2].splitlines() if "(secret" in line and line[0] in "+-"] == [
+        "-  password:",
+        "+  password:",
+    ]
