@@ -16,11 +16,17 @@ _NOT_FOUND = 404
 
 
 class Accounts:
-    """Looks for the account before each round: the API server would let one impersonate what does not exist."""
+    """Looks for the account before each round: the API server would let one impersonate what does not exist.
 
-    def __init__(self, client: RestClient, *, namespace: str) -> None:
+    `asked` holds the questions under way, for all apps of one agent: those that begin together share an answer.
+    """
+
+    def __init__(
+        self, client: RestClient, *, namespace: str, asked: dict[str, asyncio.Task[None]] | None = None
+    ) -> None:
         self._client = client
         self._namespace = namespace
+        self._asked: dict[str, asyncio.Task[None]] = {} if asked is None else asked
         self._ahead: tuple[str, asyncio.Task[None]] | None = None
 
     def look_ahead(self, policy: ApplyPolicy) -> asyncio.Task[None] | None:
@@ -48,6 +54,19 @@ class Accounts:
         return f"system:serviceaccount:{self._namespace}:{name}"
 
     async def _exists(self, name: str) -> None:
+        """The answer, whoever asked. Who is cancelled does not cancel it for the others."""
+        task = self._asked.get(name)
+        if task is None:
+            task = self._asked[name] = asyncio.create_task(self._ask(name), name=f"ServiceAccount {name}")
+            task.add_done_callback(lambda done: self._answered(name, done))
+        await asyncio.shield(task)
+
+    def _answered(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._asked[name]
+        if not task.cancelled():
+            task.exception()  # is told to whoever still waits
+
+    async def _ask(self, name: str) -> None:
         path = f"/api/v1/namespaces/{self._namespace}/serviceaccounts/{name}"
         try:
             await self._client.get(path)

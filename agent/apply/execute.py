@@ -45,7 +45,8 @@ class Applier:
     `view(ref)` gives the live object as a watch has it, `Unseen.ABSENT` if a synced watch has none, and
     `Unseen.UNKNOWN` where nobody watches. Watched objects need their managedFields, at least our own entry
     (`agent.apply.fields.trim`). `deadline` is in the running loop's time. `namespaces` are those that were seen to
-    exist, shared by the appliers of one cluster; a wrong one costs a request, no more.
+    exist, shared by the appliers of one cluster; a wrong one costs a request, no more. So are `asked`, their questions
+    for accounts.
     """
 
     def __init__(
@@ -59,13 +60,14 @@ class Applier:
         agent_namespace: str = AGENT_NAMESPACE,
         concurrency: int = 16,
         namespaces: set[str] | None = None,
+        asked: dict[str, asyncio.Task[None]] | None = None,
     ) -> None:
         self._mapper = mapper
         self._applyset = applyset
         self._app = app
         self._slots = asyncio.Semaphore(concurrency)
         self._writer = Writer(client, mapper, manager=manager)
-        self.accounts = Accounts(client, namespace=agent_namespace)
+        self.accounts = Accounts(client, namespace=agent_namespace, asked=asked)
         self.namespaces = Namespaces(
             client, manager=manager, known=set() if namespaces is None else namespaces
         )

@@ -18,6 +18,7 @@ from agent.sync.app import App
 from agent.sync.recover import kinds_of
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from agent.contract.bundle import Bundle
@@ -42,6 +43,7 @@ class Roster:
         self.manager = agent_manager(identity.hub_id, identity.cluster)
         self._client, self._mapper, self._identity = client, mapper, identity
         self._namespaces: set[str] = set()
+        self._asked: dict[str, asyncio.Task[None]] = {}
         self._rulebook = rulebook
 
     @property
@@ -168,6 +170,7 @@ class Roster:
                 applyset=applyset,
                 app=key,
                 namespaces=self._namespaces,
+                asked=self._asked,
             )
             app = App(
                 key=key, applyset=applyset, manager=self.manager, applier=applier, rulebook=self._rulebook
