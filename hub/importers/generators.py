@@ -26,6 +26,8 @@ KINDS = (
     "clusterDecisionResource",
     *_COMBINED,
 )
+_MAX_INNER = 8
+"""How many our kinds take."""
 _STARS = re.compile(r"(?P<folder>(?:(?<=/)|^)\*+/)|\*+")
 _SUBSCRIPT = str.maketrans({"[": ".", "]": None, '"': None})
 
@@ -155,6 +157,9 @@ def _kind(kind: str, spec: dict[str, Any], words: Words, *, path: str) -> dict[s
     ]
     if spec.get("mergeKeys"):
         spec["mergeKeys"] = [words.key(one) for one in spec["mergeKeys"]]
+        while len(inner) > _MAX_INNER:  # each is laid over those before it, however they are bracketed
+            first = {"merge": {"mergeKeys": spec["mergeKeys"], "generators": inner[:_MAX_INNER]}}
+            inner = [first, *inner[_MAX_INNER:]]
     return {**words.value(spec, path), **own, "generators": inner}
 
 

@@ -381,3 +381,32 @@ spec:
 """
     items, _ = expanded(tmp_path, text)
     assert [one["metadata"]["name"] for one in items] == ["eu1-false-k", "lab1-true-k"]
+
+
+def test_a_merge_of_more_than_our_kinds_take_is_bracketed(tmp_path: Path) -> None:
+    later = "\n".join(
+        f"            - list: {{elements: [{{name: eu1, values: {{last: v{at}}}}}]}}" for at in range(20)
+    )
+    text = f"""
+apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {{name: many, namespace: argocd}}
+spec:
+  goTemplate: true
+  generators:
+    - merge:
+        mergeKeys: [name]
+        generators:
+            - clusters: {{values: {{last: none}}}}
+{later}
+  template:
+    metadata: {{name: "{{{{.name}}}}-{{{{.values.last}}}}"}}
+    spec:
+      project: shop
+      source: {{repoURL: "https://git.example.com/shop.git", path: x, targetRevision: main}}
+      destination: {{server: "{{{{.server}}}}", namespace: x}}
+"""
+    items, _ = expanded(tmp_path, text)
+    assert [one["metadata"]["name"] for one in items] == ["eu1-v19", "lab1-none"]
+    ((_, obj),) = [each for each in converted(text).objects if each[1]["kind"] == "ApplicationSet"]
+    validate_set(obj["spec"], set_key="shop/many")
