@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/agent/v1/assignment"
-_GRACE = 15.0
+_GRACE, _SLOWEST = 15.0, 600.0
 _OK, _NOT_MODIFIED = 200, 304
 _SHORT = 1.0
 """A 304 that came sooner than this many seconds did not wait: the next question does."""
@@ -141,7 +141,12 @@ class AssignmentPoll:
         if self._etag:
             headers["If-None-Match"] = self._etag
         return await self._session.exchange(
-            "GET", PATH, headers=headers, timeout=LONG_POLL_SECONDS + _GRACE, limit=16 * 1024 * 1024
+            "GET",
+            PATH,
+            headers=headers,
+            timeout=LONG_POLL_SECONDS + _SLOWEST,
+            quiet=LONG_POLL_SECONDS + _GRACE,
+            limit=16 * 1024 * 1024,
         )
 
     def _read(self, answer: Answer) -> SignedAssignment | None:

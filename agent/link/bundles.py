@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 PARALLEL = 4
 _OK = 200
-_SECONDS = 60.0
+_SECONDS, _QUIET = 1800.0, 60.0
+"""A megabyte takes minutes on a satellite's line, and begun anew it would never be there."""
 
 
 class BundleMismatch(NoInformation):
@@ -33,7 +34,11 @@ class BundleFetcher:
         """The stored bytes, which have exactly that sha256. Raises `NoInformation`."""
         async with self._slots:
             answer = await self._session.exchange(
-                "GET", f"/agent/v1/bundles/{blob}", headers={"Accept-Encoding": "gzip"}, timeout=_SECONDS
+                "GET",
+                f"/agent/v1/bundles/{blob}",
+                headers={"Accept-Encoding": "gzip"},
+                timeout=_SECONDS,
+                quiet=_QUIET,
             )
         if answer.status != _OK:
             raise answer.refused(f"the bundle {blob[:12]}")

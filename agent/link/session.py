@@ -143,9 +143,13 @@ class HubSession:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = REQUEST_SECONDS,  # noqa: ASYNC109 - a request's own limit, handed to aiohttp
+        quiet: float | None = None,
         limit: int = MAX_ANSWER,
     ) -> Answer:
-        """One request, one answer of any status. Raises `HubUnreachable`."""
+        """One request, one answer of any status. Raises `HubUnreachable`.
+
+        `timeout` bounds all of it, `quiet` the time without a byte: of what is large on a thin line, that says more.
+        """
         sent = dict(headers or {})
         if body is not None:
             sent["Content-Type"] = "application/json"
@@ -159,7 +163,7 @@ class HubSession:
                 data=body,
                 headers=sent,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS, sock_read=quiet),
             ) as response:
                 answer = Answer(response.status, response.headers, await _read(response, limit, what))
         except aiohttp.ClientConnectorCertificateError as error:
