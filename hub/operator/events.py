@@ -1,7 +1,7 @@
 """What an event means for the loops: it wakes keys, and nothing else follows from it.
 
-kopf and our own reflectors both tell; any event may be lost or repeated. Our own writes come back as events, too: those
-must not wake what wrote them.
+kopf and our own reflectors both tell, of Applications and Clusters the latter alone; any event may be lost or
+repeated. Our own writes come back as events, too: those must not wake what wrote them.
 """
 
 from __future__ import annotations
