@@ -127,6 +127,7 @@ def _word(group: list[Process]) -> str:
 def _print(root: Path, state: _State, parts: dict[str, str], *, local: bool) -> None:
     if local:
         out.print(f"Fleet     {root} ({provider_of(root)}): {' '.join(cluster_names(root))}")
+        out.print(f"API       {Services(root).api_url}")
         stopped = [name for name, word in parts.items() if word == "stopped"]
         out.print(f"Processes {sum(word == 'running' for word in parts.values())}/{len(parts)} running")
         for name in stopped:
@@ -187,6 +188,7 @@ def _to_json(root: Path, state: _State, parts: dict[str, str], *, local: bool) -
         kubeconfig = kubeconfig_of(root)
         found["fleet"] = {
             "home": str(root),
+            "api": Services(root).api_url,
             "provider": provider_of(root),
             "kubeconfig": str(kubeconfig) if kubeconfig else "",
             "processes": parts,

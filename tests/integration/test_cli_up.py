@@ -69,7 +69,10 @@ def test_from_nothing_to_healthy_through_a_dead_hub_to_nothing(machine: Machine)
     assert "app axletree-system/root  hub  Synced  Healthy" in up.stdout
     assert "Healthy after " in up.stdout
     assert machine.axle("wait", "root", "--timeout", "60s").returncode == 0
-    assert machine.axle("status").returncode == 0
+    status = machine.axle("status")
+    assert status.returncode == 0
+    address = next(line for line in status.stdout.splitlines() if line.startswith("API "))
+    assert address.split()[1] in up.stdout
 
     machine.kill("hub")
     status = machine.axle("status", "-o", "json")

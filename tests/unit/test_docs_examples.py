@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,8 @@ import subprocess
 from pathlib import Path
 from textwrap import dedent
 
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner
 
 from hub.cli.main import app
@@ -58,3 +61,47 @@ def test_blue_green_and_a_canary_are_planned_as_the_page_says(tmp_path: Path) ->
     assert back.exit_code == 1, back.output
     first = json.loads(back.stdout)["order"][0]["apps"]
     assert "shop/route-eu1" in first, "it waits for nothing: the old colour still runs"
+
+
+async def test_the_shell_example_outlasts_a_hub_that_starts_again_and_ends_where_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    answers: list[tuple[int, str]] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        status, text = answers.pop(0)
+        return web.Response(status=status, text=text)
+
+    async def run(url: str) -> tuple[int | None, str]:
+        known = {
+            "AXLETREE_API": url,
+            "AXLETREE_TOKEN": "t",
+            "AXLETREE_CA": str(tmp_path),
+            "AXLETREE_PAUSE": "0",
+        }
+        process = await asyncio.create_subprocess_exec(
+            *("sh", str(DOCS / "examples/automation/wait.sh"), "shop/shop", "c0ffee1"),
+            env={"PATH": os.environ["PATH"]} | known,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode, out.decode()
+
+    served = web.Application()
+    served.router.add_get("/{path:.*}", answer)
+    async with TestServer(served) as server:
+        url = str(server.make_url("")).rstrip("/")
+        for passing in ((503, '{"title":"NotReady","status":503,"detail":""}'), (502, "<html>"), (500, "")):
+            answers += [
+                (200, '{"state":"Pending","revision":""}'),
+                passing,
+                (200, '{"state":"Healthy","r":""}'),
+            ]
+            assert await run(url) == (0, "")
+            assert not answers
+        for said in ('{"state":"Failed","where":[]}', '{"title":"NotFound","status":404,"detail":""}'):
+            answers.append((200, said))
+            assert await run(url) == (1, f"{said}\n")
+    code, _ = await run(url)
+    assert code == 2
