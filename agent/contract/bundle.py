@@ -8,6 +8,7 @@ to the cluster's key, so that the hub's store never holds them in the clear.
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -133,9 +134,13 @@ def pack(bundle: Bundle, *, masks: Sequence[str]) -> StoredBundle:
     return StoredBundle(digest=digest, blob=sha256_hex(data), data=data)
 
 
-def decode(data: bytes, *, blob: str, private_key: bytes, app: str = "") -> Bundle:
+def decode(
+    data: bytes, *, blob: str, private_key: bytes, app: str = "", former: Sequence[bytes] = ()
+) -> Bundle:
     """The bundle in the clear, after its hash was verified as received.
 
+    `former` are keys of before: after a rotation the hub's own values may be sealed to the present key, and another
+    app's, which is away, to the one before it.
     `app` is whose it is: what other apps sealed for it opens for it alone. Raises `BundleCorrupt` where bytes and
     hash differ or nothing can be read, `SealedInputRefused`, `BundleTooLarge` past the bound.
     """
@@ -144,7 +149,7 @@ def decode(data: bytes, *, blob: str, private_key: bytes, app: str = "") -> Bund
     try:
         content = json.loads(_gunzip(data))
         content["objects"] = [
-            map_secret(obj, lambda value: _opened(value, private_key=private_key, app=app))
+            map_secret(obj, lambda value: _opened(value, keys=(private_key, *former), app=app))
             for obj in content["objects"]
         ]
         return Bundle.model_validate(content)
@@ -154,8 +159,19 @@ def decode(data: bytes, *, blob: str, private_key: bytes, app: str = "") -> Bund
         raise BundleCorrupt(f"bundle {blob[:12]}: {type(error).__name__}") from error
 
 
-def _opened(value: Any, *, private_key: bytes, app: str) -> Any:
-    """One value of a Secret: sealed by the hub's worker, or by another app's agent."""
+def _opened(value: Any, *, keys: Sequence[bytes], app: str) -> Any:
+    """One value of a Secret, by the first key that opens it. Raises what the first one does."""
+    try:
+        return _opened_by(value, private_key=keys[0], app=app)
+    except ValueError:
+        for key in keys[1:]:
+            with contextlib.suppress(ValueError):
+                return _opened_by(value, private_key=key, app=app)
+        raise
+
+
+def _opened_by(value: Any, *, private_key: bytes, app: str) -> Any:
+    """Sealed by the hub's worker, or by another app's agent."""
     if isinstance(value, str) and value.startswith(RELAYED):
         return base64.b64encode(open_relayed(value, consumer=app, private_key=private_key)).decode()
     return json.loads(open_sealed(value, private_key=private_key))

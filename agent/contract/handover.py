@@ -71,9 +71,13 @@ def key_id(public: bytes) -> str:
     return sha256_hex(public)[:32]
 
 
-def mark_of(text: str, *, producer: str, name: str, private_key: bytes) -> str:
-    """What stands for a value outside: nobody without the producer's own key (32 bytes) can try guesses."""
-    key = hmac.new(private_key, b"axletree/output-mark/v1", "sha256").digest()
+def mark_key(private_key: bytes) -> bytes:
+    """What marks are made with, of a sealing key: kept when that is replaced, or every value would look new."""
+    return hmac.new(private_key, b"axletree/output-mark/v1", "sha256").digest()
+
+
+def mark_of(text: str, *, producer: str, name: str, key: bytes) -> str:
+    """What stands for a value outside: nobody without the producer's own `mark_key` can try guesses."""
     return hmac.new(key, canonical_json([producer, name, text]), "sha256").hexdigest()[:32]
 
 

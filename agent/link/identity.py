@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.errors import TerminalError
+from agent.contract.handover import mark_key
 from agent.contract.names import AGENT_NAMESPACE, LABEL_AGENT_CLUSTER, LABEL_STATE, short_hash
 from agent.contract.sealing import new_keypair, public_of
 from agent.kube.config import load_identity
@@ -66,6 +67,14 @@ class Identity:
     """base64, as `sealing_old`."""
     sealing_old: tuple[str, ...] = field(default=(), repr=False)
     """base64 of former sealing keys, newest first: what is kept on the spoke may be sealed to them."""
+
+    marking: str = field(default="", repr=False)
+    """base64 of what marks of sealed outputs are made with, once the first sealing key was replaced."""
+
+    @property
+    def mark_key(self) -> bytes:
+        """The same for as long as this identity lives: what did not change is not told as something new."""
+        return base64.b64decode(self.marking) if self.marking else mark_key(self.sealing_key)
 
     @property
     def joined(self) -> bool:
@@ -165,6 +174,7 @@ def promoted(identity: Identity) -> Identity:
         sealing_key=sealing,
         sealing_public=public_of(sealing),
         sealing_old=old[:_OLD_KEYS],
+        marking=base64.b64encode(identity.mark_key).decode(),
         next_sealing="",
     )
 

@@ -80,7 +80,7 @@ class Engine:
         self._sightings = Sightings(client, self._roster, self._queue, news=self._news, clock=_now)
         self.watches = self._sightings.watches
         self._exports = Exports(
-            client, mapper, private_key=lambda: self._rounds.obtainer.identity.sealing_key, on_told=self._say
+            client, mapper, marking=lambda: self._rounds.obtainer.identity.mark_key, on_told=self._say
         )
         self.syncs = ObjectSyncs(self._keeper, self._claims, wake=self._queue.add, announce=reporter.announce)
         self._rounds = Rounds(

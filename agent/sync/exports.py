@@ -58,11 +58,11 @@ class Exports:
         client: RestClient,
         mapper: RestMapper,
         *,
-        private_key: Callable[[], bytes],
+        marking: Callable[[], bytes],
         on_told: Callable[[App], None],
     ) -> None:
         self._client, self._mapper, self._on_told = client, mapper, on_told
-        self._private_key = private_key
+        self._marking = marking
         self._recipients: dict[str, tuple[Recipient, ...]] = {}
         self._told: dict[str, Told] = {}
         self._due: dict[str, App] = {}
@@ -148,7 +148,7 @@ class Exports:
                     obj,
                     recipients,
                     digest=digest,
-                    private_key=self._private_key(),
+                    marking=self._marking(),
                     before=before.get(rule.name),
                     evaluate=_evaluated,
                 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.apply.hooks import split
 from agent.apply.shape import well_formed
-from agent.contract.bundle import BundleCorrupt, decode
+from agent.contract.bundle import decode
 from agent.link.state import SavedApp
 from agent.sync.keeper import finished
 from agent.sync.outcome import Blocked, HubAway
@@ -45,13 +45,14 @@ class Obtainer:
 
     def _opened(self, saved: SavedApp) -> Bundle:
         """By the present key or, for what came before that, by a former one."""
-        *former, last = self.identity.sealing_keys
-        for key in former:
-            try:
-                return decode(saved.data, blob=saved.assigned.blob, private_key=key, app=saved.assigned.app)
-            except BundleCorrupt:
-                continue
-        return decode(saved.data, blob=saved.assigned.blob, private_key=last, app=saved.assigned.app)
+        present, *former = self.identity.sealing_keys
+        return decode(
+            saved.data,
+            blob=saved.assigned.blob,
+            private_key=present,
+            app=saved.assigned.app,
+            former=former,
+        )
 
     async def obtain(self, app: App) -> asyncio.Task[None] | None:
         """Adopt the assigned release; gives the write that keeps it, which has begun.

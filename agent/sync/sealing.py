@@ -30,16 +30,19 @@ def sealed(
     recipients: Iterable[Recipient],
     *,
     digest: str,
-    private_key: bytes,
+    marking: bytes,
     before: SealedReport | None,
     evaluate: Callable[[str, Manifest], Any],
 ) -> SealedReport:
-    """One output as it is told now; `evaluate` gives an expression's value. Never raises."""
+    """One output as it is told now; `marking` is the agent's `mark_key`, `evaluate` gives an expression's value.
+
+    Never raises.
+    """
     try:
         text = _text(rule, readable(rule, obj), evaluate)
     except AxletreeError as error:
         return SealedReport(name=rule.name, problem=f"{error.reason}: {error}"[:MAX_PROBLEM])
-    mark = mark_of(text, producer=app, name=rule.name, private_key=private_key)
+    mark = mark_of(text, producer=app, name=rule.name, key=marking)
     known = {} if before is None or before.mark != mark else _by_taker(before.handovers)
     found = []
     for each in recipients:

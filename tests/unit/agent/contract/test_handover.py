@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from agent.contract.bundle import ApplyPolicy, Bundle, BundleCorrupt, SealedInputRefused, decode, pack
+from agent.contract.canonical import canonical_json
 from agent.contract.errors import ApiError
 from agent.contract.handover import (
     HandoverRefused,
     Recipient,
+    mark_key,
     mark_of,
     open_relayed,
     relayed,
 )
 from agent.contract.output import OutputRule, SealedRule
-from agent.contract.sealing import new_keypair
+from agent.contract.sealing import new_keypair, seal
 from agent.sync.exports import _evaluated
 from agent.sync.sealing import sealed
 
@@ -42,7 +44,7 @@ def rule(value: str = "data.password") -> SealedRule:
 
 
 def told(obj: Any = SECRET, *takers: Recipient, value: str = "data.password", **more: Any) -> Any:
-    fields = {"digest": DIGEST, "private_key": OWN, "before": None, "evaluate": _evaluated} | more
+    fields = {"digest": DIGEST, "marking": mark_key(OWN), "before": None, "evaluate": _evaluated} | more
     return sealed(PRODUCER, rule(value), obj, takers or (TAKER,), **fields)
 
 
@@ -96,6 +98,29 @@ def test_a_bundle_gives_its_app_the_value_as_a_secrets_data() -> None:
     assert found.objects[0]["data"] == {"password": base64.b64encode(b"hunter2!").decode()}
 
 
+def test_a_bundle_opens_where_only_the_hub_has_sealed_to_the_next_key_yet() -> None:
+    """The key was replaced while the producer was away: its value is still sealed to the former one."""
+    present, public = new_keypair()
+    (handover,) = told().handovers
+    value = relayed(PRODUCER, "password", digest=handover.digest, text=handover.text)
+    plain = seal(canonical_json(base64.b64encode(b"of the hub").decode()), recipient=public)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s"},
+        "data": {"a": value, "b": plain},
+    }
+    stored = pack(Bundle(policy=ApplyPolicy(), objects=[secret]), masks=["x", "y"])
+    opened = decode(stored.data, blob=stored.blob, private_key=present, app=CONSUMER, former=(PRIVATE,))
+    found = {name: base64.b64decode(text) for name, text in opened.objects[0]["data"].items()}
+    assert found == {"a": b"hunter2!", "b": b"of the hub"}
+    for keys in ((present, ()), (present, (OWN,)), (PRIVATE, ())):
+        with pytest.raises(BundleCorrupt):
+            decode(stored.data, blob=stored.blob, private_key=keys[0], app=CONSUMER, former=keys[1])
+    with pytest.raises(SealedInputRefused):
+        decode(stored.data, blob=stored.blob, private_key=present, app="shop/web", former=(PRIVATE,))
+
+
 def test_the_same_value_is_not_sealed_again_for_the_same_key() -> None:
     first = told()
     assert told(before=first, digest=OTHER) == first, "a new text would be a new release for who takes it"
@@ -111,8 +136,8 @@ def test_i5_nothing_of_the_value_is_told_in_the_clear() -> None:
     report = told().model_dump_json()
     for one in ("hunter2!", base64.b64encode(b"hunter2!").decode()):
         assert one not in report
-    assert mark_of("x", producer=PRODUCER, name="password", private_key=OWN) != mark_of(
-        "x", producer=PRODUCER, name="password", private_key=PRIVATE
+    assert mark_of("x", producer=PRODUCER, name="password", key=mark_key(OWN)) != mark_of(
+        "x", producer=PRODUCER, name="password", key=mark_key(PRIVATE)
     ), "nobody without the agent's key can try guesses"
     failing = told(value="int(data.password) > 1")
     assert (failing.mark, failing.handovers) == (None, [])

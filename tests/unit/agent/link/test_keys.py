@@ -14,6 +14,7 @@ from agent.link.identity import (
     new_identity,
     next_sealing_public,
     promoted,
+    unjoined,
     with_next_keys,
 )
 from agent.link.keys import KeysUntrusted, follow, learn
@@ -120,6 +121,9 @@ def test_next_keys_are_kept_until_they_are_used_and_former_ones_open_what_is_old
         after = promoted(with_next_keys(after, sealing=True))
     assert len(after.sealing_keys) == 4
     assert "PRIVATE" not in repr(prepared)
+    assert after.mark_key == agent.mark_key, "no sealed output looks new for a new key"
+    assert Identity.load(unjoined(after).dump()).mark_key == agent.mark_key
+    assert agent.sealing_key not in after.mark_key
     kept = promoted(with_next_keys(agent))
     assert kept.sealing_key == agent.sealing_key
 
