@@ -30,6 +30,8 @@ _READ_AHEAD = 1024 * 1024
 _END_SECONDS = 2.0
 _WORDS, _SHOWN = 4096, 300
 """Bytes that are kept of what a worker says beside its answers, and characters that are logged."""
+_TELLING = ("fatal error: ", "runtime: ", "Traceback ", "a render worker ")
+"""How what is logged begins. Helm's warnings quote values, and so do traces of Jsonnet: they may be secret."""
 _ROOT = str(Path(hub.__file__).parent.parent)
 
 
@@ -134,8 +136,9 @@ async def _heard(process: asyncio.subprocess.Process) -> str:
     while data := await stream.read(_READ_AHEAD):
         kept += data[: _WORDS - len(kept)]
     words = kept.decode(errors="replace")
-    if words.strip():
-        log.warning("a render worker said: %s", " ".join(words.partition("goroutine ")[0].split())[:_SHOWN])
+    telling = [line for line in words.splitlines() if line.startswith(_TELLING)]
+    if telling:
+        log.warning("a render worker said: %s", " ".join(" ".join(telling).split())[:_SHOWN])
     return words
 
 

@@ -127,6 +127,22 @@ async def test_i5_a_secret_value_is_known_in_the_forms_that_templates_give_it(
     assert not [word for word in ("48151623", "MIIEv", "so<", "some") if word in str(caught.value)]
 
 
+async def test_i5_what_programs_say_beside_their_answers_is_not_logged(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Helm warns of a value that is none where the chart has a map, and quotes it; Jsonnet traces what it is told."""
+    desk.write("web/values.yaml", "password: {from: here}\n")
+    desk.write("web/templates/all.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")
+    desk.objects.append(_object("Secret", "db", password="hunter2-and-more"))
+    entry = {"kind": "Secret", "name": "db", "valuesKey": "password", "targetPath": "password"}
+    await desk.render(_from(entry))
+    made = '{apiVersion: "v1", kind: "ConfigMap", metadata: {name: "c"}}'
+    desk.write("traced/a.jsonnet", f'std.trace("hunter2-and-more", {made})')
+    await desk.render({"path": "traced"})
+    await cast("WorkerPool", desk.runner).close()
+    assert "hunter2" not in caplog.text
+
+
 async def test_i5_errors_say_no_secret_value_however_short(desk: Desk) -> None:
     desk.write("web/templates/bad.yaml", '{{ fail (printf "not %s" .Values.password) }}')
     desk.objects.append(_object("Secret", "db", password="abc12"))
