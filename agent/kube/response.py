@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from agent.contract.errors import ApiError, TransientError
+from agent.kube.retryafter import seconds_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +104,8 @@ def raise_for_status(
         found = None
     if not isinstance(found, dict) or found.get("kind") != "Status":
         found = {"message": _excerpt(data)}
-    raise _status_error(found, status=status, ref=ref, retry_after=_seconds(headers.get("Retry-After")))
+    asked = seconds_asked(headers.get("Retry-After", ""), now=time.time())
+    raise _status_error(found, status=status, ref=ref, retry_after=asked)
 
 
 def untyped_error(error: ApiError) -> ApiError:
@@ -157,13 +160,6 @@ class LineSplitter:
             if self._size > MAX_LINE:
                 raise ApiUnreachable(f"a watch event is longer than {MAX_LINE} bytes")
         return [line for line in lines if line]
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        return float(value) if value else None
-    except ValueError:
-        return None
 
 
 def _excerpt(data: bytes) -> str:

@@ -18,8 +18,8 @@ from yarl import URL
 from agent.contract.errors import TransientError
 from agent.kube.config import load_identity
 from agent.kube.proxy import environment_proxy, without_users
+from agent.kube.retryafter import seconds_asked
 from agent.kube.transport import open_socket
-from agent.link.backoff import seconds_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
