@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent.contract.names import API_VERSION, HUB_NAMESPACE
+from agent.contract.names import API_VERSION, FINALIZER, HUB_NAMESPACE
 from agent.contract.sealing import new_keypair
 from hub.fleet import install
 from hub.fleet.controlplane import ControlPlane
@@ -51,6 +51,7 @@ _PATIENCE = 300.0
 _REST = 21.0
 """Longer than a heartbeat: what the hub holds then is what it holds."""
 _LOOK = 3.0
+_FEW = 0.002
 _MB = 1024 * 1024
 
 
@@ -198,12 +199,24 @@ async def _listening(port: int) -> None:
 
 
 async def _settled(client: RestClient) -> None:
-    """Until each Cluster says that its agent is connected: else the next hub would first do what this one had to."""
+    """Until the hub has written all that it has to say of Clusters: else the next one would first do that.
+
+    Each says that its agent is connected and holds our finalizer, and none but a few moved between two looks.
+    """
+    before: dict[str, str] = {}
     async with asyncio.timeout(_PATIENCE):
         while True:
             found = (await client.list(paths.CLUSTERS)).items
-            if all((each.get("status") or {}).get("connected") == "Connected" for each in found):
+            done = all(
+                (each.get("status") or {}).get("connected") == "Connected"
+                and FINALIZER in (each["metadata"].get("finalizers") or ())
+                for each in found
+            )
+            now = {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in found}
+            moved = sum(before.get(name) != version for name, version in now.items())
+            if done and moved <= COUNT * _FEW:
                 return
+            before = now
             await asyncio.sleep(_LOOK)
 
 
