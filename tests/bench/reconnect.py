@@ -52,6 +52,7 @@ _REST = 21.0
 """Longer than a heartbeat: what the hub holds then is what it holds."""
 _LOOK = 3.0
 _FEW = 0.002
+"""Of all Clusters: so many may still move in a fleet that has settled."""
 _MB = 1024 * 1024
 
 
