@@ -87,17 +87,17 @@ class Remover:
             app.bundle = self.decoded(app.saved)
         return "" if app.bundle is None else await self.phases.before_removal(app, app.bundle)
 
-    def _policy(self, app: App) -> ApplyPolicy:
+    @staticmethod
+    def _policy(app: App, stone: Tombstone) -> ApplyPolicy:
         """The bundle's; without it, as the person who decided said: never with the agent's own rights."""
         if app.bundle is not None:
             return app.bundle.policy
-        named = app.tombstone.service_account if app.tombstone is not None else ""
-        if not named:
+        if not stone.service_account:
             raise PolicyUnknown("its bundle is not there, so that nobody knows as whom to delete its objects")
-        return ApplyPolicy(service_account=named)
+        return ApplyPolicy(service_account=stone.service_account)
 
     async def _take_away(self, app: App, stone: Tombstone) -> ApplyResult:
-        policy = self._policy(app)
+        policy = self._policy(app, stone)
         return await app.applier.delete_all(
             app.inventory,
             policy,
