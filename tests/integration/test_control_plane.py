@@ -209,8 +209,8 @@ async def test_a_failing_image_shows_its_reason_and_a_good_one_heals(
     await create(session, deployments, workload("Deployment", image))
     pods = await until(session, f"{core}/pods", lambda found: waiting_reasons(found) == {reason})
     assert {pod["status"]["phase"] for pod in pods["items"]} == {phase}
-    async with session.get(f"{deployments}/x") as response:
-        assert condition(await response.json(), "Available") == "False"
+    # Its controller tells of the Deployment after KWOK has told of the Pods.
+    await until(session, f"{deployments}/x", lambda one: condition(one, "Available") == "False")
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "app:1"}]}}}}
     headers = {"Content-Type": "application/strategic-merge-patch+json"}
     async with session.patch(f"{deployments}/x", json=patch, headers=headers) as response:

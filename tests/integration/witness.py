@@ -21,7 +21,6 @@ class Witness:
     def __init__(self, client: RestClient) -> None:
         self._client = client
         self.broken: list[str] = []
-        self.seen = 0
 
     @asynccontextmanager
     async def following(self, *paths: tuple[str, Callable[[WatchEvent], str]]) -> AsyncIterator[None]:
@@ -47,7 +46,6 @@ class Witness:
                     async for event in events:
                         version = event.object["metadata"]["resourceVersion"]
                         if event.type != "BOOKMARK":
-                            self.seen += 1
                             wrong = judge(event)
                             if wrong:
                                 self.broken.append(wrong)
@@ -61,11 +59,13 @@ class Order:
     def __init__(self, first: str, second: str) -> None:
         self._first, self._second = first, second
         self.at: dict[str, int] = {}
+        self.seen: set[str] = set()
 
     def __call__(self, event: WatchEvent) -> str:
         name = event.object["metadata"]["name"]
         if name not in {self._first, self._second}:
             return ""
+        self.seen.add(name)
         if event.type == "DELETED":
             self.at.pop(name, None)
         else:
@@ -83,6 +83,11 @@ class Forward:
     def __init__(self) -> None:
         self._last: dict[str, dict[str, Any]] = {}
         self._gone: set[tuple[str, str]] = set()
+
+    @property
+    def seen(self) -> set[str]:
+        """The Applications of which anything was observed."""
+        return set(self._last)
 
     def __call__(self, event: WatchEvent) -> str:
         name = event.object["metadata"]["name"]
