@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hub.api.application import At, OnStale, Ready
+from hub.api.dependency import At, OnStale, Ready
 from hub.core.graph import title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub.api.application import Dependency
+    from hub.api.dependency import Dependency
     from hub.core.graph import AppGraph
     from hub.core.model import AppKey, AppNode
 

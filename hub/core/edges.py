@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hub.api.application import OnStale, Ready, Scope
+from hub.api.dependency import OnStale, Ready, Scope
 from hub.core.graph import title
 from hub.core.model import Blocker
 from hub.core.readiness import unready
 
 if TYPE_CHECKING:
-    from hub.api.application import Dependency
+    from hub.api.dependency import Dependency
     from hub.core.graph import AppGraph, ResolvedEdge
     from hub.core.model import AppNode, Fleet
 

@@ -17,7 +17,7 @@ from hub.core.sides import gate_view, identity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hub.api.application import Dependency
+    from hub.api.dependency import Dependency
     from hub.core.model import AppKey, AppNode, ClusterView, SetKey
 
 

@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.canonical import canonical_json, sha256_hex
-from hub.api.application import InputStale, Scope
+from hub.api.dependency import Scope
+from hub.api.flow import InputStale
 from hub.core.edges import refused, waits_for, words
 from hub.core.graph import title
 from hub.core.model import Blocker
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from hub.api.application import Input
+    from hub.api.flow import Input
     from hub.core.graph import AppGraph, ResolvedEdge
     from hub.core.model import AppKey, AppNode, Fleet
     from hub.core.outputs import Exported

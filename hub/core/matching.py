@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.kube.selectors import Operator, Selector, SelectorError, parse_selector
-from hub.api.application import Scope
+from hub.api.dependency import Scope
 from hub.api.model import LabelSelector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hub.api.application import Dependency
+    from hub.api.dependency import Dependency
     from hub.core.model import AppKey, AppNode
 
 Anchor = tuple[str, ...]

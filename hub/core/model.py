@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from agent.contract.health import HealthState, SyncState
 from agent.contract.names import HUB_CLUSTER
-from hub.api.application import Dependency, Input, SyncMode
+from hub.api.application import SyncMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from hub.api.cluster import DriftSpec, MaintenanceWindow
+    from hub.api.dependency import Dependency
+    from hub.api.flow import Input
     from hub.api.model import LabelSelector
     from hub.api.project import ProjectSpec
     from hub.core.outputs import Exported

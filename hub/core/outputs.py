@@ -21,7 +21,7 @@ from hub.core.sealed import Relay, relays_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hub.api.application import Output
+    from hub.api.flow import Output
     from hub.core.model import Observed
 
 _MAX_PROBLEM = 512

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract.errors import TerminalError
 from agent.contract.health import HealthState, SyncState
 from agent.health.cel import CelMissing, Expression, RuleInvalid, Undecided
-from hub.api.application import At, Ready
+from hub.api.dependency import At, Ready
 from hub.core.graph import title
 from hub.core.model import Blocker
 from hub.core.params import nearest
@@ -21,7 +21,7 @@ from hub.core.params import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hub.api.application import Dependency
+    from hub.api.dependency import Dependency
     from hub.core.model import AppNode
 
 CONDITION = "Condition"

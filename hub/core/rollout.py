@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from agent.contract.health import HealthState
 from agent.contract.names import ANNOTATION_PAUSED
-from hub.api.application import Ready, Scope, SyncMode
+from hub.api.application import SyncMode
+from hub.api.dependency import Ready, Scope
 from hub.core.backward import blockers_back, goes_back, is_back
 from hub.core.edges import edge_blocker, live
 from hub.core.graph import AppGraph, ResolvedEdge, title

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.contract.manifest import Manifest
-    from hub.api.application import Input
+    from hub.api.flow import Input
     from hub.core.graph import AppGraph
     from hub.core.model import AppKey, AppNode, Fleet
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.contract.canonical import canonical_json
-from hub.api.application import At, Ready, Scope
+from hub.api.dependency import At, Ready, Scope
 from hub.core.edges import edge_blocker, live, words
 from hub.core.model import Blocker
 from hub.core.plan import parse_duration, stamp
@@ -20,7 +20,7 @@ from hub.core.plan import parse_duration, stamp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hub.api.application import Dependency
+    from hub.api.dependency import Dependency
     from hub.core.graph import AppGraph, ResolvedEdge
     from hub.core.model import AppKey, AppNode, Fleet
 

@@ -17,7 +17,9 @@ from agent.contract.names import (
     HUB_CLUSTER,
     applyset_id,
 )
-from hub.api.application import Dependency, Input, SyncMode
+from hub.api.application import SyncMode
+from hub.api.dependency import Dependency
+from hub.api.flow import Input
 from hub.core.model import AppNode
 from hub.core.outputs import Exported, exported
 from hub.operator import views

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from agent.contract.healthrule import HealthRule
 from agent.health.cel import CelMissing, Expression, RuleInvalid
-from hub.api.application import Ready
+from hub.api.dependency import Ready
 from hub.core.readiness import ConditionInvalid, check_ready
 
 if TYPE_CHECKING:

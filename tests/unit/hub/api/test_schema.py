@@ -9,8 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from hub.api.application import ApplicationSpec, Dependency
+from hub.api.application import ApplicationSpec
 from hub.api.applicationset import ApplicationSetSpec
+from hub.api.dependency import Dependency
 from hub.api.generators import GitGenerator
 from hub.api.project import ProjectSpec
 from hub.api.registry import APPLICATION, CLUSTER, KINDS

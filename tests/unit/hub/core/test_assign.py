@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from agent.contract.health import HealthState, SyncState
 from agent.contract.wire import Tombstone
-from hub.api.application import Dependency
 from hub.api.assignment import AssignmentSpec
+from hub.api.dependency import Dependency
 from hub.core.assign import assignment_spec
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, ClusterView, Drop, Fleet, Observed

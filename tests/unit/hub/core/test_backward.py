@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import Dependency
+from hub.api.dependency import Dependency
 from hub.api.rollout import Rollout
 from hub.core.gates import WaveGate
 from hub.core.pins import BY_PERSON, BY_WAVE

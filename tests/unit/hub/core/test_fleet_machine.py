@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import Dependency
 from hub.api.applicationset import DeletionSpec
+from hub.api.dependency import Dependency
 from hub.api.project import ProjectSpec
 from hub.api.rollout import Rollout, WaveStatus
 from hub.core.assign import assignment_spec

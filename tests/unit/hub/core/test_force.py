@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from agent.contract.health import HealthState
-from hub.api.application import Dependency, SyncMode
+from hub.api.application import SyncMode
+from hub.api.dependency import Dependency
 from hub.api.rollout import Rollout
 from hub.core.model import AppNode, ClusterView, Fleet
 from hub.core.rollout import blockers, decide, passed

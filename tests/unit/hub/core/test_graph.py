@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import Dependency, Scope
+from hub.api.dependency import Dependency, Scope
 from hub.core.graph import AppGraph, title
 from hub.core.model import AppNode, ClusterView, Observed
 from tests.effort import effort

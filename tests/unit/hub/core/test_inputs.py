@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import Input, Output
+from hub.api.flow import Input, Output
 from hub.api.project import ProjectSpec
 from hub.core.derive import application_status
 from hub.core.graph import AppGraph

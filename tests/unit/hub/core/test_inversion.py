@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.api.application import Dependency
+from hub.api.dependency import Dependency
 from hub.core.graph import AppGraph
 from hub.core.inversion import WaveGraph, inversions
 from hub.core.model import AppNode

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import Dependency
+from hub.api.dependency import Dependency
 from hub.api.project import ProjectSpec
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, ClusterView, Fleet, Observed

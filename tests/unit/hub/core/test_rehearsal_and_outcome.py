@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract.health import HealthState
-from hub.api.application import Dependency
+from hub.api.dependency import Dependency
 from hub.api.rollout import WaveState
 from hub.core.pins import rolled_back
 from hub.core.rehearsal import Rehearsal, rehearse

@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from agent.contract.health import HealthState, SyncState
 from agent.contract.names import ANNOTATION_PAUSED
-from hub.api.application import At, Dependency, OnStale, Ready, Scope, SyncMode
+from hub.api.application import SyncMode
+from hub.api.dependency import At, Dependency, OnStale, Ready, Scope
 from hub.api.project import ProjectSpec
 from hub.core.graph import AppGraph
 from hub.core.model import AppNode, Blocker, ClusterView, Fleet, Observed

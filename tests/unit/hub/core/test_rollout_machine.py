@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import Dependency
 from hub.api.applicationset import DeletionSpec
+from hub.api.dependency import Dependency
 from hub.api.rollout import Approval, OnFailure, Rollout, WaveState
 from hub.core.phases import Phase, phase_of
 from hub.core.plan import parse_duration, plan_children, share_of

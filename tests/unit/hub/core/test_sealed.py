@@ -10,7 +10,7 @@ import pytest
 from agent.contract.canonical import canonical_json
 from agent.contract.handover import PREFIX, key_id
 from agent.contract.health import HealthState, SyncState
-from hub.api.application import Input, Output
+from hub.api.flow import Input, Output
 from hub.api.project import ProjectSpec
 from hub.core.graph import AppGraph
 from hub.core.inputs import Bound, bind

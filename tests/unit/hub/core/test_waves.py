@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from agent.contract.health import HealthState
-from hub.api.application import Dependency
+from hub.api.dependency import Dependency
 from hub.api.rollout import Rollout
 from hub.core.gates import WaveGate
 from hub.core.inversion import inversions
