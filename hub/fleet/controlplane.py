@@ -21,7 +21,7 @@ import aiohttp
 from hub.fleet import kwok, parts
 from hub.fleet.errors import NotReadyError, PortTakenError, ProcessExitedError
 from hub.fleet.layout import LOOPBACK, Layout, Ports, prepare
-from hub.fleet.process import Process, end_in_order, log_tail, recorded, spawn
+from hub.fleet.process import Process, end_in_order, log_tail, recorded, settled, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class ControlPlane:
 
     async def stop(self, *, grace: float = STOP_GRACE) -> None:
         """End every part, in order, whoever started it. The folder stays."""
-        await end_in_order(self.processes(), parts.STOP_ORDER, grace=grace)
+        await end_in_order(await settled(self.layout.run), parts.STOP_ORDER, grace=grace)
 
     async def _start_on_free_ports(self, deadline: float) -> None:
         ports = self.layout.load_ports()

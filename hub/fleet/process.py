@@ -2,8 +2,9 @@
 
 A fleet must survive the command that started it, and a later command must be able to end it even if the first
 one crashed at any instruction. So each child writes its own record before it becomes the program: a shell
-prints its own line of /proc and then `exec`s, which keeps the pid and the start time. A pid alone is no
-identity, since pids are used again; pid, start time and boot together are. Nothing is ever ended by name.
+prints its own line of /proc and then `exec`s, which keeps the pid and the start time; until it has, an empty file
+says that one was begun. A pid alone is no identity, since pids are used again; pid, start time and boot together
+are. Nothing is ever ended by name.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ _RECORD_THEN_EXEC = (
     'printf "%s\\n%s\\n" "$boot" "$stat" > "$record.new" && mv "$record.new" "$record" && exec "$@"'
 )
 _SUFFIX = ".pid"
+_BEGUN = f"{_SUFFIX}.new"
 _POLL = 0.02
-_KILL_WAIT = 5.0
+_KILL_WAIT = 30.0
+_RECORD_WAIT = 10.0
+"""A shell needs about a millisecond to write its record, unless the machine has much else to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +80,28 @@ def spawn(
     log_file = log_path(folder, name)
     if log_file.exists():
         log_file.replace(log_file.with_suffix(".log.1"))
-    pid = os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", _RECORD_THEN_EXEC, "sh", str(record), str(cwd or "."), *argv],
-        {**os.environ, **(env or {})},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log_file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        setsigdef=[signal.SIGPIPE],  # Python ignores it, and children would inherit that
-    )
-    while (identity := _read_record(record)) is None:
-        if _reaped(pid):
-            raise ProcessExitedError(f"{name} could not be started\n{log_tail(folder, name)}")
-        time.sleep(0.001)  # the shell needs about a millisecond
+    begun = record.with_name(f"{name}{_BEGUN}")
+    begun.touch()
+    try:
+        pid = os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", _RECORD_THEN_EXEC, "sh", str(record), str(cwd or "."), *argv],
+            {**os.environ, **(env or {})},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log_file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigdef=[signal.SIGPIPE],  # Python ignores it, and children would inherit that
+        )
+        identity = _await_record(record, pid)
+    except OSError:
+        begun.unlink(missing_ok=True)
+        raise
+    if identity is None:
+        begun.unlink(missing_ok=True)
+        raise ProcessExitedError(f"{name} could not be started\n{log_tail(folder, name)}")
     return Process(name=name, record=record, identity=identity)
 
 
@@ -103,6 +113,18 @@ def recorded(folder: Path) -> list[Process]:
         if identity is not None:
             found.append(Process(name=record.name.removesuffix(_SUFFIX), record=record, identity=identity))
     return found
+
+
+async def settled(folder: Path, *, wait: float = _RECORD_WAIT) -> list[Process]:
+    """`recorded`, once nothing is begun any more: the child of a starter that was killed records itself later."""
+    deadline = time.monotonic() + wait
+    while begun := _begun(folder):
+        if time.monotonic() > deadline:  # the starter was killed before there was a child
+            for each in begun:
+                each.unlink(missing_ok=True)
+            break
+        await asyncio.sleep(_POLL)
+    return recorded(folder)
 
 
 async def end(process: Process, *, grace: float) -> bool:
@@ -178,6 +200,19 @@ def _read_record(record: Path) -> Identity | None:
     except (FileNotFoundError, ValueError, IndexError):
         return None
     return Identity(pid=pid, started=started, boot=boot)
+
+
+def _begun(folder: Path) -> list[Path]:
+    return list(folder.glob(f"*{_BEGUN}"))
+
+
+def _await_record(record: Path, pid: int) -> Identity | None:
+    """What the child writes of itself; None where it ended before it could."""
+    while (identity := _read_record(record)) is None:
+        if _reaped(pid):
+            return _read_record(record)
+        time.sleep(0.001)
+    return identity
 
 
 def _parse_stat(stat: str) -> tuple[tuple[int, int], str]:

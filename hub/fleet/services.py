@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hub.fleet.build import cache_root
 from hub.fleet.errors import NotReadyError
 from hub.fleet.layout import LOOPBACK, write
-from hub.fleet.process import end_in_order, log_tail, recorded, spawn
+from hub.fleet.process import end_in_order, log_tail, recorded, settled, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ class Services:
 
     async def stop(self, names: frozenset[str] | None = None) -> None:
         """End the named services, or all: agents first, so that none reports a hub that is going."""
-        chosen = [process for process in self.processes() if names is None or process.name in names]
+        chosen = [one for one in await settled(self.folder) if names is None or one.name in names]
         await end_in_order(chosen, [frozenset({HUB}), frozenset({GIT})], grace=STOP_GRACE)
 
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _NOT_FOUND, _CONFLICT, _UNPROCESSABLE = 404, 409, 422
 _POSITION = ("epoch", "seq")
-_SEEN_SECONDS = 2.0
+_SEEN_SECONDS = 8.0
 """How long to wait for our own write to come back. Beyond it the agent merely has to ask again."""
 
 

@@ -26,7 +26,7 @@ time.sleep(1000)
 """
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 5) -> bool:
+def until(condition: Callable[[], bool], *, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -60,6 +60,27 @@ async def test_what_a_killed_starter_left_behind_is_ended(tmp_path: Path) -> Non
     assert left.alive()
     await process.end(left, grace=5)
     assert not left.alive()
+
+
+async def test_the_child_of_a_killed_starter_that_has_not_recorded_itself_yet_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "slow.pid.new").touch()  # as it is between the starter's last step and the child's first
+    ended = asyncio.create_task(process.settled(tmp_path))
+    await asyncio.sleep(0)
+    assert not ended.done()
+    child = process.spawn("slow", SLEEP, folder=tmp_path)
+    assert await ended == [child]
+    await process.end(child, grace=5)
+    assert await process.settled(tmp_path / "nothing") == []
+
+
+async def test_a_starter_that_was_killed_before_there_was_a_child_is_not_waited_for_for_ever(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "none.pid.new").touch()
+    assert await process.settled(tmp_path, wait=0.1) == []
+    assert not (tmp_path / "none.pid.new").exists()
 
 
 async def test_a_process_with_a_used_again_pid_is_never_touched(tmp_path: Path) -> None:
