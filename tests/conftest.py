@@ -26,6 +26,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from hub.fleet.build import Printer, ensure_binary
 from hub.fleet.controlplane import ControlPlane
+from tests.effort import FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,8 +56,15 @@ def _parse_alone(parse: Callable[..., Any]) -> Callable[..., Any]:
 if sys.version_info < (3, 12):
     ast.parse = _parse_alone(ast.parse)
 
-# How long an example takes says how busy the machine is, not whether the code is right.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says how busy the machine is, not whether the code is right. And the suite says the same of
+# the same code each time, or nobody would believe what it says: a soak is what looks elsewhere at each run.
+settings.register_profile(
+    "suite",
+    max_examples=100 * FACTOR,
+    derandomize=FACTOR == 1,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("suite")
 
 _NUMBERS = itertools.count()
@@ -141,9 +149,10 @@ def _running(name: str, binary: Path, *, workloads: bool) -> Iterator[ControlPla
     _sweep()
     # Not pytest's tmp_path: it keeps the folders of three sessions, and etcd's are large.
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as text:
-        folder = Path(text)
-        with (folder / _OWNER).open("w") as owner:
+        folder, lock = Path(text), Path(text) / f"{_OWNER}.new"
+        with lock.open("w") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX)  # for as long as this session lives
+            lock.rename(folder / _OWNER)  # not before: the other process sweeps what nobody holds
             plane = ControlPlane(name, folder / name, binary, workloads=workloads)
             asyncio.run(plane.start())
             try:

@@ -1,4 +1,4 @@
-"""How long randomised tests look: a moment in the suite, for long in `make soak`."""
+"""How long randomised tests look: a moment in the suite, at the same places each time; for long in `make soak`."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from hub.fleet.errors import BuildError, UnsupportedPlatformError
-from hub.fleet.golang import Toolchain, ensure_toolchain
+from hub.fleet.golang import PAUSES, Toolchain, ensure_toolchain, patiently
 from hub.fleet.lock import locked
 
 SOURCE = Path(__file__).parent / "controlplane"
@@ -133,7 +133,14 @@ async def ensure_binary(progress: Report = print_progress) -> Path:
     return binary
 
 
-async def _build(toolchain: Toolchain, binary: Path, started: float, progress: Report) -> None:
+async def _build(
+    toolchain: Toolchain,
+    binary: Path,
+    started: float,
+    progress: Report,
+    *,
+    pauses: Sequence[float] = PAUSES,
+) -> None:
     now = Progress("fetching the control plane's modules", 0, 0, 0)
 
     def report(**changes: Any) -> None:
@@ -151,10 +158,7 @@ async def _build(toolchain: Toolchain, binary: Path, started: float, progress: R
     fresh.mkdir(parents=True)
     ticking = asyncio.create_task(tick())
     try:
-        packages = 0
-        async with _go(toolchain, "list", "-deps", "tool") as lines:
-            async for line in lines:
-                packages += not line.startswith("go: ")  # that is a module being fetched
+        packages = await patiently(lambda: _fetched(toolchain), pauses=pauses)
         report(stage=f"building Kubernetes {KUBERNETES_VERSION} (once, minutes)", total=packages)
         command = ("build", "-v", "-trimpath", "-ldflags", _ldflags(), "-o", f"{fresh}/", "tool")
         async with _go(toolchain, *command) as lines:
@@ -168,6 +172,15 @@ async def _build(toolchain: Toolchain, binary: Path, started: float, progress: R
     (fresh / binary.name).chmod(0o755)
     fresh.rename(binary.parent)
     report(stage="built the control plane", done=packages, finished=True)
+
+
+async def _fetched(toolchain: Toolchain) -> int:
+    """Have all modules here; how many packages are in them that are needed."""
+    packages = 0
+    async with _go(toolchain, "list", "-deps", "tool") as lines:
+        async for line in lines:
+            packages += not line.startswith("go: ")  # that is a module being fetched
+    return packages
 
 
 def _ldflags() -> str:

@@ -24,13 +24,13 @@ from hub.fleet.layout import LOOPBACK, Layout, Ports, prepare
 from hub.fleet.process import Process, end_in_order, log_tail, recorded, settled, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-READY_TIMEOUT = 90.0
+READY_TIMEOUT = 150.0
 STOP_GRACE = 10.0
 _PORT_ATTEMPTS = 5
 _POLL = 0.05
-_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _IN_USE = "address already in use"
 # Below the ephemeral range (from 32768): an outgoing connection of anybody cannot take a port from there.
 _PORT_RANGE = range(20000, 32000)
@@ -96,8 +96,9 @@ class ControlPlane:
         async with self._session() as session:
             await self._until(session, "/readyz", _ok, deadline)
             if self.workloads:
-                await _create(session, "/api/v1/nodes", kwok.node(self.name))
-                await _create(session, "/apis/storage.k8s.io/v1/storageclasses", kwok.storage_class())
+                await self._create(session, "/api/v1/nodes", kwok.node(self.name), deadline)
+                classes = "/apis/storage.k8s.io/v1/storageclasses"
+                await self._create(session, classes, kwok.storage_class(), deadline)
                 await self._until(session, f"/api/v1/nodes/{self.name}-node", _schedulable, deadline)
             # Pods are refused until their namespace has its account.
             await self._until(session, "/api/v1/namespaces/default/serviceaccounts/default", _ok, deadline)
@@ -131,19 +132,34 @@ class ControlPlane:
     async def _until(
         self, session: aiohttp.ClientSession, path: str, good: Callable[[int, Any], bool], deadline: float
     ) -> None:
+        await self._tried(path, lambda: _get(session, path), good, deadline)
+
+    async def _create(
+        self, session: aiohttp.ClientSession, path: str, body: kwok.Document, deadline: float
+    ) -> None:
+        await self._tried(f"POST {path}", lambda: _post(session, path, body), _there, deadline)
+
+    async def _tried(
+        self,
+        what: str,
+        ask: Callable[[], Awaitable[tuple[int, Any]]],
+        good: Callable[[int, Any], bool],
+        deadline: float,
+    ) -> None:
+        """Ask until the answer is good: a server that is about to be ready may refuse, or be slow, once."""
         last = "no answer"
         while time.monotonic() < deadline:
             self._check_alive()
             try:
-                status, body = await _get(session, path)
+                status, body = await ask()
                 if good(status, body):
                     return
-                last = f"HTTP {status}"
+                last = f"HTTP {status}" if status < HTTPStatus.BAD_REQUEST else f"HTTP {status}: {body}"
             except (aiohttp.ClientError, TimeoutError) as e:
                 last = str(e) or type(e).__name__
             await asyncio.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         raise NotReadyError(
-            f"control plane {self.name} is not ready: {path}: {last}\n"
+            f"control plane {self.name} is not ready: {what}: {last}\n"
             f"{log_tail(self.layout.run, parts.API_SERVER)}"
         )
 
@@ -169,15 +185,18 @@ async def _get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
         return response.status, await response.json() if is_json else None
 
 
-async def _create(session: aiohttp.ClientSession, path: str, body: kwok.Document) -> None:
-    """Create, or find that it is there."""
+async def _post(session: aiohttp.ClientSession, path: str, body: kwok.Document) -> tuple[int, Any]:
     async with session.post(path, json=body) as response:
-        if response.status not in {HTTPStatus.CREATED, HTTPStatus.CONFLICT}:
-            raise NotReadyError(f"POST {path}: HTTP {response.status}: {await response.text()}")
+        return response.status, await response.text()
 
 
 def _ok(status: int, _: object) -> bool:
     return status == HTTPStatus.OK
+
+
+def _there(status: int, _: object) -> bool:
+    """Made, or found to be there."""
+    return status in {HTTPStatus.CREATED, HTTPStatus.CONFLICT}
 
 
 def _schedulable(status: int, node: Any) -> bool:

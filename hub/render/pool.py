@@ -171,7 +171,7 @@ class WorkerPool:
     async def _run(self, slot: _Slot) -> None:
         try:
             while True:
-                with contextlib.suppress(OSError):  # said where a call needs it
+                with contextlib.suppress(OSError, EOFError, ValueError):  # said where a call needs it
                     await self._ensure(slot)
                 batch = await self._next_batch(slot)
                 await self._serve(slot, batch)

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _SCRATCH = "axletree-worker-"
 _READ_AHEAD = 1024 * 1024
 _END_SECONDS = 2.0
+_START_SECONDS = 60.0
+"""A start takes half a second, and many times that on a machine that is busy: no call's limit counts it."""
 _WORDS, _SHOWN = 4096, 300
 """Bytes that are kept of what a worker says beside its answers, and characters that are logged."""
 _TELLING = ("fatal error: ", "runtime: ", "Traceback ", "a render worker ")
@@ -48,7 +50,7 @@ class WorkerProcess:
     """What it says beside its answers, once it ended."""
 
     async def ensure(self) -> bool:
-        """Have one that runs; whether it is a new one. Raises OSError where none can be started."""
+        """Have one that takes calls; whether it is a new one. Raises OSError where none can be started, EOFError."""
         gone = not os.path.isdir(self._scratch)  # noqa: PTH112, ASYNC240 - as cleaners of /tmp do, after weeks
         if self._process is not None and self._process.returncode is None and not gone:
             return False
@@ -77,6 +79,12 @@ class WorkerProcess:
             start_new_session=True,
         )
         self._words = asyncio.create_task(_heard(self._process), name="words of a render worker")
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await _answer(self._process)
+        except TimeoutError as error:
+            await self.stop()
+            raise OSError(f"it did not begin within {_START_SECONDS:g} s") from error
         return True
 
     def send(self, frames: Iterable[bytes]) -> None:
@@ -112,10 +120,12 @@ class WorkerProcess:
             if process.stdin is not None:
                 process.stdin.close()
         scratch, self._scratch = self._scratch, ""
-        if scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
-        if process is not None:
-            await process.wait()
+        try:
+            if process is not None:
+                await process.wait()
+        finally:
+            if scratch:  # not before: what still runs may write into it
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def sweep() -> None:

@@ -27,6 +27,8 @@ from hub.render.seal import Sealing
 
 MAX_FRAME = 64 * 1024 * 1024
 HEADER = struct.Struct(">I")
+READY = HEADER.pack(2) + b"{}"
+"""The first frame: what came before it was no call's time."""
 _OPEN_FILES = 64
 _FILE_MB = 64
 """The largest file that it may write, into its own scratch folder."""
@@ -47,6 +49,8 @@ def main() -> None:
     if not (confinement.landlock and confinement.seccomp):
         sys.stderr.write(f"a render worker runs less confined than it should: {confinement}\n")
     gc.freeze()
+    answers.write(READY)
+    answers.flush()
     serve(requests, answers, cpu_seconds=cpu_seconds, tools=Tools(programs), confinement=confinement)
 
 

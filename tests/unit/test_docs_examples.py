@@ -85,7 +85,7 @@ async def test_the_shell_example_outlasts_a_hub_that_starts_again_and_ends_where
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        out, _ = await asyncio.wait_for(process.communicate(), 120)
         return process.returncode, out.decode()
 
     served = web.Application()

@@ -22,7 +22,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(*agents: Served, seconds: float = 5.0) -> AsyncIterator[Probe]:
+async def serving(*agents: Served, seconds: float = 60.0) -> AsyncIterator[Probe]:
     probe = Probe(agents, seconds=seconds)
     await probe.open(0)
     try:
@@ -68,6 +68,6 @@ async def test_s10_what_is_no_probe_gets_little(request_: bytes, start: bytes) -
 
 
 async def test_f31_who_sends_one_byte_is_let_go() -> None:
-    async with serving(seconds=0.1) as probe:
+    async with serving(seconds=1.0) as probe:
         assert await ask(probe.port, b"G") == b""
         assert (await ask(probe.port, b"HEAD /livez HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200 ")

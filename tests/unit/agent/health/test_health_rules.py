@@ -161,4 +161,4 @@ def test_the_library_is_loaded_by_the_first_rule_and_without_its_shell() -> None
         "r.RuleSet([HealthRule(kind='A', current='true')])\n"
         "assert 'cel.cel' in sys.modules and 'prompt_toolkit' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

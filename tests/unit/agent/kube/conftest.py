@@ -49,7 +49,7 @@ class Collection:
 
     async def asked(self, *, lists: int = 0, watches: int = 0) -> None:
         """Until it was asked so often."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while self.lists < lists or len(self.watched_from) < watches:
                 self._asked.clear()
                 await self._asked.wait()
@@ -114,7 +114,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[RestClient]:
-    async with RestClient(KubeConfig(server=server.url), user_agent="test/1", timeout=5) as made:
+    async with RestClient(KubeConfig(server=server.url), user_agent="test/1", timeout=60) as made:
         yield made
 
 

@@ -222,7 +222,7 @@ async def test_f7_a_watch_line_that_is_no_event_is_no_answer(
 async def test_watches_do_not_use_up_the_slots_of_requests(server: Any, kube: Any) -> None:
     collection = kube.collection(kube.config_map("a", 1))
     server.handler = collection.handle
-    async with RestClient(KubeConfig(server=server.url), user_agent="t", timeout=5, limit=1) as client:
+    async with RestClient(KubeConfig(server=server.url), user_agent="t", timeout=60, limit=1) as client:
         for _ in range(2):
             collection.send("ADDED", kube.config_map("a", 11))
         async with (
@@ -231,7 +231,7 @@ async def test_watches_do_not_use_up_the_slots_of_requests(server: Any, kube: An
         ):
             # Either watch may get both events; what matters is that both connections are open.
             first = {asyncio.create_task(anext(events)) for events in (one, two)}
-            await asyncio.wait(first, timeout=1)
+            await collection.asked(watches=2)
             assert len((await client.list(PATH)).items) == 1
             for task in first:
                 task.cancel()

@@ -212,7 +212,7 @@ async def test_wait_version_returns_at_that_version_or_any_newer(
         await reflector.wait_version(("x", "a"), "10", 0.01)  # the list's own version
         with pytest.raises(CacheNotSynced):
             await reflector.wait_version(("x", "a"), "15", 0.01)
-        waiting = [asyncio.create_task(reflector.wait_version(("x", "a"), v, 5)) for v in ("15", "11")]
+        waiting = [asyncio.create_task(reflector.wait_version(("x", "a"), v, 60)) for v in ("15", "11")]
         await asyncio.sleep(0)
         collection.send("ADDED", kube.config_map("other", 11))
         await waiting[1]
@@ -228,7 +228,7 @@ async def test_wait_version_of_an_opaque_version_is_by_equality(
     server.handler = collection.handle
     async with running(reflector):
         await reflector.wait_synced(30)
-        waiting = asyncio.create_task(reflector.wait_version(("x", "a"), "v-b", 5))
+        waiting = asyncio.create_task(reflector.wait_version(("x", "a"), "v-b", 60))
         await asyncio.sleep(0)
         item = kube.config_map("a", 3)
         item["metadata"]["resourceVersion"] = "v-b"
@@ -242,8 +242,9 @@ async def test_wait_synced_says_why_not(server: Any, kube: Any, reflector: Refle
     collection.list_answer = lambda: kube.status(403, "Forbidden")
     server.handler = collection.handle
     async with running(reflector):
+        await collection.asked(lists=2)  # so the first answer was read
         with pytest.raises(CacheNotSynced, match="403"):
-            await reflector.wait_synced(0.2)
+            await reflector.wait_synced(0.1)
 
 
 async def test_objects_are_kept_transformed_and_subscribers_stand_alone(

@@ -112,7 +112,7 @@ async def test_f5_to_f8_anything_but_a_signed_document_changes_nothing(
     hub.routes[PATH] = answer
     poll = AssignmentPoll(session, identity, None)
     poll._backoff._base = 0.001
-    newer = await asyncio.wait_for(poll.next(), 10)
+    newer = await asyncio.wait_for(poll.next(), 60)
     assert newer.order == (1, 2)
     assert sum(poll.refused.values()) == 8
 
@@ -154,7 +154,7 @@ async def test_who_asks_again_after_no_answer_says_so_and_not_after_one_that_is_
     held = SignedAssignment(document(5), b"", "")
     poll = AssignmentPoll(session, identity, held, returning=lambda: returned.append(len(answers)))
     poll._backoff._base = 0.001
-    assert (await asyncio.wait_for(poll.next(), 10)).order == (1, 6)
+    assert (await asyncio.wait_for(poll.next(), 60)).order == (1, 6)
     assert returned == [2], "once, before it asks again"
 
 
@@ -169,5 +169,5 @@ async def test_what_is_held_is_not_given_again(
     hub.routes[PATH] = answer
     poll = AssignmentPoll(session, identity, SignedAssignment(document(5), b"", ""))
     poll._backoff._base = 0.001
-    assert (await asyncio.wait_for(poll.next(), 10)).order == (1, 6)
+    assert (await asyncio.wait_for(poll.next(), 60)).order == (1, 6)
     assert poll.refused == {"AssignmentStale": 1}

@@ -19,7 +19,7 @@ OUTSIDE = (
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[LuaHost]:
-    with LuaHost(seconds=1.0) as running:
+    with LuaHost(seconds=60.0) as running:
         yield running
 
 

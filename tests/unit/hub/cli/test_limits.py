@@ -22,7 +22,7 @@ async def test_s7_a_template_that_loops_is_stopped() -> None:
     loops = "".join(f"{{% for i{at} in range(9999) %}}" for at in range(4)) + "{% endfor %}" * 4
     with pytest.raises(ExpansionError, match=r"set shop/apps.*takes longer than 0.3 s"):
         await TimedRunner(seconds=0.3).expand(request(loops))
-    assert isinstance(await TimedRunner(seconds=5).expand(request("")), Expansion)
+    assert isinstance(await TimedRunner(seconds=60).expand(request("")), Expansion)
 
 
 async def test_a_set_whose_generators_read_the_same_is_expanded_once() -> None:

@@ -22,7 +22,7 @@ def axle(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
 
@@ -90,7 +90,7 @@ def test_help_loads_no_command() -> None:
         "print([m for m in ('aiohttp', 'pydantic', 'networkx', 'jinja2', 'kopf') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -98,7 +98,7 @@ def test_help_loads_no_command() -> None:
 def test_get_loads_no_models() -> None:
     code = "import sys, hub.cli.get; print([m for m in ('pydantic', 'networkx', 'git') if m in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "[]"
 
@@ -129,7 +129,7 @@ def test_status_that_could_not_be_asked_is_code_2_and_nobody_there_is_code_1(tmp
 def test_a_backup_is_not_written_to_a_terminal() -> None:
     terminal, stdout = os.openpty()
     command = [sys.executable, "-m", "hub.cli.main", "hub", "backup", "--kubeconfig", "/nonexistent"]
-    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
     os.close(terminal)
     os.close(stdout)
     assert done.returncode == 2

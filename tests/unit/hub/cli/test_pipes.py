@@ -31,7 +31,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path, fmt: str) -> N
         assert process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read().decode()
-        code = process.wait(60)
+        code = process.wait(120)
     assert said == ""
     assert code in {0, EXIT_PIPE}, "0 where all was written before it went away"
 

@@ -90,9 +90,9 @@ async def test_only_one_holds_the_lock(tmp_path: Path) -> None:
 
     async with locked(path):
         task = asyncio.create_task(second())
-        await asyncio.wait_for(waited.wait(), 5)
+        await asyncio.wait_for(waited.wait(), 30)
         order.append("first")
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 30)
     assert order == ["first", "second"]
 
 
@@ -139,6 +139,17 @@ async def test_go_that_fails_is_told_with_its_output_and_what_to_do(tmp_path: Pa
     go.chmod(0o755)
     with pytest.raises(BuildError, match=r"(?s)no route to host.*Next: .*GOPROXY"):
         await build._build(
-            golang.Toolchain(go, "go1.26.8"), tmp_path / "key" / "controlplane", 0, lambda _: None
+            golang.Toolchain(go, "go1.26.8"), tmp_path / "key" / "controlplane", 0, lambda _: None, pauses=()
         )
     assert not (tmp_path / "key").exists()
+
+
+async def test_modules_are_asked_for_again_and_what_does_not_compile_is_not(tmp_path: Path) -> None:
+    go, calls = tmp_path / "go", tmp_path / "calls"
+    # the proxy answers at the third try, and then nothing compiles
+    go.write_text(f"#!/bin/sh\necho $1 >> {calls}\n[ $1 = list ] && [ $(wc -l < {calls}) -gt 2 ]\n")
+    go.chmod(0o755)
+    toolchain = golang.Toolchain(go, "go1.26.8")
+    with pytest.raises(BuildError, match="`go build` failed"):
+        await build._build(toolchain, tmp_path / "key" / "controlplane", 0, lambda _: None, pauses=(0, 0, 0))
+    assert calls.read_text().split() == ["list", "list", "list", "build"]

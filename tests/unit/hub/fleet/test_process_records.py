@@ -43,7 +43,7 @@ async def test_a_child_is_found_again_by_its_record_and_ended(tmp_path: Path) ->
     assert found == child
     assert found.alive()
     assert os.getsid(child.identity.pid) == child.identity.pid
-    assert await process.end(found, grace=5)
+    assert await process.end(found, grace=60)
     assert not found.alive()
     assert process.recorded(tmp_path) == []
 
@@ -58,7 +58,7 @@ async def test_what_a_killed_starter_left_behind_is_ended(tmp_path: Path) -> Non
     await starter.communicate()
     (left,) = process.recorded(tmp_path)
     assert left.alive()
-    await process.end(left, grace=5)
+    await process.end(left, grace=60)
     assert not left.alive()
 
 
@@ -92,10 +92,10 @@ async def test_a_process_with_a_used_again_pid_is_never_touched(tmp_path: Path) 
     (old,) = process.recorded(tmp_path)
     assert old.identity.pid == bystander.identity.pid
     assert not old.alive()
-    await process.end(old, grace=1)
+    await process.end(old, grace=60)
     assert bystander.alive()
     assert process.recorded(tmp_path) == []
-    await process.end(bystander, grace=5)
+    await process.end(bystander, grace=60)
 
 
 async def test_a_record_from_before_a_reboot_names_nobody(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ async def test_a_record_from_before_a_reboot_names_nobody(tmp_path: Path) -> Non
     (found,) = process.recorded(tmp_path)
     assert not found.alive()
     record.write_text(before)
-    await process.end(child, grace=5)
+    await process.end(child, grace=60)
 
 
 async def test_one_that_ignores_the_request_is_killed_with_its_children(tmp_path: Path) -> None:
@@ -119,18 +119,24 @@ async def test_one_that_ignores_the_request_is_killed_with_its_children(tmp_path
     assert until(lambda: _state(grandchild) in {"", "Z"})
 
 
+async def test_one_that_ends_at_once_was_started_all_the_same(tmp_path: Path) -> None:
+    for _ in range(100):  # also where it is gone before anybody looks for its record
+        child = process.spawn("short", ["true"], folder=tmp_path)
+        assert gone(child)
+
+
 async def test_a_second_start_of_a_running_one_is_refused(tmp_path: Path) -> None:
     child = process.spawn("one", SLEEP, folder=tmp_path)
     with pytest.raises(FleetExistsError, match="already runs"):
         process.spawn("one", SLEEP, folder=tmp_path)
-    await process.end(child, grace=5)
+    await process.end(child, grace=60)
 
 
 async def test_a_program_that_is_not_there_is_told_by_its_log(tmp_path: Path) -> None:
     child = process.spawn("none", ["/no/such/program"], folder=tmp_path)
     assert gone(child)
     assert "/no/such/program" in process.log_tail(tmp_path, "none")
-    await process.end(child, grace=1)
+    await process.end(child, grace=60)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -152,7 +158,7 @@ async def test_groups_end_one_after_the_other_and_strangers_first(tmp_path: Path
         process.spawn(name, ["sh", "-c", script, "sh", name], folder=tmp_path, cwd=tmp_path)
     assert until(lambda: all((tmp_path / f"{name}.ready").exists() for name in names))
     order = [frozenset({"manager"}), frozenset({"server"}), frozenset({"store"})]
-    await process.end_in_order(process.recorded(tmp_path), order, grace=5)
+    await process.end_in_order(process.recorded(tmp_path), order, grace=60)
     ended = {name: int((tmp_path / name).read_text()) for name in names}
     assert sorted(names, key=ended.__getitem__) == ["other", "manager", "server", "store"]
 

@@ -123,7 +123,8 @@ class Agent:
             reports=reports,
         )
         answer = gateway.intake.take("eu1", batch)
-        await asyncio.sleep(0.01)
+        for _ in range(10):  # what it wrote is written
+            await asyncio.sleep(0)
         if answer_lost:
             return False
         self.gateway, self.answered = answer.gateway, self.count

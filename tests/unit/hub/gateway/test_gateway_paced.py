@@ -74,7 +74,7 @@ async def serving(*, ready: bool = True) -> AsyncIterator[Served]:
 
 
 async def test_f30_a_fleet_that_comes_at_once_is_served_whole_and_few_handshakes_go_on_at_once() -> None:
-    async with serving() as served, asyncio.timeout(60):
+    async with serving() as served, asyncio.timeout(120):
         answers = await asyncio.gather(*(served.greet() for _ in range(3 * AT_ONCE)))
         assert set(answers) == {b"HTTP/1.1 200 OK"}
         assert served.most < 2 * AT_ONCE  # the client hears of the end of one a moment later
@@ -82,7 +82,7 @@ async def test_f30_a_fleet_that_comes_at_once_is_served_whole_and_few_handshakes
 
 @pytest.mark.parametrize("ready", [True, False])
 async def test_f31_those_who_connect_and_say_nothing_keep_nobody_out(*, ready: bool) -> None:
-    async with serving(ready=ready) as served, asyncio.timeout(30):
+    async with serving(ready=ready) as served, asyncio.timeout(120):
         silent = [socket.create_connection((HOST, served.site.port)) for _ in range(2 * AT_ONCE)]
         try:
             assert await served.greet() == b"HTTP/1.1 200 OK"
@@ -104,14 +104,14 @@ def test_f30_who_gave_up_before_it_was_let_in_is_known(*, linger: bool) -> None:
             if linger:  # it is reset
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not gave_up(accepted):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
 
 
 async def test_f30_nobody_waits_for_those_who_gave_up() -> None:
-    async with serving() as served, asyncio.timeout(30):
+    async with serving() as served, asyncio.timeout(120):
         for _ in range(2 * AT_ONCE):
             with socket.create_connection((HOST, served.site.port)) as client:
                 client.sendall(b"the first words of a handshake")
@@ -119,7 +119,7 @@ async def test_f30_nobody_waits_for_those_who_gave_up() -> None:
 
 
 async def test_a_handshake_that_fails_ends_alone() -> None:
-    async with serving() as served, asyncio.timeout(30):
+    async with serving() as served, asyncio.timeout(120):
         for _ in range(2 * AT_ONCE):
             _, writer = await asyncio.open_connection(HOST, served.site.port)
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
@@ -128,7 +128,7 @@ async def test_a_handshake_that_fails_ends_alone() -> None:
 
 
 async def test_who_is_in_stays_when_nobody_is_let_in_any_more() -> None:
-    async with serving() as served, asyncio.timeout(30):
+    async with serving() as served, asyncio.timeout(120):
         port = served.site.port
         reader, writer = await asyncio.open_connection(HOST, port, ssl=served.client, server_hostname=HOST)
         writer.write(_GREETING)

@@ -37,6 +37,8 @@ class Receiver:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
+        async with self.came:
+            self.came.notify_all()
         if self.hang:
             await asyncio.sleep(3600)
         body = await request.json() if request.can_read_body else None
@@ -46,7 +48,7 @@ class Receiver:
             self.came.notify_all()
         return web.json_response(self.body or {}, status=self.status, headers=self.headers)
 
-    async def until(self, holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    async def until(self, holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds), self.came:
             await self.came.wait_for(holds)
 

@@ -61,11 +61,11 @@ async def planning(hub: Hub) -> AsyncIterator[tuple[Controller, Slow]]:
 
 async def until(holds: Callable[[], bool], what: str) -> None:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - what it waits for has no event
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"not in 20 s: {what}") from None
+        raise AssertionError(f"not in 60 s: {what}") from None
 
 
 def touch(hub: Hub, name: str, **metadata: Any) -> None:

@@ -31,7 +31,7 @@ async def test_an_intake_that_cannot_start_is_told() -> None:
     await site.start()
     config = KubeConfig(server=f"http://127.0.0.1:{runner.addresses[0][1]}")
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             with pytest.raises(Exception, match="415"):
                 await handlers.run(Nobody(), config)
     finally:

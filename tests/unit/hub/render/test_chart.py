@@ -143,7 +143,7 @@ def test_equal_inputs_give_equal_bytes_in_another_process(charts: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.stdout.strip() == json.dumps(render_chart(one, SDK))
 

@@ -135,7 +135,7 @@ async def locked(shop: Shop, programs: Programs, home: Path) -> None:
         env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

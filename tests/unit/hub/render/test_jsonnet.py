@@ -32,7 +32,7 @@ LIBRARY = """{
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with WorkerPool(timeout=5.0) as pool:
+    async with WorkerPool(timeout=60.0) as pool:
         made = Desk(tmp_path / "repo", pool)
         made.write("web/main.jsonnet", MAIN)
         made.write("web/app.libsonnet", LIBRARY)

@@ -151,7 +151,7 @@ def count(meters: Meters, outcome: str) -> float:
 
 
 async def settled(meters: Meters, total: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sum(count(meters, each) for each in ("written", "repeated", "dropped")) < total:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

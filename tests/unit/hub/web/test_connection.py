@@ -63,7 +63,7 @@ async def test_who_follows_events_outlives_a_database_that_is_away() -> None:
     hub, heard = Hub(Busy("the database is away"), Busy("still")), []
     async with hub.server() as server, client(server) as api:
         following = api.follow(away=heard.append)
-        told = [(await asyncio.wait_for(anext(following), 20)).id for _ in range(2)]
+        told = [(await asyncio.wait_for(anext(following), 60)).id for _ in range(2)]
         await following.aclose()
     assert (told, hub.asked) == ([7, 8], 4)
     assert [str(each) for each in heard] == ["GET /events: the database is away"], "once until it answers"
@@ -76,10 +76,10 @@ async def test_who_follows_events_outlives_a_database_that_is_away() -> None:
 async def test_a_pipeline_that_waits_for_a_commit_outlives_a_database_that_is_away() -> None:
     hub = Hub(Busy("the database is away"))
     async with hub.server() as server:
-        found = await _rollout("shop", "apps", "c0ffee1", seconds=20, client=client(server))
+        found = await _rollout("shop", "apps", "c0ffee1", seconds=60, client=client(server))
     assert (found.state, hub.asked) == (RolloutState.HEALTHY, 2)
     hub = Hub(Forbidden("no"))
     async with hub.server() as server:
         with pytest.raises(ApiProblem, match="no"):
-            await _rollout("shop", "apps", "c0ffee1", seconds=20, client=client(server))
+            await _rollout("shop", "apps", "c0ffee1", seconds=60, client=client(server))
     assert hub.asked == 1

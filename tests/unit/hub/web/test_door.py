@@ -82,10 +82,11 @@ async def test_f31_who_says_nothing_or_one_byte_at_a_time_is_cut_off() -> None:
         try:
             async with asyncio.timeout(30):
                 assert await silent[0].read() == b""
-                while not slow[0].at_eof():
-                    slow[1].write(b"G")
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(slow[0].read(1), 0.05)
+                with contextlib.suppress(ConnectionError):  # where the last byte came after the end
+                    while not slow[0].at_eof():
+                        slow[1].write(b"G")
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(slow[0].read(1), 0.05)
         finally:
             silent[1].close()
             slow[1].close()
@@ -97,6 +98,6 @@ async def test_f31_who_takes_nothing_of_an_answer_holds_no_place_for_ever() -> N
         _, writer = await rig.dial()
         writer.write(b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n")
         try:
-            await asyncio.wait_for(rig.ended.wait(), 10)
+            await asyncio.wait_for(rig.ended.wait(), 60)
         finally:
             writer.transport.abort()
