@@ -162,9 +162,9 @@ class Rounds:
             gate=app.judged_by if fresh else None,
         )
         app.take(result, now=loop.time())
+        await self.watch(app)
         self._catch_up(app)
         await self._note_jobs(app)
-        await self.watch(app)
         app.held = result.held
         return await self._conclude(app, bundle, result, unsettled=unsettled, fresh=fresh)
 
@@ -234,7 +234,11 @@ class Rounds:
         return Outcome(HOOK_SECONDS if waiting else TERMINAL_SECONDS)
 
     def _catch_up(self, app: App) -> None:
-        """See what the watch has: an event may have come before it was known that its object is the app's."""
+        """See what the watch has: an event may have come before it was known that its object is the app's.
+
+        Once its kinds are watched for the app: from then on, events are told. Before, one is not, and where the kind is
+        watched for another app already, no list follows that would tell of it.
+        """
         for ref in app.desired:
             live = self.watches.look(app.applyset, ref)
             if isinstance(live, dict):
