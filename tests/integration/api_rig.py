@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_STREAM = aiohttp.ClientTimeout(total=None, sock_read=60)
+"""A stream lasts as long as its test; it is never silent for long."""
+_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 READ = [{"apiGroups": ["axletree.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
 
 
@@ -50,7 +53,9 @@ class Api:
     @asynccontextmanager
     async def events(self, *, last: str = "", **params: Any) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         headers = self._headers | ({"Last-Event-ID": last} if last else {})
-        async with self._session.get(f"{PREFIX}/events", params=params, headers=headers) as answer:
+        async with self._session.get(
+            f"{PREFIX}/events", params=params, headers=headers, timeout=_STREAM
+        ) as answer:
             assert answer.status == 200
             assert answer.content_type == "text/event-stream"
             yield _events(answer)
@@ -92,9 +97,28 @@ class World:
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
         }
         await make(client, f"{where}/{kind.lower()}bindings/{called}", binding)
+        await self._granted(f"system:serviceaccount:{namespace}:{name}", rules, everywhere=everywhere)
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         token = (await client.request("POST", f"{account}/{name}/token", body=request))["status"]["token"]
         return Api(self.session, token)
+
+    async def _granted(self, user: str, rules: Any, *, everywhere: bool) -> None:
+        """Wait until the API server itself has heard of these rights: what the hub is told, it keeps for a while."""
+        where = {} if everywhere else {"namespace": self.shop.namespace}
+        for rule, verb in [(each, verb) for each in rules for verb in each["verbs"]]:
+            attributes = {"group": rule["apiGroups"][0], "resource": rule["resources"][0], "verb": verb}
+            spec = {"user": user, "resourceAttributes": attributes | where}
+            review = {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SubjectAccessReview",
+                "spec": spec,
+            }
+
+            async def allowed(review: dict[str, Any] = review) -> bool:
+                status = (await self.shop.client.request("POST", _REVIEWS, body=review)).get("status") or {}
+                return bool(status.get("allowed"))
+
+            await self.shop.until(f"{user} may {verb} {attributes['resource']}", allowed)
 
     async def commit(self, **values: str) -> str:
         await self.shop.commit(**values)
@@ -118,8 +142,24 @@ async def axle(world: World, caller: Api, *arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"AXLETREE_API": world.url, "AXLETREE_CA": str(ca), "AXLETREE_TOKEN": caller.token},
     )
-    printed, _ = await asyncio.wait_for(process.communicate(), 60)
+    try:
+        printed, _ = await asyncio.wait_for(process.communicate(), 180)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode or 0, printed.decode()
+
+
+async def ended(caller: Api, path: str, revision: str) -> dict[str, Any]:
+    """What comes of a commit, however long that takes."""
+    async with asyncio.timeout(180):
+        while True:
+            status, said = await caller.get(path, revision=revision, wait="60s", until="End")
+            assert status in (200, 503), said
+            if status == 200 and said["state"] not in ("Pending", "Progressing"):
+                found: dict[str, Any] = said
+                return found
 
 
 @pytest.fixture
@@ -127,14 +167,14 @@ async def world(own_server: ControlPlane, namespace: str, tmp_path: Path) -> Asy
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(fleet(own_server, namespace, tmp_path))
         port, api = free_port(), free_port()
-        await shop.hub("first", port, api_port=api)
+        await shop.hub("first", port, api_port=api, lease_seconds=15.0)  # commands ask whether it leads
         await shop.join(port)
         await shop.shop()
         identity = await HubIdentity.load_or_create(shop.client, now=datetime.now(UTC))
         session = aiohttp.ClientSession(
             base_url=f"https://127.0.0.1:{api}",
             connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=identity.ca_pem)),
-            timeout=aiohttp.ClientTimeout(total=60),
+            timeout=aiohttp.ClientTimeout(total=360),
         )
         await stack.enter_async_context(session)
         made = World(shop, session, url=f"https://127.0.0.1:{api}", ca=identity.ca_pem)
@@ -143,7 +183,7 @@ async def world(own_server: ControlPlane, namespace: str, tmp_path: Path) -> Asy
         async def well() -> bool:
             try:
                 status, page = await reader.get("/applications", health="Healthy", sync="Synced")
-            except aiohttp.ClientConnectorError:
+            except aiohttp.ClientConnectionError:
                 return False
             return status == 200 and page["total"] == len(SHOP) + 1
 

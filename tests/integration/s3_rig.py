@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "versitygw"
 SOURCE = Path(__file__).parent / "s3server"
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 def s3_program() -> Path:
@@ -60,8 +60,9 @@ def _wait(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + SECONDS
     while True:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2).close()
-        except urllib.error.HTTPError:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).close()
+        except urllib.error.HTTPError as error:
+            error.close()
             return
         except OSError as error:
             if server.poll() is not None or time.monotonic() > deadline:

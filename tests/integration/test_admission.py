@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-SLOWEST = 12.0
-"""Seconds: far under what the templates would take, far over what admission lets them."""
+SLOWEST = 60.0
+"""Seconds: far under what the templates would take, far over what admission lets them on a busy machine."""
 
 
-async def test_a_cycle_is_refused_with_its_path(
+async def test_a_cycle_is_refused_with_its_path_and_a_set_with_the_one_that_it_would_close(
     own_server: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     async with fleet(own_server, namespace, tmp_path) as made:
@@ -48,16 +48,20 @@ async def test_a_cycle_is_refused_with_its_path(
 
         await made.until("the cycle is refused", refused)
         await _put(made, "c", "d")
+        await _sets(made)
 
         await hub.kill()  # a dead hub is in nobody's way
         await _put(made, "c", "a")
+        await _set(made, needs=["front"])
         await made.client.delete(PATH)
 
 
-async def test_h_a_health_rule_that_does_not_read_is_refused_when_it_is_written(
+async def test_h_a_health_rule_or_condition_that_does_not_read_is_refused_when_it_is_written(
     own_server: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     async with fleet(own_server, namespace, tmp_path) as made:
+        with pytest.raises(ApiError, match=r"dependsOn\[0\].ready"):  # the schema's, with no hub there
+            await made.put(APPLICATION, "a", made.spec("a", dependsOn=[{"name": "b", "ready": "healthy"}]))
         await made.hub("first", free_port())
         await made.led_by("first")
         bad = [{"kind": "Database", "group": "example.com", "current": "status.phase =="}]
@@ -76,79 +80,72 @@ async def test_h_a_health_rule_that_does_not_read_is_refused_when_it_is_written(
         await made.put(APPLICATION, "a", made.spec("a", healthRules=good))
         template = {"metadata": {"name": "b"}, "spec": made.spec("b", healthRules=bad)}
         parent = {"generators": [{"list": {"elements": [{}]}}], "template": template}
-        with pytest.raises(ApiError, match="RuleInvalid"):
-            await made.put(APPLICATION_SET, "b", parent)
-        template["spec"]["healthRules"] = [{**good[0], "current": "status.phase == '{{ path }}'"}]
-        await made.put(APPLICATION_SET, "b", parent)
-        await made.client.delete(PATH)
 
-
-async def test_an_edge_whose_condition_does_not_read_is_refused_when_it_is_written(
-    own_server: ControlPlane, namespace: str, tmp_path: Path
-) -> None:
-    async with fleet(own_server, namespace, tmp_path) as made:
-        with pytest.raises(ApiError, match=r"dependsOn\[0\].ready"):  # the schema's, with no hub there
-            await made.put(APPLICATION, "a", made.spec("a", dependsOn=[{"name": "b", "ready": "healthy"}]))
-        await made.hub("first", free_port())
-        await made.led_by("first")
-        bad = [{"name": "b", "ready": "dep.health =="}]
-
-        async def refused() -> bool:
-            """Until the API server has heard of the webhook, it is let in."""
+        async def set_refused() -> bool:
+            """A hub that has no time for a look is in nobody's way."""
             try:
-                await made.put(APPLICATION, "a", made.spec("a", dependsOn=bad))
+                await made.put(APPLICATION_SET, "b", parent)
             except ApiError as error:
-                assert "ConditionInvalid: dependsOn[0].ready" in str(error)  # noqa: PT017 - the point of the test
+                assert "RuleInvalid" in str(error)  # noqa: PT017 - the point of the test
                 return True
             return False
 
-        await made.until("the condition is refused", refused)
-        good = [{"name": "b", "ready": "dep.health == 'Healthy' && dep.outputs.size >= 2", "soak": "1m"}]
-        await made.put(APPLICATION, "a", made.spec("a", dependsOn=good))
+        await made.until("the set is refused", set_refused)
+        template["spec"]["healthRules"] = [{**good[0], "current": "status.phase == '{{ path }}'"}]
+        await made.put(APPLICATION_SET, "b", parent)
+        await _conditions(made)
         await made.client.delete(PATH)
 
 
-async def test_a_set_is_refused_with_the_cycle_that_it_would_close_or_the_field_that_there_is_not(
-    own_server: ControlPlane, namespace: str, tmp_path: Path
-) -> None:
-    async with fleet(own_server, namespace, tmp_path) as made:
-        hub = await made.hub("first", free_port())
-        await made.led_by("first")
-        where = f"@{made.cluster}"
-        cluster = CLUSTER.manifest(made.cluster) | {"spec": {"accepted": True}}
-        await made.client.apply(CLUSTER.path("", made.cluster), cluster, field_manager="tests", force=True)
-        await _put(made, "front", "back")
+async def _conditions(made: Fleet) -> None:
+    """An edge whose condition does not read is refused."""
+    bad = [{"name": "b", "ready": "dep.health =="}]
 
-        async def refused(said: str, **spec: Any) -> None:
-            """Until the hub has seen what is before, and has the time for a look, the set may be let in."""
+    async def refused() -> bool:
+        """A hub that has no time for a look is in nobody's way."""
+        try:
+            await made.put(APPLICATION, "a", made.spec("a", dependsOn=bad))
+        except ApiError as error:
+            assert "ConditionInvalid: dependsOn[0].ready" in str(error)  # noqa: PT017 - the point of the test
+            return True
+        return False
 
-            async def holds() -> bool:
-                try:
-                    await _set(made, **spec)
-                except ApiError as error:
-                    assert said in str(error).replace('\\"', '"')  # noqa: PT017 - the point of the test
-                    return True
-                await made.client.delete(APPLICATION_SET.path(made.namespace, "backs"))
-                return False
+    await made.until("the condition is refused", refused)
+    good = [{"name": "b", "ready": "dep.health == 'Healthy' && dep.outputs.size >= 2", "soak": "1m"}]
+    await made.put(APPLICATION, "a", made.spec("a", dependsOn=good))
 
-            await made.until(f"it is refused: {said}", holds)
 
-        await refused(f"DependencyCycle: back{where} -> front{where} -> back{where}", needs=["front"])
-        await refused(f"DependencyCycle: back{where} -> back{where}", needs=["back"])
-        await refused('dependOn: unknown field; did you mean "dependsOn"?', dependOn=[])
-        loops = (
-            "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}"
-            + "{% endfor %}" * 3
-        )
-        started = asyncio.get_running_loop().time()
-        await _set(made, name="slow", templatePatch=loops)
-        assert asyncio.get_running_loop().time() - started < SLOWEST, (
-            "what takes long is let in, and told later"
-        )
-        await _set(made, needs=["nobody"])
-        await hub.kill()
-        await _set(made, needs=["front"])
-        await made.client.delete(PATH)
+async def _sets(made: Fleet) -> None:
+    """A set is refused with the cycle that it would close, or the field that there is not."""
+    where = f"@{made.cluster}"
+    cluster = CLUSTER.manifest(made.cluster) | {"spec": {"accepted": True}}
+    await made.client.apply(CLUSTER.path("", made.cluster), cluster, field_manager="tests", force=True)
+    await _put(made, "front", "back")
+
+    async def refused(said: str, **spec: Any) -> None:
+        """Until the hub has seen what is before, and has the time for a look, the set may be let in."""
+
+        async def holds() -> bool:
+            try:
+                await _set(made, **spec)
+            except ApiError as error:
+                assert said in str(error).replace('\\"', '"')  # noqa: PT017 - the point of the test
+                return True
+            await made.client.delete(APPLICATION_SET.path(made.namespace, "backs"))
+            return False
+
+        await made.until(f"it is refused: {said}", holds)
+
+    await refused(f"DependencyCycle: back{where} -> front{where} -> back{where}", needs=["front"])
+    await refused(f"DependencyCycle: back{where} -> back{where}", needs=["back"])
+    await refused('dependOn: unknown field; did you mean "dependsOn"?', dependOn=[])
+    loops = (
+        "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}" + "{% endfor %}" * 3
+    )
+    started = asyncio.get_running_loop().time()
+    await _set(made, name="slow", templatePatch=loops)
+    assert asyncio.get_running_loop().time() - started < SLOWEST, "what takes long is let in, and told later"
+    await _set(made, needs=["nobody"])
 
 
 async def _set(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-import time
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,8 +92,11 @@ async def _prepare(client: RestClient, namespace: str) -> str:
 
 
 def _axle(plane: ControlPlane, *arguments: str, given: str | None = None) -> Result:
-    env = {"AXLETREE_KUBECONFIG": str(plane.kubeconfig_path), "AXLETREE_HOME": "/nonexistent"}
-    return CliRunner().invoke(app, list(arguments), env=env, input=given)
+    return CliRunner().invoke(app, list(arguments), env=_environment(plane), input=given)
+
+
+def _environment(plane: ControlPlane) -> dict[str, str]:
+    return {"AXLETREE_KUBECONFIG": str(plane.kubeconfig_path), "AXLETREE_HOME": "/nonexistent"}
 
 
 @pytest.fixture(scope="module")
@@ -209,16 +213,17 @@ def test_the_tree_of_a_dead_hub_says_so(world: World) -> None:
 def test_wait_returns_when_it_happens(world: World) -> None:
     world.put(APPS, "web", SPEC, healthy("Syncing"))
 
-    def later() -> None:
-        time.sleep(0.7)  # the command has to be waiting: were it not, it would still be right
+    command = ["wait", "web", "-n", world.namespace, "--timeout", "4m"]
+    environment = {**os.environ, **_environment(world.plane)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "hub.cli.main", *command], env=environment, stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        assert waiting.stderr is not None
+        told = waiting.stderr.readline()
         world.put(APPS, "web", SPEC, healthy())
-
-    thread = threading.Thread(target=later)
-    thread.start()
-    result = world.axle("wait", "web", "-n", world.namespace, "--timeout", "60s")
-    thread.join()
-    assert result.exit_code == 0, result.output
-    assert "Syncing" in result.stderr
+        told += waiting.stderr.read()
+    assert waiting.returncode == 0, told
+    assert "Syncing" in told
 
 
 def test_wait_waits_for_all_of_several_and_names_those_that_are_not_there(world: World) -> None:
@@ -340,7 +345,7 @@ def test_status_without_a_hub_says_so_and_says_no(world: World) -> None:
 
 async def projects_are_served(client: RestClient) -> None:
     """A kind that was just defined is refused for a moment."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await client.list("/apis/axletree.dev/v1alpha1/projects")

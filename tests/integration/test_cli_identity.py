@@ -116,7 +116,7 @@ async def test_a_cluster_is_joined_revoked_and_accepted_by_commands(
     assert (await spoke.report())[0] == 200
     revoked = await axle(own_server, "cluster", "revoke", name, "--yes")
     assert revoked.exit_code == 0, revoked.output
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await spoke.report())[0] != 403:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
     assert "no certificate" in (await axle(own_server, "cluster", "revoke", name, "--yes")).output
@@ -133,7 +133,7 @@ async def test_s4_a_person_sees_a_clone_and_says_that_it_is_settled(
     await rig.client.merge_patch(path, {"status": {"clone": clone}}, subresource="status")
     shown = await axle(own_server, "get", "clusters")
     assert any(spoke.cluster in line and "Cloned" in line for line in shown.output.splitlines()), shown.output
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await spoke.report())[1].get("standing") != "Cloned":  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
     settled = await axle(own_server, "cluster", "accept", spoke.cluster)
@@ -143,12 +143,14 @@ async def test_s4_a_person_sees_a_clone_and_says_that_it_is_settled(
 
 async def test_a_clusters_keys_are_rotated_by_a_command(agent: AgentRig, own_server: ControlPlane) -> None:
     before = agent.agent.identity if agent.agent else None
-    done = await axle(own_server, "cluster", "rotate", agent.cluster, "--timeout", "60s")
+    done = await axle(own_server, "cluster", "rotate", agent.cluster, "--timeout", "3m")
     assert done.exit_code == 0, done.output
-    assert agent.agent is not None
     assert before is not None
-    assert agent.agent.identity is not None
-    assert agent.agent.identity.private_key != before.private_key
+    key = before.private_key
+    await until(
+        lambda: bool(agent.agent and agent.agent.identity and agent.agent.identity.private_key != key),
+        "the agent has its new key",
+    )
 
 
 async def test_the_hubs_keys_are_rotated_by_a_command_which_waits_for_who_is_away(
@@ -168,7 +170,7 @@ async def test_the_hubs_keys_are_rotated_by_a_command_which_waits_for_who_is_awa
     assert agent.cluster in waiting.output
     assert (await identity()).stage is Stage.ANNOUNCED
     await agent.start(heartbeat_seconds=0.3)
-    done = await axle(own_server, "hub", "rotate", "--timeout", "60s")
+    done = await axle(own_server, "hub", "rotate", "--timeout", "3m")
     assert done.exit_code == 0, done.output
     after = await identity()
     assert after.stage is Stage.IDLE
@@ -189,7 +191,7 @@ async def test_f1_f3_a_lost_hub_is_recovered_elsewhere_and_nothing_is_deleted_on
     assignment = f"{paths.ASSIGNMENTS}/{agent.cluster}"
     passphrase = tmp_path / "passphrase"
     passphrase.write_text("correct horse\n")
-    agent.rig.gateway._assignment_cache._callbacks.clear()  # the agent does not hear of what follows
+    await agent.stop()  # it does not hear of what follows
     await agent.client.merge_patch(assignment, {"spec": {"tombstones": [stone]}})
     file = tmp_path / "hub.backup"
     saved = await axle(own_server, "hub", "backup", "-o", str(file), "--passphrase-file", str(passphrase))
@@ -217,7 +219,6 @@ async def test_f1_f3_a_lost_hub_is_recovered_elsewhere_and_nothing_is_deleted_on
             api_server, "hub", "recover", str(file), "--yes", "--passphrase-file", str(passphrase)
         )
         assert f"epoch {identity.epoch + 1}" in again.output
-    await agent.stop()
     async with running(api_server) as elsewhere:
         spec = (await elsewhere.client.get(assignment))["spec"]
         assert [each["app"] for each in spec["apps"]] == ["shop/web"]
