@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agent.contract.errors import ApiError
 from agent.contract.names import (
     ANNOTATION_APPROVE,
-    ANNOTATION_FORCE_REMOVE,
-    API_VERSION,
-    FINALIZER,
-    GROUP,
     HUB_NAMESPACE,
 )
 from hub.core.breaker import HELD_BY_BREAKER
-from hub.core.plan import stamp
-from hub.gateway.liveness import lease_name
 from hub.operator import paths, views
+from hub.operator.clusterremoval import ClusterRemovals
 from hub.operator.decisions import breaker_now
 from hub.operator.finalizers import Finalizers
+from hub.operator.meant import not_meant
 from hub.operator.objects import key_of
 from hub.telemetry.logs import about
 
@@ -58,6 +54,9 @@ class Deletions:
         self._decisions = decisions
         self._on_held = on_held
         self._finalizers = Finalizers(hub.writer)
+        self._clusters = ClusterRemovals(
+            hub, self._finalizers, self, again=self.wake_cluster, on_gone=plans.ask_everything
+        )
         self._queue: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
 
@@ -75,7 +74,7 @@ class Deletions:
     def wake_going(self) -> None:
         """Everything whose deletion has begun: nobody tells what moved while no controller was there."""
         for key, obj in self._hub.caches.applications.view().items():
-            if "deletionTimestamp" in obj["metadata"] or _decision(obj):
+            if "deletionTimestamp" in obj["metadata"] or views.decision_of(obj):
                 self.wake_app(key, owner=views.owner_of(obj))
         for key, obj in self._hub.caches.sets.view().items():
             if "deletionTimestamp" in obj["metadata"]:
@@ -89,7 +88,7 @@ class Deletions:
         self._wake.set()
 
     async def run(self) -> None:
-        serve = {"set": self._set, "app": self._app, "cluster": self._cluster}
+        serve = {"set": self._set, "app": self._app, "cluster": self._clusters.serve}
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -125,13 +124,13 @@ class Deletions:
         if not children:
             await self._finalizers.drop(self._hub.caches.sets, paths.application_set(key), obj)
             return
-        problem = await self._not_meant(obj, "applicationsets")
+        problem = await not_meant(self._hub.writer, obj, "applicationsets")
         if problem:
             self._hold(key, problem)
             return
         for each in children:
             self._add("app", key_of(each))
-        await self._decide([each for each in children if not _decision(each)], "Deleted")
+        await self.decide([each for each in children if not views.decision_of(each)], "Deleted")
 
     # -- applications
 
@@ -141,7 +140,7 @@ class Deletions:
             self._hub.state.targets.pop(key, None)
             self._hub.state.apps.pop(key, None)
             return
-        decision = _decision(obj)
+        decision = views.decision_of(obj)
         if "deletionTimestamp" in obj["metadata"] and _never_released(obj) and not self._runs(key, obj):
             await self._finalizers.drop(self._hub.caches.applications, paths.application(key), obj)
             return
@@ -151,7 +150,7 @@ class Deletions:
         if decision and not decision.get("held"):
             observed = (obj.get("status") or {}).get("observed") or {}
             if observed.get("deleted") or not self._runs(key, obj):
-                await self._finish(key, obj)
+                await self.finish(key, obj)
             return
         if "deletionTimestamp" in obj["metadata"] and not decision:
             await self._terminating(key, obj)
@@ -159,10 +158,10 @@ class Deletions:
     async def _terminating(self, key: str, obj: Manifest) -> None:
         """Someone or something deleted it, and nothing is decided yet."""
         owner = views.owner_of(obj)
-        problem = await self._not_meant(obj, "applications")
+        problem = await not_meant(self._hub.writer, obj, "applications")
         lost = owner is not None and owner not in self._hub.caches.sets
         if lost and not problem:
-            problem = await self._not_meant(obj, "applicationsets")
+            problem = await not_meant(self._hub.writer, obj, "applicationsets")
         if problem:
             # It stays: a set that had lost its children this way would look like one that has none to lose.
             if owner in self._hub.caches.sets:
@@ -172,7 +171,7 @@ class Deletions:
             return
         if owner is None or (lost and await self._hub.writer.get(paths.application_set(str(owner))) is None):
             # A set goes after its children: one that is gone before was taken away by force, and wants nothing.
-            await self._decide([obj], "Deleted")
+            await self.decide([obj], "Deleted")
         elif not lost:
             # Nobody decided that it goes: the set still wants it, and it is made again as it was.
             await self._finalizers.drop(self._hub.caches.applications, paths.application(key), obj)
@@ -191,7 +190,7 @@ class Deletions:
         `deletions` without a number, on a set that is being deleted, is for programs: whatever will be Held of it.
         """
         answer = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_APPROVE, "")
-        if answer == f"deletion/{_decision(obj)['decidedAt']}":
+        if answer == f"deletion/{views.decision_of(obj)['decidedAt']}":
             return True
         owner = self._hub.caches.sets.get(views.owner_of(obj) or "")
         if owner is None or "deletionTimestamp" not in owner["metadata"]:
@@ -210,110 +209,16 @@ class Deletions:
         spec = assignment["spec"]
         return any(entry["app"] == key for entry in (*spec.get("apps", ()), *spec.get("tombstones", ())))
 
-    async def _finish(self, key: str, obj: Manifest) -> None:
+    async def finish(self, key: str, obj: Manifest) -> None:
         """Nothing of it is left on its cluster: the object may go."""
         path = paths.application(key)
         if "deletionTimestamp" not in obj["metadata"]:
             await self._hub.writer.remove(path, uid=obj["metadata"]["uid"])
         await self._finalizers.drop(self._hub.caches.applications, path, obj)
 
-    # -- clusters
-
-    async def _cluster(self, name: str) -> None:
-        obj = self._hub.caches.clusters.get(name)
-        if obj is None:
-            return
-        path = f"{paths.CLUSTERS}/{name}"
-        if "deletionTimestamp" not in obj["metadata"]:
-            await self._finalizers.add(self._hub.caches.clusters, path, obj)
-            await self._drop_purges(path, obj)
-            return
-        if not await self._removal_meant(name, path, obj):
-            return
-        here = [each for each in self._hub.caches.applications.values() if each["spec"]["cluster"] == name]
-        if not here:
-            if await self._tell_removed(name, obj):
-                asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
-            else:
-                await self._forget_cluster(name, obj)
-            return
-        await self._decide([each for each in here if not _decision(each)], "ClusterRemoved")
-        if (obj["metadata"].get("annotations") or {}).get(ANNOTATION_FORCE_REMOVE) == "true":
-            for each in here:
-                await self._finish(key_of(each), each)
-        asyncio.get_running_loop().call_later(1.0, self.wake_cluster, name)
-
-    async def _removal_meant(self, name: str, path: str, obj: Manifest) -> bool:
-        """Whether somebody meant that this cluster goes. Nothing else sees it go before that is written down."""
-        if (obj.get("status") or {}).get("removal"):
-            return True
-        problem = await self._not_meant(obj, "clusters")
-        if problem:
-            log.warning("removal of cluster %s is held: %s", name, problem)
-            return False
-        moment = {"removal": stamp(self._hub.now())}
-        return await self._hub.writer.status(self._hub.caches.clusters, path, moment) is not None
-
-    async def _tell_removed(self, name: str, obj: Manifest) -> bool:
-        """Say so in the Assignment of a cluster that has no apps; whether that was to be said.
-
-        Its agent has a moment to hear it: it ends then, instead of asking for ever to be let in again.
-        """
-        current = self._hub.caches.assignments.get(f"{HUB_NAMESPACE}/{name}")
-        if current is None:
-            live = await self._hub.writer.get(f"{paths.CLUSTERS}/{name}")
-            going = live is not None and FINALIZER in (live["metadata"].get("finalizers") or ())
-            if not going or not (obj.get("status") or {}).get("fingerprint"):
-                return False  # it is forgotten already, or no agent has ever joined
-            metadata = {"name": name, "namespace": HUB_NAMESPACE}
-            spec = {"epoch": self._hub.epoch, "seq": self._hub.fleet_view.next_seq(name)}
-        elif current["spec"].get("leaving"):
-            return False
-        else:
-            metadata = {each: current["metadata"][each] for each in ("name", "namespace", "resourceVersion")}
-            spec = {**current["spec"], "seq": int(current["spec"]["seq"]) + 1}
-        spec["leaving"] = True
-        manifest = {"apiVersion": API_VERSION, "kind": "Assignment", "metadata": metadata, "spec": spec}
-        await self._hub.writer.assignment(manifest)
-        return True
-
-    async def _drop_purges(self, path: str, obj: Manifest) -> None:
-        """Decisions about orphans that are gone: left there, they would be about the next app of that name."""
-        decided = (obj.get("spec") or {}).get("purges") or []
-        told = (obj.get("status") or {}).get("orphans") or ()
-        orphans = {(each["app"], each.get("hub") or "") for each in told}
-        open_ = [each for each in decided if (each["app"], each.get("hub") or "") in orphans]
-        if len(open_) < len(decided):
-            version = obj["metadata"]["resourceVersion"]
-            patch = {"metadata": {"resourceVersion": version}, "spec": {"purges": open_ or None}}
-            await self._hub.writer.merge(self._hub.caches.clusters, path, patch)
-
-    async def _forget_cluster(self, name: str, obj: Manifest) -> None:
-        for path in (f"{paths.ASSIGNMENTS}/{name}", f"{paths.LEASES}/{lease_name(name)}"):
-            current = await self._hub.writer.get(path)
-            if current is not None:
-                await self._hub.writer.remove(path, uid=current["metadata"]["uid"])
-        await self._finalizers.drop(self._hub.caches.clusters, f"{paths.CLUSTERS}/{name}", obj)
-        self._plans.ask_everything()
-
     # -- decisions
 
-    async def _not_meant(self, obj: Manifest, plural: str) -> str:
-        """Why this deletionTimestamp is nobody's decision about this object; empty where it is one.
-
-        Live reads: a cache could show the moment before the namespace began to terminate.
-        """
-        namespace = obj["metadata"].get("namespace")
-        if namespace:
-            parent = await self._hub.writer.get(f"{paths.NAMESPACES}/{namespace}")
-            if parent is None or "deletionTimestamp" in parent["metadata"]:
-                return f"namespace {namespace} is terminating: nothing that runs is deleted for that"
-        crd = await self._hub.writer.get(f"{paths.CRDS}/{plural}.{GROUP}")
-        if crd is None or "deletionTimestamp" in crd["metadata"]:
-            return f"the CRD {plural}.{GROUP} is terminating: nothing that runs is deleted for that"
-        return ""
-
-    async def _decide(self, objects: list[Manifest], reason: str) -> None:
+    async def decide(self, objects: list[Manifest], reason: str) -> None:
         """Record a person's decision, unless it is too much at once for the whole hub."""
         held = HELD_BY_BREAKER if breaker_now(self._hub).trips(len(objects)) else ""
         await self._record(objects, reason, held=held)
@@ -325,10 +230,6 @@ class Deletions:
         await self._decisions.record(dict.fromkeys(keys, decision))
         for key in keys:
             self._add("app", key)
-
-
-def _decision(obj: Manifest) -> dict[str, Any]:
-    return (obj.get("status") or {}).get("deletion") or {}
 
 
 def _never_released(obj: Manifest) -> bool:

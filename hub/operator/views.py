@@ -56,6 +56,11 @@ def owner_of(obj: Manifest) -> str | None:
     return f"{metadata['namespace']}/{name}" if name else None
 
 
+def decision_of(obj: Manifest) -> dict[str, Any]:
+    """What is recorded of an Application's deletion: `reason`, `decidedAt`, `held`; empty where nothing is decided."""
+    return (obj.get("status") or {}).get("deletion") or {}
+
+
 def part_of_label(obj: Manifest) -> str:
     """The ApplySet that an agent applied this object as a member of; empty for none."""
     return str((obj["metadata"].get("labels") or {}).get(APPLYSET_PART_OF, ""))

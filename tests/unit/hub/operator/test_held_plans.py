@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from agent.contract.names import ANNOTATION_APPROVE
+from hub.operator.clusterremoval import ClusterRemovals
 from hub.operator.decisions import Decisions
 from hub.operator.deletion import Deletions
+from hub.operator.finalizers import Finalizers
 from tests.unit.hub.operator.plan_rig import NAMESPACE, REPOSITORY, Hub
 
 
@@ -21,8 +23,10 @@ def spec(ring: str, prefix: str) -> dict[str, Any]:
     }
 
 
-def going(hub: Hub) -> Deletions:
-    return Deletions(hub.context, hub.loop, Decisions(hub.context, list), on_held=lambda _key: None)
+def removals(hub: Hub) -> ClusterRemovals:
+    apps = Deletions(hub.context, hub.loop, Decisions(hub.context, list), on_held=lambda _key: None)
+    finalizers = Finalizers(hub.context.writer)
+    return ClusterRemovals(hub.context, finalizers, apps, again=lambda _name: None, on_gone=lambda: None)
 
 
 def plan_of(hub: Hub, name: str) -> dict[str, Any]:
@@ -117,8 +121,7 @@ async def test_the_hubs_breaker_holds_what_a_person_named_too() -> None:
     hub.cluster("k0", labels={"ring": "0"}, removing=True)
     await hub.plan_all()
     assert decided(hub) == set(), "the plan leaves that to who removes the cluster"
-    deletions = going(hub)
-    await deletions._cluster("k0")
+    await removals(hub).serve("k0")
     found = [obj["status"]["deletion"] for obj in hub.caches.applications.values()]
     assert {(each["reason"], each["held"]) for each in found} == {("ClusterRemoved", "Breaker")}
     await hub.plan_all()
