@@ -269,6 +269,24 @@ async def test_events_have_an_order_and_say_what_changed(database: Database) -> 
         assert [row["id"] for row in found.items] == [row["id"] for row in told if each.takes(row)]
 
 
+async def test_f1_a_database_begun_anew_gives_no_id_that_the_one_before_gave(database: Database) -> None:
+    """Who comes back with an id of the lost one is told that events are missing, however many there are anew."""
+
+    def start_over(connection: Any) -> None:
+        everything = MetaData()
+        everything.reflect(connection)
+        everything.drop_all(connection)
+
+    await recorded(database, *((None, app(name)) for name in ("web", "db")))
+    _, lost = await database.run(queries.event_bounds)
+    await database.run(start_over)
+    await database.open()
+    await recorded(database, *((None, app(name)) for name in ("web", "db", "more")))
+    first, newest = await database.run(queries.event_bounds)
+    assert lost < first - 1
+    assert newest < 2**53, "JavaScript reads it as it is"
+
+
 async def test_s8_whatever_a_spoke_says_is_written_and_holds_nobody_else_up(
     database: Database, search: Search
 ) -> None:
