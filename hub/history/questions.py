@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.3
 LONGEST = timedelta(minutes=1)
 _AT_ONCE = 4
+_SURE_SECONDS = 2.0
+"""Two writes within a tick of the file system's clock look like one: so long at most is a question overlooked."""
 
 
 class NobodyAnswers(TransientError):
@@ -63,12 +65,15 @@ class Questions:
 
     async def serve(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
         """Answer what others ask, until cancelled. `answer` raises nothing."""
+        loop = asyncio.get_running_loop()
         touched: object = None
+        looked = loop.time()
         while True:
             await _pause()
             now = self._database.touched()
-            if now is not None and now == touched:
+            if now is not None and now == touched and loop.time() - looked < _SURE_SECONDS:
                 continue  # a file that nobody wrote to has no questions
+            looked = loop.time()
             try:
                 waiting = await self._database.run(partial(_waiting, since=self._stamp(before=LONGEST)))
                 touched = now if not waiting else None

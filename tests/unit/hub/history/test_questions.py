@@ -44,3 +44,31 @@ async def test_what_one_process_asks_another_answers_and_nothing_stays(tmp_path:
         with pytest.raises(NobodyAnswers):
             await asking.ask({"number": 1}, seconds=0.1)
         assert await one.run(lambda it: it.execute(select(func.count()).select_from(questions)).scalar()) == 0
+
+
+class Still(Database):
+    """On a file system whose clock does not tick between two writes."""
+
+    looks = 0
+
+    def touched(self) -> object:
+        self.looks += 1
+        return "a moment"
+
+
+async def test_a_question_that_is_written_within_a_tick_of_the_clock_is_answered(tmp_path: Path) -> None:
+    database = Still(f"sqlite:///{tmp_path}/history.sqlite")
+    await database.open()
+    asking = Questions(database, now=lambda: datetime.now(UTC))
+
+    async def answer(asked: Any) -> Any:
+        return asked["number"]
+
+    task = asyncio.create_task(asking.serve(answer))
+    async with asyncio.timeout(60):
+        while database.looks < 2:  # noqa: ASYNC110 - so it has found once that nothing was asked
+            await asyncio.sleep(0.02)
+    assert await asking.ask({"number": 1}, seconds=60) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await database.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -26,23 +27,23 @@ FLUX = "application/vnd.cncf.flux.content.v1.tar+gzip"
 def chart_archive(name: str, version: str, more: Mapping[str, bytes] | None = None) -> bytes:
     raw = io.BytesIO()
     files = {"Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: {version}\n".encode(), **(more or {})}
-    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+    with tarfile.open(fileobj=raw, mode="w") as tar:
         for path, data in files.items():
             entry = tarfile.TarInfo(f"{name}/{path}")
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    return raw.getvalue()
+    return gzip.compress(raw.getvalue(), mtime=0)  # the same in every second
 
 
 def plain_archive(files: Mapping[str, bytes]) -> bytes:
     """As Flux packs a folder: names below `./`."""
     raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w:gz") as tar:
+    with tarfile.open(fileobj=raw, mode="w") as tar:
         for path, data in files.items():
             entry = tarfile.TarInfo(f"./{path}")
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    return raw.getvalue()
+    return gzip.compress(raw.getvalue(), mtime=0)  # the same in every second
 
 
 def digest_of(data: bytes) -> str:
