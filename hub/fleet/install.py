@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MANAGER = "axle"
 CRDS = Path(__file__).resolve().parents[2] / "crds"
-ESTABLISHED_SECONDS = 30.0
+ESTABLISHED_SECONDS = 120.0
 _NOT_YET = (404, 429, 503)
 
 

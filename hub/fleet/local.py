@@ -36,7 +36,7 @@ __all__ = ["LocalFleet", "NoFleet", "Pace", "Spoke", "client_of", "home", "spoke
 
 SERVICE_ACCOUNTS = ("platform-deployer", "shop-deployer", "dev-deployer")
 TOKEN_LIFE = timedelta(hours=1)
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _REGIONS = ("eu", "us", "lab")
 _OURS = ("services", "agents", "hub", "git", "fleet")
 _SPOKES = "spokes.json"

@@ -161,17 +161,20 @@ async def end_in_order(
 
 
 def running(identity: Identity) -> bool:
-    """Whether exactly this process still runs; a zombie does not, and is reaped if it is our child."""
+    """Whether exactly this process still runs; a zombie does not, and is reaped if it is our child.
+
+    One whose first thread has ended is none yet: the others hold its ports and files until the last of them is gone.
+    """
     if identity.boot != _BOOT_ID.read_text().strip():
         return False
     try:
         stat = Path(f"/proc/{identity.pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    found, state = _parse_stat(stat)
+    found, state, threads = _parse_stat(stat)
     if found != (identity.pid, identity.started):
         return False
-    if state in "ZX":
+    if state in "ZX" and threads <= 1:
         _reaped(identity.pid)
         return False
     return True
@@ -196,7 +199,7 @@ def log_tail(folder: Path, name: str, *, lines: int = 15, limit: int = 65536) ->
 def _read_record(record: Path) -> Identity | None:
     try:
         boot, stat = record.read_text().splitlines()
-        (pid, started), _ = _parse_stat(stat)
+        (pid, started), *_ = _parse_stat(stat)
     except (FileNotFoundError, ValueError, IndexError):
         return None
     return Identity(pid=pid, started=started, boot=boot)
@@ -215,11 +218,12 @@ def _await_record(record: Path, pid: int) -> Identity | None:
     return identity
 
 
-def _parse_stat(stat: str) -> tuple[tuple[int, int], str]:
+def _parse_stat(stat: str) -> tuple[tuple[int, int], str, int]:
+    """Who it is (pid and start), its state, and how many threads it has."""
     # The second field is the command in parentheses, which may itself hold spaces and parentheses.
     head, _, tail = stat.rpartition(")")
     fields = tail.split()
-    return (int(head.split(" ", 1)[0]), int(fields[19])), fields[0]
+    return (int(head.split(" ", 1)[0]), int(fields[19])), fields[0], int(fields[17])
 
 
 def _reaped(pid: int) -> bool:

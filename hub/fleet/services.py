@@ -157,7 +157,7 @@ def _choose_port(taken: set[int]) -> int:
     return next(port for port in candidates if port not in taken and _is_free(port))
 
 
-def _becomes_free(port: int, *, seconds: float = 3.0) -> bool:
+def _becomes_free(port: int, *, seconds: float = 15.0) -> bool:
     """A process that has just ended may hold its port until its last thread is gone."""
     deadline = time.monotonic() + seconds
     while not _is_free(port):

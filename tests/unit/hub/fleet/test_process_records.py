@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -161,6 +162,17 @@ async def test_groups_end_one_after_the_other_and_strangers_first(tmp_path: Path
     await process.end_in_order(process.recorded(tmp_path), order, grace=60)
     ended = {name: int((tmp_path / name).read_text()) for name in names}
     assert sorted(names, key=ended.__getitem__) == ["other", "manager", "server", "store"]
+
+
+async def test_one_runs_until_its_last_thread_is_gone(tmp_path: Path) -> None:
+    exits = {"x86_64": 60}.get(platform.machine(), 93)  # of a thread, not of the process
+    code = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(1000,)).start(); "
+    code += f"ctypes.CDLL(None).syscall({exits}, 0)"
+    child = process.spawn("one", [sys.executable, "-c", code], folder=tmp_path)
+    assert until(lambda: _state(child.identity.pid) == "Z")
+    assert child.alive(), "what it listens on is still taken"
+    assert await process.end(child, grace=60)
+    assert _state(child.identity.pid) == ""
 
 
 async def test_an_ended_child_is_reaped(tmp_path: Path) -> None:
