@@ -35,7 +35,7 @@ class Author:
         self.folder = folder
         self.remote = remote
 
-    async def git(self, *args: str) -> str:
+    async def git(self, *args: str, told: bytes | None = None) -> str:
         process = await asyncio.create_subprocess_exec(
             "git",
             "-c",
@@ -43,10 +43,11 @@ class Author:
             *args,
             cwd=self.folder,
             env=ENVIRONMENT,
+            stdin=asyncio.subprocess.DEVNULL if told is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await process.communicate()
+        out, err = await process.communicate(told)
         assert process.returncode == 0, err.decode()
         return out.decode().strip()
 

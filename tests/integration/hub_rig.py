@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
+import random
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 from pydantic import SecretStr
 
 from agent.agent import Agent
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60.0
+SECONDS = 100.0
 FULL_PASS = 0.3
 OURS = (APPLICATION, APPLICATION_SET, ASSIGNMENT, CLUSTER, CLUSTER_SET, PROJECT)
 WATCHED = (*(kind.path() for kind in OURS), "/api/v1/namespaces", "/api/v1/configmaps", "/api/v1/secrets")
@@ -47,6 +53,7 @@ _TRANSPORT = ("boot", "count", "epoch", "seq", "receivedAt")
 _OF_A_WRITE = ("resourceVersion", "managedFields")
 Versions = dict[str, tuple[str, str]]
 """Object -> (uid, its state)."""
+_PORTS = range(10_000, 12_000)
 
 
 @dataclass
@@ -54,6 +61,7 @@ class HubProcess:
     name: str
     process: asyncio.subprocess.Process
     log: Path
+    port: int = 0
 
     async def kill(self) -> None:
         """As the kernel would, when it is out of memory."""
@@ -64,7 +72,7 @@ class HubProcess:
     async def stop(self) -> None:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(self.process.wait(), 20)
+        await asyncio.wait_for(self.process.wait(), SECONDS)
 
 
 class Fleet:
@@ -107,7 +115,7 @@ class Fleet:
                 stdout=out,
                 stderr=out,
             )
-        self.hubs.append(HubProcess(name, process, log))
+        self.hubs.append(HubProcess(name, process, log, port))
         return self.hubs[-1]
 
     async def leader(self) -> str:
@@ -126,7 +134,13 @@ class Fleet:
     async def join(
         self, port: int, *, heartbeat_seconds: float = 1.0, spoke: ControlPlane | None = None
     ) -> None:
-        """An agent, in this process; on the hub's own API server, where no other spoke is named."""
+        """An agent, in this process; on the hub's own API server, where no other spoke is named.
+
+        Not before its hub is there: one that finds nobody asks again later and later.
+        """
+        for hub in self.hubs:
+            if hub.port == port and hub.process.returncode is None:
+                await self.until(f"{hub.name} serves agents", partial(_serves, port))
         identity = await HubIdentity.load_or_create(self.client, now=datetime.now(UTC))
         token = await tokens.create_token(
             self.client,
@@ -265,23 +279,33 @@ class Fleet:
         return "\n".join(lines)
 
     async def settled(self) -> Versions:
-        """Everything is Ready, and nothing is written any more."""
+        """Everything is Ready as it was released last, and nothing is written any more."""
 
         async def ready() -> bool:
-            objects = [*(await self.apps()).values(), await self.set()]
+            apps = await self.apps()
+            objects = [*apps.values(), await self.set()]
             cluster = await self._get(f"{paths.CLUSTERS}/{self.cluster}")  # whose health comes last
             whole = ((cluster or {}).get("status") or {}).get("health") == "Healthy"
-            return whole and len(objects) == len(SHOP) + 2 and all(_ready(obj) for obj in objects)
+            if not whole or len(objects) != len(SHOP) + 2 or not all(_ready(obj) for obj in objects):
+                return False
+            assigned = {each["app"].rpartition("/")[2]: each for each in (await self.assignment())["apps"]}
+            return all(_seen_last(apps[name], assigned[name]) for name in apps if name in assigned)
 
         await self.until("everything is Ready", ready)
-        async with asyncio.timeout(SECONDS):
-            before = await self.versions()
-            while True:
-                await asyncio.sleep(3 * FULL_PASS)
-                after = await self.versions()
-                if after == before:
-                    return after
-                before = after
+        clock = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(SECONDS):
+                began = clock()
+                before = await self.versions()
+                took = clock() - began  # where a look takes longer, what is on its way does, too
+                while True:
+                    await asyncio.sleep(3 * FULL_PASS + took)
+                    after = await self.versions()
+                    if after == before:
+                        return after
+                    before = after
+        except TimeoutError as error:
+            raise AssertionError(f"it does not come to rest:\n{self.moved()}\n{self.logs()}") from error
 
     async def until(self, what: str, holds: Callable[[], Any]) -> None:
         try:
@@ -295,10 +319,38 @@ class Fleet:
         return "\n".join(f"--- {hub.name}\n{hub.log.read_text()[-4000:]}" for hub in self.hubs)
 
 
+async def _serves(port: int) -> bool:
+    timeout = aiohttp.ClientTimeout(total=5)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"https://127.0.0.1:{port}/healthz", ssl=False) as answer,
+        ):
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is nobody else's for as long as this process lives, however late and often it is listened on.
+
+    Below the range that connections take theirs from, and below those that fleets choose from; kept by a lock, so
+    that no other session of tests is given the same. The lock's file stays open on purpose.
+    """
+    folder = Path(tempfile.gettempdir(), "axletree-test-ports")
+    folder.mkdir(exist_ok=True)
+    for port in random.sample(_PORTS, len(_PORTS)):
+        lock = os.open(folder / str(port), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+            continue
+        return port
+    raise AssertionError(f"no port of {_PORTS} is free")
 
 
 @asynccontextmanager
@@ -321,6 +373,9 @@ async def fleet(server: ControlPlane, namespace: str, folder: Path) -> AsyncIter
 
 
 async def _forget(client: RestClient) -> None:
+    await _gone(
+        client, f"{paths.LEASES}/axletree-controller"
+    )  # its holder was killed: the next one leads at once
     for kind in OURS:
         try:
             found = (await client.list(kind.path())).items
@@ -333,11 +388,15 @@ async def _forget(client: RestClient) -> None:
             path = kind.path(metadata.get("namespace", ""), metadata["name"])
             if metadata.get("finalizers"):
                 await client.merge_patch(path, {"metadata": {"finalizers": None}})
-            try:
-                await client.delete(path)
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+            await _gone(client, path)
+
+
+async def _gone(client: RestClient, path: str) -> None:
+    try:
+        await client.delete(path)
+    except ApiError as error:
+        if error.status != 404:
+            raise
 
 
 def _ready(obj: dict[str, Any]) -> bool:
@@ -345,6 +404,12 @@ def _ready(obj: dict[str, Any]) -> bool:
     return any(
         each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()
     )
+
+
+def _seen_last(app: dict[str, Any], assigned: dict[str, Any]) -> bool:
+    """Whether what is said of it is said of what its cluster was given last."""
+    observed = (app.get("status") or {}).get("observed") or {}
+    return bool(observed.get("release") == assigned["release"])
 
 
 def _state(obj: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ USER, PASSWORD = "robot", "let-me-in"
 _HTPASSWD = f"{USER}:$2b$04$abcdefghijklmnopqrstuudxA/1BY5FxPYA69jUrJOJFmTyoe9T1a\n"
 """That password, hashed."""
 _EMPTY = b"{}"
-_CREATED, _DEADLINE = 201, 20.0
+_CREATED, _DEADLINE = 201, 90.0
 
 Layer = tuple[str, bytes, dict[str, str]]
 

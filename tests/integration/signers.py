@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.integration.git_rig import Author
 
+_SECONDS = 120.0
+_EARLIER = "20200101T000000"
+
 
 @dataclass(frozen=True, slots=True)
 class Signer:
@@ -43,21 +46,38 @@ class PgpHome:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="gpg-", dir="/tmp"))
-        self.program = self.path / "gpg-here"
-        self.program.write_text(f'#!/bin/sh\nexec gpg --homedir {self.path} --batch "$@"\n')
-        self.program.chmod(0o755)
+        self.program = self._program("gpg-here")
+        self._earlier = self._program("gpg-earlier", f"--faked-system-time {_EARLIER}")
+        # Whoever needs the agent first starts it, and waits for it five seconds.
+        agent = ["gpg-agent", "--homedir", str(self.path), "--daemon"]
+        quiet = subprocess.DEVNULL  # it goes on, and would hold a pipe open
+        subprocess.run(agent, check=True, timeout=_SECONDS, stdin=quiet, stdout=quiet, stderr=quiet)
 
-    def run(self, *args: str, stdin: str = "") -> str:
+    def _program(self, name: str, options: str = "") -> Path:
+        program = self.path / name
+        program.write_text(f'#!/bin/sh\nexec gpg --homedir {self.path} --batch {options} "$@"\n')
+        program.chmod(0o755)
+        return program
+
+    def run(self, *args: str, stdin: str = "", program: Path | None = None) -> str:
         done = subprocess.run(
-            [str(self.program), *args], input=stdin, capture_output=True, text=True, timeout=60, check=False
+            [str(program or self.program), *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def signer(self, name: str, *, expires: str = "0") -> Signer:
+    def signer(self, name: str, *, expired: bool = False) -> Signer:
+        """`expired`: a key of long ago, for a day, and who signs with it does so on that day."""
         mail = f"{name}@example.com"
-        self.run("--passphrase", "", "--quick-generate-key", mail, "ed25519", "sign", expires)
-        config = (("gpg.format", "openpgp"), ("gpg.program", str(self.program)), ("user.signingkey", mail))
+        program, valid = (self._earlier, "1d") if expired else (self.program, "0")
+        made = ("--passphrase", "", "--quick-generate-key", mail, "ed25519", "sign", valid)
+        self.run(*made, program=program)
+        config = (("gpg.format", "openpgp"), ("gpg.program", str(program)), ("user.signingkey", mail))
         return Signer(self.run("--armor", "--export", mail), config)
 
     def close(self) -> None:

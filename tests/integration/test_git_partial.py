@@ -35,12 +35,23 @@ def is_partial(cache: Path) -> bool:
     return any(cache.glob("*.git/axletree-partial"))
 
 
+def written(files: dict[str, str]) -> bytes:
+    """One commit, as Git takes many at once."""
+    lines = ["commit refs/heads/main", "committer a <a@example.com> 1767225600 +0000", "data 6", "change"]
+    for name, content in files.items():
+        lines += [f"M 100644 inline {name}", f"data {len(content)}", content]
+    return "\n".join([*lines, "", ""]).encode()
+
+
 @pytest.fixture
 async def large(author: Author) -> str:
     """Ten commits of a file of half a megabyte, beside 60 small ones."""
+    history = b""
     for number in range(10):
-        await author.commit({"data/large.bin": noise(512 * 1024)}, push=False)
-        await author.commit({f"apps/{number}/{name}": f"{number} {name}" for name in "abcdef"}, push=False)
+        history += written({"data/large.bin": noise(512 * 1024)})
+        history += written({f"apps/{number}/{name}": f"{number} {name}" for name in "abcdef"})
+    await author.git("fast-import", "--quiet", told=history)
+    await author.git("reset", "-q", "--hard")
     return await author.commit({"links/to": "-> ../apps/3", "links/again": "-> to/a"})
 
 

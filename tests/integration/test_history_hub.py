@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.integration.hub_rig import Fleet
     from tests.integration.postgres_rig import Postgres
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(360)]
 
 
 @pytest.fixture
@@ -134,15 +134,18 @@ async def _outlasts(shop: Fleet, server: Postgres, api: str) -> None:
     trusted = ssl.create_default_context(cadata=identity.ca_pem)
     token = await _admin(shop)
     async with Client(api, token=token, ca=trusted) as client:
-        await client.list_applications()
+        wanted = EventQuery(name="db", reason=["Released"])
+        first = (await client.list_events(wanted)).items[0]
+        assert first.new == "1"
         heard: list[str] = []
 
         async def listen() -> None:
-            async for event in client.follow(EventQuery(name="db", reason=["Released"])):
+            async for event in client.follow(wanted, last=first.id):
                 heard.append(event.new)  # noqa: PERF401 - as they come
 
         listening = asyncio.create_task(listen())
         try:
+            await shop.until("who listens is there", partial(_as_expected, heard, ["2"]))
             server.stop(signal.SIGQUIT)
             await shop.release(db="3")
             with pytest.raises(ApiProblem) as refused:
@@ -158,13 +161,14 @@ async def _outlasts(shop: Fleet, server: Postgres, api: str) -> None:
             page = await client.list_applications(AppQuery(q="db", health=["Healthy"]))
             assert [each.release for each in page.items if each.name == "db"] == [3]
 
-            async def came() -> bool:
-                return heard == ["3"]
-
-            await shop.until("who listens hears of it once", came)
+            await shop.until("who listens hears of it once", partial(_as_expected, heard, ["2", "3"]))
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+
+async def _as_expected(found: list[str], wanted: list[str]) -> bool:
+    return found == wanted
 
 
 async def _admin(shop: Fleet) -> str:

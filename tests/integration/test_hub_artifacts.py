@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 
 
 async def push(registry: RealRegistry, value: str) -> str:
@@ -67,6 +67,7 @@ async def test_s6_an_unsigned_artifact_reaches_no_cluster_and_a_signed_one_does(
             )
             await refresh(shop, "1")
             await shop.deployed("one", "1.0.0")
+            await shop.until("the set says so no more", lambda: _not_any_more(shop, "SignatureMissing"))
             await push(registry, "1.1.0")
             await refresh(shop, "2")
             await shop.until("the set says it again", lambda: says(shop, "SignatureMissing"))
@@ -85,6 +86,10 @@ async def put(shop: Fleet, registry: RealRegistry) -> None:
 async def says(shop: Fleet, reason: str) -> bool:
     conditions = ((await shop.set()).get("status") or {}).get("conditions") or ()
     return any(each["type"] == "Stalled" and each["reason"] == reason for each in conditions)
+
+
+async def _not_any_more(shop: Fleet, reason: str) -> bool:
+    return not await says(shop, reason)
 
 
 async def refresh(shop: Fleet, value: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
 
 APPS = (*SHOP, "everywhere")
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 
 
 @pytest.fixture

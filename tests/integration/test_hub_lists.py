@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import suppress
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from agent.kube.config import load_kubeconfig
 from hub.api.registry import APPLICATION, CLUSTER
-from tests.integration.hub_rig import FULL_PASS, fleet, free_port
+from tests.integration.hub_rig import FULL_PASS, SECONDS, fleet, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 
 _NOT_FORWARDED = {"host", "content-length", "transfer-encoding", "connection"}
 
@@ -55,7 +56,7 @@ class Proxy:
         self.kubeconfig = folder / "through-the-proxy.yaml"
         self.answer: Callable[[], web.Response] | None = None
         self.collections = (CLUSTER.path(), APPLICATION.path())
-        self.refused = 0
+        self.refused: Counter[str] = Counter()
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=64 << 20)
@@ -86,18 +87,19 @@ class Proxy:
     def fail(self, answer: Callable[[], web.Response]) -> None:
         """From now on; the watches that are open end, so that the hub has to ask again."""
         self.answer = answer
-        self.refused = 0
+        self.refused.clear()
         for task in self._watches:
             task.cancel()
 
     async def asked(self, times: int) -> None:
-        async with asyncio.timeout(60):
-            while self.refused < times:  # noqa: ASYNC110 - another process asks
+        """Until the collections were asked for so often, and each of them."""
+        async with asyncio.timeout(SECONDS):
+            while len(self.refused) < len(self.collections) or self.refused.total() < times:  # noqa: ASYNC110 - another process asks
                 await asyncio.sleep(0.05)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if self.answer is not None and request.method == "GET" and request.path in self.collections:
-            self.refused += 1
+            self.refused[request.path] += 1
             return self.answer()
         assert self._session is not None
         headers = {key: value for key, value in request.headers.items() if key.lower() not in _NOT_FORWARDED}
@@ -164,8 +166,10 @@ async def test_i1_lists_that_fail_under_a_running_hub_delete_nothing(shop: Fleet
     await shop.join(port)
     before = await shop.settled()
     answers = cycle(ANSWERS.values())
+    proxy.fail(ANSWERS["410"])  # what it has seen is no use any more: from now on it lists
+    await proxy.asked(2)
     proxy.fail(lambda: next(answers)())  # noqa: PLW0108 - another answer each time
-    await proxy.asked(2 * len(ANSWERS))
+    await proxy.asked(len(ANSWERS))  # not much more often: it asks again later and later
     await asyncio.sleep(2 * FULL_PASS)  # that nothing happens can only be waited for
     await _unharmed(shop, before)
     proxy.answer = None

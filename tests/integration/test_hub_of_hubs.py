@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "hubs"
 ADDRESS = "https://git.example.com/fleet.git"
 
