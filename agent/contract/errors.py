@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+_PASSES = frozenset({410, 429})
+
 
 class AxletreeError(Exception):
     """Base of every failure that this project raises on purpose."""
@@ -61,5 +63,5 @@ class ApiError(AxletreeError):
 
     @property
     def transient(self) -> bool:
-        """Whether the same request may succeed later (429, 5xx, a server timeout)."""
-        return self.status == 429 or self.status >= 500  # noqa: PLR2004 - HTTP statuses
+        """Whether the same may be asked with success later (429, 5xx, a server timeout; 410: as of a later version)."""
+        return self.status in _PASSES or self.status >= 500  # noqa: PLR2004 - HTTP statuses

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
 
 KEY = hashlib.sha256(b"the hub's digest key").digest()
-SECONDS = 45.0
+SECONDS = 90.0
+"""An agent's own waits grow to a minute: an app that failed, an object that is fought for."""
 
 
 class AgentRig:
@@ -196,9 +197,13 @@ class AgentRig:
     async def live_when(
         self, path: str, holds: Callable[[dict[str, Any] | None], bool]
     ) -> dict[str, Any] | None:
-        async with asyncio.timeout(SECONDS):
-            while not holds(found := await self.live(path)):  # noqa: ASYNC110 - another process writes
-                await asyncio.sleep(0.01)
+        found: dict[str, Any] | None = None
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not holds(found := await self.live(path)):  # noqa: ASYNC110 - another process writes
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            raise AssertionError(f"not in {SECONDS} s: {path}; {found}") from error
         return found
 
 

@@ -7,7 +7,7 @@ import base64
 import json
 import ssl
 import tempfile
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,6 +91,7 @@ class Rig:
     identity: HubIdentity
     gateway: Gateway
     blobs: Blobs
+    applications: set[str] = field(default_factory=set)
 
     async def token(self, cluster: str, *, ttl: float = 600, **options: Any) -> str:
         return await tokens.create_token(
@@ -144,7 +145,22 @@ class Rig:
             "metadata": {"name": name, "namespace": namespace},
             "spec": spec,
         }
+        try:
+            found = await self.client.get(paths.application(key))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        else:  # of a test before, on a cluster of its own: where an app is cannot be changed
+            if found["spec"].get("cluster") != cluster:
+                await self.client.delete(paths.application(key))
         await self.client.apply(paths.application(key), obj, field_manager="tests")
+        self.applications.add(key)
+
+    async def forget(self) -> None:
+        """Leave no Application behind: a server that others share would show it to them."""
+        for key in self.applications:
+            with suppress(ApiError):
+                await self.client.delete(paths.application(key))
 
     async def observed(self, key: str) -> dict[str, Any] | None:
         found = await self.client.get(paths.application(key))
@@ -287,14 +303,15 @@ def app_report(app: str, **more: Any) -> AppReport:
     return AppReport.model_validate(base | more)
 
 
-_installations: set[str] = set()
+_installations: set[tuple[str, Path]] = set()
 
 
 async def _installed(server: ControlPlane, client: RestClient) -> None:
-    """Once a server: generating the CRDs costs more than most tests."""
-    if server.url not in _installations:
+    """Once a server: generating the CRDs costs more than most tests. A later one may have a former one's port."""
+    known = (server.url, server.kubeconfig_path)
+    if known not in _installations:
         await install(client)
-        _installations.add(server.url)
+        _installations.add(known)
 
 
 @asynccontextmanager
@@ -330,6 +347,10 @@ async def running(server: ControlPlane, **options: Any) -> AsyncIterator[Rig]:
         await gateway.start(host)
         try:
             await gateway.wait_ready()
-            yield Rig(client, identity, gateway, blobs)
+            made = Rig(client, identity, gateway, blobs)
+            try:
+                yield made
+            finally:
+                await made.forget()
         finally:
             await gateway.stop()

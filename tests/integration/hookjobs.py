@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from agent.contract.errors import ApiError, TransientError
+
 if TYPE_CHECKING:
     from tests.integration.agent_rig import AgentRig
 
@@ -30,9 +32,12 @@ async def complete_jobs(rig: AgentRig) -> None:
     status = {"startTime": NOW, "completionTime": NOW, "succeeded": 1, "conditions": conditions}
     with contextlib.suppress(asyncio.CancelledError):
         while True:
-            for job in (await rig.client.list(f"/apis/batch/v1/namespaces/{rig.namespace}/jobs")).items:
+            jobs: list[dict[str, Any]] = []
+            with contextlib.suppress(ApiError, TransientError):
+                jobs = (await rig.client.list(f"/apis/batch/v1/namespaces/{rig.namespace}/jobs")).items
+            for job in jobs:
                 if not (job.get("status") or {}).get("succeeded"):
                     path = rig.path("jobs", job["metadata"]["name"], group="batch/v1")
-                    with contextlib.suppress(Exception):
+                    with contextlib.suppress(ApiError, TransientError):  # it went, or it is tried again
                         await rig.client.merge_patch(path, {"status": status}, subresource="status")
             await asyncio.sleep(0.1)

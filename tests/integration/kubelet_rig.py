@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.errors import ApiError
+from agent.contract.errors import ApiError, TransientError
 from agent.contract.names import AGENT_NAMESPACE, HUB_NAMESPACE
 from agent.kube.document import read_document
 
@@ -61,7 +61,7 @@ class Kubelet:
     async def run(self) -> None:
         while True:
             for name in (HUB, AGENT):
-                with contextlib.suppress(ApiError):
+                with contextlib.suppress(ApiError, TransientError):
                     await self._sync(name)
             await asyncio.sleep(0.2)
 
@@ -145,5 +145,7 @@ async def kubelet(
         yield made
     finally:
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
         await made.stop()
+        if isinstance(ended, Exception):
+            raise ended

@@ -167,7 +167,7 @@ async def test_i1_an_orphan_is_listed_and_goes_only_by_a_recorded_purge(bed: Fle
     declined = await command(bed, "orphans", "purge", bed.cluster, key)
     assert declined.exit_code == 1
     assert await bed._get(path) is not None
-    purged = await command(bed, "orphans", "purge", bed.cluster, key, "--yes", "--timeout", "60s")
+    purged = await command(bed, "orphans", "purge", bed.cluster, key, "--yes", "--timeout", "2m")
     assert purged.exit_code == 0, purged.output
     assert await bed._get(path) is None
 
@@ -238,7 +238,7 @@ async def test_f1_f2_what_a_lost_hub_left_is_told_taken_over_and_the_rest_purged
     assert (after["metadata"]["uid"], after["spec"]) == (before["metadata"]["uid"], before["spec"])
     assert await bed._get(f"{root}/web") is not None
 
-    purge = ("orphans", "purge", bed.cluster, key, "--yes", "--timeout", "60s")
+    purge = ("orphans", "purge", bed.cluster, key, "--yes", "--timeout", "2m")
     assert (await command(bed, *purge)).exit_code == 2
     purged = await command(bed, *purge, "--of-hub", orphan["hub"])
     assert purged.exit_code == 0, purged.output

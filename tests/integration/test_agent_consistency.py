@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 
     from hub.fleet.controlplane import ControlPlane
 
-pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(0 if FACTOR > 1 else 300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(0 if FACTOR > 1 else 900)]
 STEPS = 25
-QUIET = 60.0
+QUIET = 180.0
+"""An app that failed, and an object that is fought for, wait up to a minute each, and a watch half of one."""
 APPS = ("one", "two", "three")
 ANCHORS = tuple(f"anchor-{number}" for number in range(6))
 CHAIN = ("first", "second")
@@ -170,19 +171,36 @@ class Life:
     async def settled(self, hub: str) -> None:
         """I2, I3: when the faults stop, desired equals live, and the inventories name all that carries our label."""
         wanted = {name: value for objects in self.wanted.values() for name, value in objects.items()}
-        async with asyncio.timeout(QUIET):
-            while True:
-                live = await self.live()
-                inventories = [await self._inventory(hub, app) for app in APPS]
-                labelled = {app: await self._labelled(hub, app) for app in APPS}
-                held = all(labelled[app] <= found for app, found in zip(APPS, inventories, strict=True))
-                right = {name: item["data"]["v"] for name, item in live.items()} == wanted
-                owned = all(set(self.wanted[app]) | {app} == labelled[app] for app in APPS)
-                chain = [await self.rig.live(self.rig.path("configmaps", name)) for name in CHAIN]
-                done = all(found is not None and found["data"]["v"] == str(self.turn) for found in chain)
-                if right and held and owned and done:
-                    return
-                await asyncio.sleep(0.1)
+        found: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(QUIET):
+                while found.get("wrong", True):
+                    found = await self._differs(hub, wanted)
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise AssertionError(f"not in {QUIET} s: {wanted}; {found}") from error
+
+    async def _differs(self, hub: str, wanted: dict[str, str]) -> dict[str, Any]:
+        """What there is, and in `wrong` what of it is not as it should be."""
+        live = {name: item["data"]["v"] for name, item in (await self.live()).items()}
+        inventories = {app: await self._inventory(hub, app) for app in APPS}
+        labelled = {app: await self._labelled(hub, app) for app in APPS}
+        found = [await self.rig.live(self.rig.path("configmaps", name)) for name in CHAIN]
+        chain = [each["data"]["v"] if each else None for each in found]
+        holds = {
+            "live": live == wanted,
+            "inventories": all(labelled[app] <= inventories[app] for app in APPS),
+            "labels": all(set(self.wanted[app]) | {app} == labelled[app] for app in APPS),
+            "chain": chain == [str(self.turn)] * len(CHAIN),
+        }
+        wrong = [name for name, well in holds.items() if not well]
+        return {
+            "wrong": wrong,
+            "live": live,
+            "inventories": inventories,
+            "labels": labelled,
+            "chain": chain,
+        }
 
     async def gone(self) -> None:
         """Both apps of the chain go by one decision: the second before the first."""
@@ -280,6 +298,7 @@ async def test_i1_to_i8_a_life_at_random_ends_as_it_should(
             life.hooks_ran_once()
         except BaseException as error:
             error.add_note(f"run {run}, AXLETREE_SEED={seed}: {', '.join(life.told)}")
+            error.add_note(log.read_text(encoding="utf-8")[-20_000:])
             raise
         finally:
             await process.end(signal.SIGKILL)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -18,7 +18,7 @@ from agent.apply.hooks import HOOK_RUN
 from agent.apply.inventory import from_secret
 from agent.contract.names import APPLYSET_PART_OF, applyset_id, inventory_name
 from tests.effort import FACTOR
-from tests.integration.agent_rig import AgentRig, config_map
+from tests.integration.agent_rig import SECONDS, AgentRig, config_map, eventually, until
 from tests.integration.fault_proxy import FaultProxy, Trap
 from tests.integration.gateway_rig import client_of, new_name, running
 from tests.integration.hookjobs import complete_jobs, hook
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from tests.integration.gateway_rig import Rig
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(600)]
-WALKS = 3
+WALKS = 4
 """Agents side by side: they mostly wait."""
 STEPS = ("install", "change", "remove")
 KUBECTL = "kubectl.kubernetes.io/last-applied-configuration"
+Points: TypeAlias = "dict[str, list[tuple[str, str]]]"
+"""By step: the writes, and whether before or after them."""
 
 
 class Walk:
@@ -55,7 +57,7 @@ class Walk:
         for step, act in zip(STEPS, (self.install, self.change, self.remove), strict=True):
             before = len(self.proxy.writes)
             trap = self.proxy.trap = traps.get(step)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(2 * SECONDS):
                 await act()
             if trap is not None and not trap.sprung.is_set():
                 self.proxy.trap = None  # another way led to the end, without this write
@@ -81,9 +83,7 @@ class Walk:
 
     async def remove(self) -> None:
         await self.rig.drop(self.app)
-        async with asyncio.timeout(40):
-            while await self.live() or await self.inventory() is not None:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.05)
+        await eventually(self.left, ([], None))
 
     async def deploy(self, generation: str, *names: str) -> None:
         theirs = config_map("taken", a=generation)
@@ -101,16 +101,18 @@ class Walk:
     async def converged(self, generation: str, *names: str) -> None:
         """The objects are as wanted, the inventory has them all (I2, I3), and the hook ran for this release."""
         wanted = dict.fromkeys(names, generation) | {"taken": generation}
-        async with asyncio.timeout(40):
-            while True:
-                found = {
-                    each["metadata"]["name"]: each["data"].get("v", each["data"].get("a"))
-                    for each in await self.live()
-                }
-                held = await self.inventory()
-                if found == wanted and held is not None and held >= set(wanted) | {"fixed"}:
-                    return
-                await asyncio.sleep(0.05)
+
+        async def found() -> tuple[dict[str, str], set[str]]:
+            live = {
+                each["metadata"]["name"]: each["data"].get("v", each["data"].get("a"))
+                for each in await self.live()
+            }
+            return live, (set(wanted) | {"fixed"}) - (await self.inventory() or set())
+
+        await eventually(found, (wanted, set()))
+
+    async def left(self) -> tuple[list[dict[str, Any]], set[str] | None]:
+        return await self.live(), await self.inventory()
 
     async def live(self) -> list[dict[str, Any]]:
         found = []
@@ -159,7 +161,8 @@ async def walking(hub: Rig, server: ControlPlane, folder: Path) -> AsyncIterator
         }
         config = folder / "agent.json"
         config.write_text(json.dumps(settings))
-        process = Process(rig, config)
+        log = folder / "agent.log"
+        process = Process(rig, config, log=log)
         made = Walk(process, proxy)
 
         async def kill_and_start() -> None:
@@ -173,11 +176,13 @@ async def walking(hub: Rig, server: ControlPlane, folder: Path) -> AsyncIterator
                 trap = proxy.trap = Trap("state identity create", when)
                 if process.process is None:
                     await process.start()
-                async with asyncio.timeout(20):
-                    await trap.sprung.wait()
+                await until(trap.sprung.is_set, "it wrote who it is")
             identity = await process.identity()
             rig.sealing_public, made.hub = identity.sealing_public, identity.hub_id
             yield made
+        except BaseException as error:
+            error.add_note(f"{rig.cluster}:\n{log.read_text(encoding='utf-8')[-10_000:]}")
+            raise
         finally:
             await process.end(signal.SIGKILL)
             jobs.cancel()
@@ -190,10 +195,14 @@ async def test_f18_to_f22_a_kill_at_every_write_before_and_after_it(
     folders = tmp_path_factory.mktemp
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running(api_server))
-        walks = [
-            await stack.enter_async_context(walking(hub, api_server, folders(f"walk-{number}")))
-            for number in range(WALKS)
-        ]
+        async with asyncio.TaskGroup() as group:
+            begun = [
+                group.create_task(
+                    stack.enter_async_context(walking(hub, api_server, folders(f"walk-{number}")))
+                )
+                for number in range(WALKS)
+            ]
+        walks = [each.result() for each in begun]
         await walks[0].life({})
         names = walks[0].names
         assert {"state inventory create", "state app create", "create jobs"} <= set(names["install"])
@@ -203,20 +212,28 @@ async def test_f18_to_f22_a_kill_at_every_write_before_and_after_it(
             step: [(name, when) for at, name in enumerate(names[step]) for when in _moments(at)]
             for step in STEPS
         }
-        lives = [
-            {step: Trap(*found[number]) for step, found in points.items() if number < len(found)}
-            for number in range(max(map(len, points.values())))
-        ]
-        left = iter(lives)
+        missed = await killed_at(walks, points)
+        missed = await killed_at(walks, missed)  # where another way led to the end: once more
+        assert sum(map(len, missed.values())) <= 0.1 * sum(map(len, points.values())), missed
 
-        async def take(walk: Walk) -> None:
-            for traps in left:
-                await walk.life(traps)
 
-        await asyncio.gather(*(take(walk) for walk in walks))
-        sprung = [trap for traps in lives for trap in traps.values() if trap.sprung.is_set()]
-        missed = [(t.name, t.when) for traps in lives for t in traps.values() if not t.sprung.is_set()]
-        assert len(sprung) >= 0.9 * sum(map(len, points.values())), missed
+async def killed_at(walks: list[Walk], points: Points) -> Points:
+    """Lives with a kill at each of the points; gives those that no life came by."""
+    lives = [
+        {step: Trap(*found[number]) for step, found in points.items() if number < len(found)}
+        for number in range(max(map(len, points.values())))
+    ]
+    left = iter(lives)
+
+    async def take(walk: Walk) -> None:
+        for traps in left:
+            await walk.life(traps)
+
+    async with asyncio.TaskGroup() as group:
+        for walk in walks:
+            group.create_task(take(walk))
+    missed = [(step, trap) for traps in lives for step, trap in traps.items() if not trap.sprung.is_set()]
+    return {step: [(trap.name, trap.when) for of, trap in missed if of == step] for step in points}
 
 
 def _moments(at: int) -> tuple[str, ...]:

@@ -190,6 +190,7 @@ async def test_a_wave_begins_when_the_one_before_is_healthy(rig: AgentRig) -> No
     second = config_map("second")
     await rig.deploy("web", second, first, waved("third", "5"))
     await rig.when("web", sync=SyncState.SYNCING, health=HealthState.MISSING)
+    await started(rig, "first")  # a round that is slow tells of itself before it wrote anything
     assert await rig.live(rig.path("configmaps", "second")) is None
     await end(rig, "first")
     await rig.when("web", sync=SyncState.SYNCED, health=HealthState.HEALTHY)
@@ -201,6 +202,7 @@ async def test_nothing_is_pruned_before_the_last_wave(rig: AgentRig) -> None:
     await rig.when("web", sync=SyncState.SYNCED)
     await rig.deploy("web", job("first", "Sync", **{"axletree.dev/wave": "-1"}), config_map("kept", a="2"))
     await rig.when("web", sync=SyncState.SYNCING)
+    await started(rig, "first")
     assert await rig.live(rig.path("configmaps", "old")) is not None
     await end(rig, "first")
     await rig.when("web", sync=SyncState.SYNCED)

@@ -23,7 +23,7 @@ from hub.fleet.install import apply_all
 from hub.fleet.tools import ensure_tools
 from hub.install.agent import AgentInstall, agent_objects
 from hub.install.rights import Account
-from tests.integration.agent_rig import AgentRig, config_map, deployment
+from tests.integration.agent_rig import AgentRig, config_map, deployment, eventually
 from tests.integration.gateway_rig import client_of, new_name, running
 from tests.integration.hub_rig import free_port
 from tests.integration.test_agent_killed import Process
@@ -56,6 +56,17 @@ async def as_agent(server: ControlPlane, client: RestClient, path: Path) -> Rest
     path.write_text(  # noqa: ASYNC240 - a test's own file
         json.dumps(admin | {"users": [user], "contexts": [context], "current-context": "agent"})
     )
+    async with RestClient(load_kubeconfig(path), user_agent="tests") as agent:
+
+        async def known() -> bool:
+            try:
+                return bool(await agent.get("/version"))
+            except ApiError as error:
+                if error.status != 401:  # the account is new: what checks tokens sees it by a watch
+                    raise
+                return False
+
+        await eventually(known, wanted=True)
     return Restricted(server, path)
 
 
@@ -83,11 +94,35 @@ async def rig(
             await helm_install(own_server, install, tmp_path)
         server: Any = await as_agent(own_server, client, tmp_path / "agent.kubeconfig")
         made = AgentRig(gateway, server, client, install.cluster)
+        await authorized(client, install)
         await made.start()
         try:
             yield made
         finally:
             await made.stop()
+
+
+async def authorized(client: RestClient, install: AgentInstall) -> None:
+    """Wait until the API server's authorizer has the rights: what was refused is tried again after a minute."""
+    root, ours = "/apis/authorization.k8s.io/v1/subjectaccessreviews", "system:serviceaccount:axletree-agent"
+    asked = [
+        (f"{ours}:axletree-agent", {"verb": "create", "resource": "secrets", "namespace": "axletree-agent"})
+    ]
+    for account in install.accounts:
+        asked += [
+            (f"{ours}:{account.name}", {"verb": "patch", "resource": "configmaps", "namespace": each})
+            for each in account.namespaces
+        ]
+        may_be = {"verb": "impersonate", "resource": "serviceaccounts", "namespace": "axletree-agent"}
+        asked.append((f"{ours}:axletree-agent", may_be | {"name": account.name}))
+    for user, attributes in asked:
+
+        async def allowed(user: str = user, attributes: dict[str, str] = attributes) -> bool:
+            spec = {"user": user, "resourceAttributes": attributes}
+            review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+            return bool((await client.request("POST", root, body=review))["status"]["allowed"])
+
+        await eventually(allowed, wanted=True)
 
 
 async def uninstalled(client: RestClient) -> None:
@@ -216,6 +251,7 @@ async def test_the_process_runs_as_the_manifests_start_it(
         whole = replace(install, hub_url=gateway.gateway.url, token=token, ca=gateway.identity.ca_pem)
         await apply_all(client, agent_objects(whole))
         server: Any = await as_agent(own_server, client, tmp_path / "agent.kubeconfig")
+        await authorized(client, install)
         namespace = "/api/v1/namespaces/axletree-agent"
         config = json.loads(
             (await client.get(f"{namespace}/configmaps/axletree-agent"))["data"]["agent.json"]

@@ -16,7 +16,7 @@ from agent.apply.inventory import from_secret
 from agent.contract.names import APPLYSET_PART_OF, applyset_id, inventory_name
 from agent.link.identity import IdentityStore
 from agent.link.secrets import SecretWriter
-from tests.integration.agent_rig import AgentRig, config_map, until
+from tests.integration.agent_rig import SECONDS, AgentRig, config_map, eventually, until
 from tests.integration.gateway_rig import client_of, new_name, running
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Process:
     async def identity(self) -> Any:
         uid = (await self.rig.client.get("/api/v1/namespaces/kube-system"))["metadata"]["uid"]
         store = IdentityStore(SecretWriter(self.rig.client), self.rig.cluster)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SECONDS):
             while (identity := await store.load(uid)) is None or not identity.joined:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return identity
@@ -86,32 +86,36 @@ async def process(api_server: ControlPlane, tmp_path: Path) -> AsyncIterator[Pro
             "kubeconfig": str(api_server.kubeconfig_path),
         }
         config.write_text(json.dumps(settings))
-        process = Process(made, config)
+        process = Process(made, config, log=tmp_path / "agent.log")
         await process.start()
-        made.sealing_public = (await process.identity()).sealing_public
-        yield process
-        await process.end(signal.SIGKILL)
+        try:
+            made.sealing_public = (await process.identity()).sealing_public
+            yield process
+        finally:
+            await process.end(signal.SIGKILL)
 
 
 async def test_f18_to_f22_killed_at_any_moment_desired_equals_live(process: Process) -> None:
     rig = process.rig
     chance = random.Random(7)
     generation = 0
+    shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    await rig.client.apply("/api/v1/namespaces/shop", shop, field_manager="tests")
+    await rig.rig.application("shop/web", rig.cluster)
 
     async def converged() -> None:
         wanted = {f"cm-{index}": str(generation) for index in range(generation % 3, 12)}
         path = f"/api/v1/namespaces/{rig.namespace}/configmaps"
-        async with asyncio.timeout(30):
-            while True:
-                listing = await rig.client.list(path, label_selector=APPLYSET_PART_OF)
-                live = {item["metadata"]["name"]: item["data"]["v"] for item in listing.items}
-                if live == wanted:
-                    return
-                await asyncio.sleep(0.05)
 
-    async def deploy() -> None:
+        async def live() -> dict[str, str]:
+            listing = await rig.client.list(path, label_selector=APPLYSET_PART_OF)
+            return {item["metadata"]["name"]: item["data"]["v"] for item in listing.items}
+
+        await eventually(live, wanted)
+
+    async def deploy() -> str:
         objects = [config_map(f"cm-{index}", v=str(generation)) for index in range(generation % 3, 12)]
-        await rig.deploy("web", *objects)
+        return await rig.deploy("web", *objects)
 
     for generation in range(1, KILLS + 1):  # noqa: B007 - read by the functions above
         await deploy()
@@ -120,8 +124,10 @@ async def test_f18_to_f22_killed_at_any_moment_desired_equals_live(process: Proc
         await process.start()
         await converged()
     generation += 1
-    await deploy()
+    digest = await deploy()
     await converged()
+    # Its round is over, and not only its last write: what one that is cut off had still to keep, the next one keeps.
+    await rig.rig.observed_when("shop/web", sync="Synced", digest=digest)
     assert await process.end(signal.SIGTERM) == 0
     identity = await process.identity()
     names = (identity.hub_id, rig.cluster, "shop/web")

@@ -184,7 +184,7 @@ async def test_f25_a_restart_in_peace_writes_nothing(rig: AgentRig) -> None:
 async def test_a_lost_bundle_keeps_what_runs_and_says_so(rig: AgentRig) -> None:
     await rig.deploy("web", config_map("web", color="blue"))
     await rig.when("web", sync=SyncState.SYNCED)
-    await rig.deploy("web", config_map("web", color="green"), assign=False)
+    digest = await rig.deploy("web", config_map("web", color="green"), assign=False)
     blob = rig.apps["shop/web"]["blob"]
     kept = rig.rig.blobs.held.pop(blob)
     await rig.assign()
@@ -193,7 +193,7 @@ async def test_a_lost_bundle_keeps_what_runs_and_says_so(rig: AgentRig) -> None:
     await rig.client.merge_patch(path, {"data": {"color": "red"}})
     await rig.live_when(path, lambda obj: obj is not None and obj["data"]["color"] == "blue")
     rig.rig.blobs.held[blob] = kept
-    await rig.when("web", sync=SyncState.SYNCED)
+    await rig.when("web", sync=SyncState.SYNCED, digest=digest)
     live = await rig.live(path)
     assert live is not None
     assert live["data"]["color"] == "green"
@@ -204,10 +204,7 @@ async def test_a_store_of_bundles_that_is_away_is_waited_for_and_no_failure(rig:
     await rig.when("web", sync=SyncState.SYNCED)
     rig.rig.blobs.away = True
     digest = await rig.deploy("web", config_map("web", color="green"))
-    await rig.when("web", sync=SyncState.SYNCING)
-    said = rig.said("web")
-    assert said is not None
-    assert "HubRefused" in said.message
+    await rig.when("web", sync=SyncState.SYNCING, check=lambda said: "HubRefused" in said.message)
     rig.rig.blobs.away = False
     await rig.when("web", sync=SyncState.SYNCED, digest=digest)
 
@@ -232,10 +229,11 @@ async def test_f48_two_apps_that_want_one_object_do_not_fight_and_the_other_is_n
     await rig.when("first", sync=SyncState.SYNCED)
     before = await rig.live(path)
     await rig.deploy("a-second", config_map("contested", a="second"), config_map("two", a="1"))
-    said = await rig.when("a-second", sync=SyncState.FAILED)
+    said = await rig.when(
+        "a-second", sync=SyncState.FAILED, check=lambda said: "shop/first" in said.health_message
+    )
     assert "OwnedByAnotherApp" in said.message
     assert "shop/first" in said.message
-    assert "shop/first" in said.health_message
     assert await rig.live(rig.path("configmaps", "two")) is not None
     assert await rig.live(path) == before
 

@@ -34,8 +34,7 @@ async def test_a_broken_rollout_says_why_and_recovers(rig: AgentRig) -> None:
     await rig.deploy("web", deployment("web"))
     await rig.when("web", health=HealthState.HEALTHY)
     await rig.deploy("web", deployment("web", image="nginx:broken"))
-    said = await rig.when("web", health=HealthState.DEGRADED)
-    assert "Image" in said.health_message
+    await rig.when("web", health=HealthState.DEGRADED, check=lambda said: "Image" in said.health_message)
     await rig.deploy("web", deployment("web", image="nginx:2"))
     await rig.when("web", sync=SyncState.SYNCED, health=HealthState.HEALTHY)
 

@@ -64,7 +64,7 @@ async def test_a1_a_new_crd_is_found_after_a_refresh(api_server: ControlPlane, n
 
 
 async def _until_found(mapper: RestMapper, api_version: str) -> ApiResource:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await mapper.resource(api_version, "Widget", refresh=True)
@@ -73,7 +73,7 @@ async def _until_found(mapper: RestMapper, api_version: str) -> ApiResource:
 
 
 async def _until_gone(mapper: RestMapper, api_version: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             await mapper.resource(api_version, "Widget", refresh=True)
             await asyncio.sleep(0.05)

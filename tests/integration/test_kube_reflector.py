@@ -67,7 +67,7 @@ async def client(api_server: ControlPlane) -> AsyncIterator[RestClient]:
 async def _running(reflector: Reflector) -> AsyncIterator[None]:
     task = asyncio.create_task(reflector.run())
     try:
-        await reflector.wait_synced(20)
+        await reflector.wait_synced(60)
         yield
     finally:
         task.cancel()
@@ -105,7 +105,7 @@ async def test_f36_a_cut_watch_resumes_without_a_list(
                 assert set(reflector.items) == {(namespace, "a"), (namespace, "b")}
                 assert reflector.items[namespace, "a"]["kind"] == "ConfigMap"
                 changed_b = await client.merge_patch(f"{path}/b", {"data": {"k": "1"}})
-                await reflector.wait_version((namespace, "b"), changed_b["metadata"]["resourceVersion"], 10)
+                await reflector.wait_version((namespace, "b"), changed_b["metadata"]["resourceVersion"], 60)
                 assert reflector.items[namespace, "b"]["data"] == {"k": "1"}
 
                 wire.cut()
@@ -113,7 +113,7 @@ async def test_f36_a_cut_watch_resumes_without_a_list(
                 made = await client.create(path, {"metadata": {"name": "c", "labels": {"t": "1"}}})
                 assert (namespace, "a") in reflector.items
                 wire.up = True
-                await reflector.wait_version((namespace, "c"), made["metadata"]["resourceVersion"], 10)
+                await reflector.wait_version((namespace, "c"), made["metadata"]["resourceVersion"], 60)
                 assert set(reflector.items) == {(namespace, "b"), (namespace, "c")}
     finally:
         proxy.close()

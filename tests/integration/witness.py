@@ -6,13 +6,15 @@ import asyncio
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from agent.contract.errors import TransientError
+from agent.contract.errors import ApiError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from agent.kube.client import RestClient
     from agent.kube.response import WatchEvent
+
+_GONE = 410
 
 
 class Witness:
@@ -49,7 +51,9 @@ class Witness:
                             wrong = judge(event)
                             if wrong:
                                 self.broken.append(wrong)
-            except TransientError:
+            except (ApiError, TransientError) as error:
+                if isinstance(error, ApiError) and (not error.transient or error.status == _GONE):
+                    raise  # what it cannot see it cannot judge
                 await asyncio.sleep(0.1)
 
 

@@ -115,11 +115,38 @@ class App:
 
         await self.until(absent)
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], *, seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], *, seconds: float = 90.0) -> None:
         """Wait until the awaited condition holds."""
-        async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110 - the API server raises no asyncio event
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(seconds):
+                while not await condition():  # noqa: ASYNC110 - the API server raises no asyncio event
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise AssertionError(f"not in {seconds} s: {condition.__qualname__}") from error
+
+    async def served(self, api_version: str, *kinds: str) -> None:
+        """Wait until discovery has those kinds: it follows a definition that is there already some time later."""
+
+        async def there() -> bool:
+            found = await self.get(f"/apis/{api_version}") or {}
+            groups = (await self.need("/apis")).get("groups") or ()
+            versions = {each["groupVersion"] for group in groups for each in group["versions"]}
+            served = {each["kind"] for each in found.get("resources") or ()}
+            return api_version in versions and served >= set(kinds)
+
+        await self.until(there)
+
+    async def allowed(self, user: str, *, wanted: bool = True, **attributes: str) -> None:
+        """Wait until the API server's authorizer says so: it learns of a binding by a watch."""
+        spec = {"user": user, "resourceAttributes": attributes}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+
+        async def told() -> bool:
+            url = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+            answer = await self.client.request("POST", url, body=review)
+            return bool(answer["status"]["allowed"]) is wanted
+
+        await self.until(told)
 
 
 def did(result: ApplyResult) -> dict[str, Action]:

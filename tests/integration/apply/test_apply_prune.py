@@ -176,6 +176,8 @@ async def test_a34_a_namespace_is_left_for_a_kind_that_its_groups_preferred_vers
     widget = {"apiVersion": f"{group}/v1alpha1", "kind": "Widget"}
     theirs = {**widget, "metadata": {"name": "theirs", "namespace": name}}
     assert (await other.run([space(name), config_map("inside", namespace=name)])).ok
+    await app.served(f"{group}/v1", "Gadget")
+    await app.served(f"{group}/v1alpha1", "Widget")
     assert (await app.client.get(f"/apis/{group}"))["preferredVersion"]["version"] == "v1"
     path = f"/apis/{group}/v1alpha1/namespaces/{name}/widgets"
     await app.client.create(path, theirs)
@@ -194,8 +196,11 @@ async def test_a34_an_empty_namespace_goes_after_what_was_in_it(app: App) -> Non
     assert (await app.run([config_map("stays"), space(name), config_map("inside", namespace=name)])).ok
     confirmed = {"metadata": {"annotations": {CONFIRM_DELETE: name}}}
     await app.client.merge_patch(f"/api/v1/namespaces/{name}", confirmed)
-    while (await app.run([config_map("stays")])).pending:
-        pass
+
+    async def nothing_pending() -> bool:
+        return not (await app.run([config_map("stays")])).pending
+
+    await app.until(nothing_pending)
     assert await app.get(f"/api/v1/namespaces/{name}") is None
     assert [ref.name for ref in app.inventory.entries] == ["stays"]
 
@@ -277,8 +282,12 @@ async def test_delete_all_goes_in_reverse_order_until_nothing_is_left(app: App) 
     objects[2]["metadata"]["namespace"] = name
     assert (await app.run(objects)).ok
     app.client.asked.clear()
-    while app.inventory.entries:
+
+    async def deleted_all() -> bool:
         assert (await app.delete_all()).ok
+        return not app.inventory.entries
+
+    await app.until(deleted_all)
     deleted = [path.rpartition("/")[2] for method, path in app.client.asked if method == "DELETE"]
     assert deleted == ["one", "inside", f"gadgets.{group}", name]
     assert app.saves[-1] == Inventory()

@@ -340,6 +340,8 @@ async def test_a43_writes_have_only_the_rights_of_the_service_account(app: App) 
     assert (await app.run([config_map("first")])).ok
     account = f"deployer-{app.namespace}"
     await _account(app, account)
+    user = f"system:serviceaccount:axletree-agent:{account}"
+    await app.allowed(user, namespace=app.namespace, verb="patch", resource="configmaps")
     objects = [config_map("first"), config_map("allowed"), _secret()]
     result = await app.run(objects, service_account=account)
     assert did(result)["ConfigMap/allowed"] is Action.CREATED

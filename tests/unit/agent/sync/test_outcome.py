@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.apply.execute import Applier
+from agent.contract.errors import ApiError
 from agent.contract.health import SyncState
 from agent.kube.client import RestClient
 from agent.kube.config import KubeConfig
@@ -13,7 +14,7 @@ from agent.link.backoff import Backoff
 from agent.link.bundles import BundleMismatch
 from agent.link.session import HubRefused, HubUnreachable
 from agent.sync.app import App
-from agent.sync.outcome import HubAway, broke, unobtained
+from agent.sync.outcome import TERMINAL_SECONDS, HubAway, broke, failed, unobtained
 
 
 class _Highest:
@@ -57,6 +58,17 @@ def test_only_a_hub_that_does_not_answer_is_waited_for(
     unobtained(app, error)  # type: ignore[arg-type]
     assert (app.sync, app.unreached) == (sync, unreached)
     assert str(error) in app.message
+
+
+@pytest.mark.parametrize(
+    ("status", "passes"), [(410, True), (429, True), (500, True), (403, False), (422, False)]
+)
+def test_f36_a_round_that_meets_a_gone_version_comes_back_as_after_any_error_that_passes(
+    app: App, status: int, *, passes: bool
+) -> None:
+    again = failed(app, ApiError("refused", status=status)).again
+    assert again is not None
+    assert (again < TERMINAL_SECONDS) is passes
 
 
 def test_an_error_of_the_agents_own_is_told_and_not_what_it_says(app: App) -> None:
