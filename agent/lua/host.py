@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
 
 SECONDS = 2.0
-"""For one check. Argo CD gives its own one second."""
+"""Of the processor, for one check. Argo CD gives its own one second."""
+PATIENCE = 10.0
+"""For what a busy machine makes of them. No longer: who asks does nothing else meanwhile."""
 START_SECONDS = 15.0
 _BAD_AFTER = 2
 """A script that was killed so often is not run again by this host."""
@@ -32,10 +35,10 @@ class LuaHost:
     Raises `LuaMissing` where lupa is not installed. Use as a context manager, or `close` it.
     """
 
-    def __init__(self, *, seconds: float = SECONDS) -> None:
+    def __init__(self, *, seconds: float = SECONDS, patience: float = PATIENCE) -> None:
         if importlib.util.find_spec("lupa") is None:
             raise LuaMissing("health checks in Lua need the package lupa (the extra `lua`)")
-        self._seconds = seconds
+        self._seconds, self._patience = seconds, patience
         self._process: subprocess.Popen[bytes] | None = None
         self._killed: dict[str, int] = {}
 
@@ -48,31 +51,30 @@ class LuaHost:
     def __call__(self, script: str, obj: Manifest) -> LuaAnswer:
         if self._killed.get(script, 0) >= _BAD_AFTER:
             return LuaAnswer(error="it does not end, and is no longer run")
-        request = json.dumps({"script": script, "object": obj}, default=str).encode() + b"\n"
+        asked = {"script": script, "object": obj, "seconds": self._seconds}
+        request = json.dumps(asked, default=str).encode() + b"\n"
         fresh = self._process is None or self._process.poll() is not None
         try:
-            answer = json.loads(self._ask(request, self._seconds + (START_SECONDS if fresh else 0.0)))
-        except TimeoutError:
-            self.close()
+            answer = json.loads(self._ask(request, self._patience + (START_SECONDS if fresh else 0.0)))
+        except (OSError, EOFError, ValueError) as error:
+            ended = self.close()
             self._killed[script] = self._killed.get(script, 0) + 1
-            return LuaAnswer(error=f"no verdict in {self._seconds:g} s")
-        except (OSError, EOFError, ValueError):
-            self.close()
-            self._killed[script] = self._killed.get(script, 0) + 1
+            if isinstance(error, TimeoutError) or ended == -signal.SIGPROF:
+                return LuaAnswer(error=f"no verdict in {self._seconds:g} s")
             return LuaAnswer(error="its process ended: too much memory, most likely")
         return LuaAnswer(answer.get("status", ""), answer.get("message", ""), answer.get("error", ""))
 
-    def close(self) -> None:
-        """End the process. The next check begins another."""
+    def close(self) -> int | None:
+        """End the process; gives how it ended, if there was one. The next check begins another."""
         process, self._process = self._process, None
         if process is None:
-            return
+            return None
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        process.wait()
+        return process.wait()
 
     def _ask(self, request: bytes, seconds: float) -> bytes:
         process = self._running()

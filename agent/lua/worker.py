@@ -2,11 +2,12 @@
 
 It imports nothing of the project: all that it may use is the standard library and lupa. A script sees a fresh
 interpreter with the functions that Argo CD gives it, and no other. Instructions and memory are bounded here; what no
-hook sees (a pattern that backtracks for ever, in C) ends when the parent kills this process.
+hook sees (a pattern that backtracks for ever, in C) ends with this process.
 """
 
 import json
 import resource
+import signal
 import sys
 from typing import Any
 
@@ -96,10 +97,13 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        # Of the processor, and not of a machine that has other things to do: the signal ends the process.
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
         try:
             answer = run(request["script"], request["object"])
         except MemoryError:
             answer = {"error": "too much memory"}
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
         sys.stdout.buffer.flush()
 

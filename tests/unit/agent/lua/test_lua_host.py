@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +84,19 @@ def test_what_no_hook_sees_is_killed_and_not_run_again() -> None:
         assert host("return {status = 'Healthy'}", {}).status == "Healthy"
         assert "no verdict" in host(script, {}).error
         assert "no longer run" in host(script, {}).error
+
+
+def test_a_check_that_the_machine_has_no_time_for_is_waited_for() -> None:
+    with LuaHost(seconds=0.3, patience=60.0) as host:
+        assert host("return nil", {}).error == ""
+        process = host._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        later = threading.Timer(1.0, process.send_signal, [signal.SIGCONT])
+        later.start()
+        assert host("return {status = 'Healthy'}", {}).status == "Healthy"
+        later.join()
+        assert host._process is process, "nobody killed it"
 
 
 def test_a_check_that_says_nothing_leaves_it_to_others(host: LuaHost) -> None:
