@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 ROOT = f"{HUB_NAMESPACE}/root"
 MAX_CLUSTERS = 100
-LEAD_SECONDS = 60.0
-"""A crashed hub keeps its Lease for 15."""
+LEAD_SECONDS = 120.0
+"""One that crashed elsewhere keeps its Lease for 15."""
 
 app = typer.Typer()
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import socket
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from hub.fleet.provider import Provider
 from hub.fleet.services import GIT, Services, agent_of
 from hub.gateway.identity import HubIdentity
 from hub.gateway.tokens import create_token
+from hub.operator.lease import Leader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -194,6 +196,7 @@ class LocalFleet:
         async with self.hub_client() as client:
             await install.install_hub(client)
             await HubIdentity.load_or_create(client, now=datetime.now(UTC))
+            await self._give_back(client)
         self.services.start_hub(
             self._kubeconfig(HUB), poll_interval=self._pace.poll, options=self._pace.hub_options()
         )
@@ -206,6 +209,13 @@ class LocalFleet:
     def hub_client(self) -> contextlib.AbstractAsyncContextManager[RestClient]:
         """An administrator's client of the hub's API server."""
         return client_of(self._kubeconfig(HUB))
+
+    async def _give_back(self, client: RestClient) -> None:
+        """The Lease of a hub that ended here without giving it back: this machine knows that nobody holds it."""
+        for one in self.services.processes():
+            if one.name == HUB and not one.alive():
+                holder = f"{socket.gethostname()}-{one.identity.pid}"
+                await Leader(client, identity=holder, seconds=0.0).release()
 
     async def _removed(self, names: Iterable[str]) -> set[str]:
         """Those that had joined and that a person took from the hub since: no later `up` brings them back unasked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from agent.contract.token import JoinToken
 from agent.contract.wire import TombstoneReason
 from hub.cli.main import app
 from hub.fleet.backup import Backup, BackupInvalid
+from hub.fleet.local import LocalFleet
+from hub.fleet.names import HUB
+from hub.fleet.process import spawn
 from hub.gateway import paths
 from hub.gateway.identity import SECRET_NAME, HubIdentity, Stage
 from tests.integration.agent_rig import AgentRig, agent_on, config_map, until
@@ -245,6 +249,33 @@ async def test_nobody_recovers_a_hub_that_runs(own_server: ControlPlane) -> None
         refused = await axle(own_server, "hub", "recover", "--yes")
         assert refused.exit_code == 2
         assert "HubRuns" in refused.output
+        await client.delete(path)
+
+
+async def test_a_local_hub_that_crashed_gives_its_lease_back_and_no_other_one(
+    own_server: ControlPlane, tmp_path: Path
+) -> None:
+    local = LocalFleet(tmp_path)
+    crashed = spawn(HUB, ["true"], folder=local.services.folder)
+    async with client_of(own_server) as client:
+        await install(client)
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        path = paths.lease("axletree-controller")
+
+        async def left(holder: str) -> str:
+            lease = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": "axletree-controller", "namespace": HUB_NAMESPACE},
+                "spec": {"holderIdentity": holder, "renewTime": moment, "leaseDurationSeconds": 60},
+            }
+            await client.apply(path, lease, field_manager="tests", force=True)
+            await local._give_back(client)
+            return str((await client.get(path))["spec"].get("holderIdentity") or "")
+
+        await until(lambda: not crashed.alive(), "it has ended")
+        assert await left(f"{socket.gethostname()}-{crashed.identity.pid}") == ""
+        assert await left(f"elsewhere-{crashed.identity.pid}") == f"elsewhere-{crashed.identity.pid}"
         await client.delete(path)
 
 
