@@ -171,8 +171,15 @@ class WorkerPool:
     async def _run(self, slot: _Slot) -> None:
         try:
             while True:
-                with contextlib.suppress(OSError, EOFError, ValueError):  # said where a call needs it
+                try:
                     await self._ensure(slot)
+                except (
+                    OSError,
+                    EOFError,
+                    ValueError,
+                ) as error:  # a call is told where the next one fails too
+                    log.warning("a render worker did not begin: %s", error)
+                    await slot.process.stop()
                 batch = await self._next_batch(slot)
                 await self._serve(slot, batch)
                 if slot.calls >= self._max_calls:

@@ -122,7 +122,7 @@ class WorkerProcess:
         scratch, self._scratch = self._scratch, ""
         try:
             if process is not None:
-                await process.wait()
+                await _ended(process)
         finally:
             if scratch:  # not before: what still runs may write into it
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -136,6 +136,15 @@ def sweep() -> None:
         owner = path.name.removeprefix(_SCRATCH).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait until a killed worker is gone. Of answers that nobody reads any more, asyncio would wait for the end."""
+    if process.stdout is not None:
+        with contextlib.suppress(OSError):
+            while await process.stdout.read(_READ_AHEAD):
+                pass
+    await process.wait()
 
 
 async def _heard(process: asyncio.subprocess.Process) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ from hub.render.failures import (
 from hub.render.pipeline import RenderRequest, RenderResult
 from hub.render.plain import ManifestError, PlainSource
 from hub.render.pool import WorkerPool
+from hub.render.process import WorkerProcess
+from hub.render.programs import Programs
+from hub.render.worker import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -154,12 +158,26 @@ async def test_f33_a_worker_that_cannot_begin_is_told(
     ends.chmod(0o755)
     with monkeypatch.context() as patched:
         patched.setattr("sys.executable", str(ends))
-        pool = WorkerPool()
-        pool.start()
-        with pytest.raises(RenderCrashed, match="its worker ended"):
-            await pool.render(manifests("a"))
-    assert names(await pool.render(manifests("b"))) == ["b"]
-    await pool.close()
+        async with WorkerPool() as pool:
+            with pytest.raises(RenderCrashed, match="its worker ended"):
+                await pool.render(manifests("a"))
+            patched.undo()
+            assert names(await pool.render(manifests("b"))) == ["b"]
+
+
+async def test_f33_a_worker_whose_answers_nobody_reads_any_more_is_ended() -> None:
+    request = manifests("big", f"{MANIFEST}data: {{k: {'a' * 1_000_000}}}\n").to_wire()
+    body = json.dumps({"op": "render", "request": request}, default=dict).encode()
+    worker = WorkerProcess(Programs(), 512, 60.0)
+    await worker.ensure()
+    process = worker._process
+    assert process is not None
+    worker.send([HEADER.pack(len(body)) + body] * 4)
+    async with asyncio.timeout(60):
+        while not process.stdout._paused:  # type: ignore[union-attr]  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+    await asyncio.wait_for(worker.stop(), 60)
+    assert process.returncode is not None
 
 
 async def test_s7_output_is_bounded() -> None:
