@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "axletree-e2e-"
 _OWNER = "owner.lock"
-_FIRST_SECONDS = 120.0
+_FIRST_SECONDS = 240.0
+_TEST_SECONDS = 900
+"""For one test with what comes before and after it: more than its own deadlines, whose words say what is missing."""
 _PACE = Pace(heartbeat=3.0, stale_after=12.0, lease=6.0)
 """A hub that was killed is succeeded, and silence is noticed sooner than usual.
 
@@ -99,6 +101,9 @@ def spent(deployed: Deployed) -> Iterator[Path]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever ends the fleet comes last, whatever its file is called."""
+    for item in items:
+        if item.get_closest_marker("fleet") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
     items.sort(key=lambda item: "spent" in getattr(item, "fixturenames", ()))
 
 
@@ -127,6 +132,7 @@ async def _deploy(fleet: LocalFleet) -> Deployed:
                 assert status(root, "health", "state") == "Healthy", f"the root: {status(root)}"
 
             await view.eventually(healthy, seconds=_FIRST_SECONDS)
+            await view.level()
             found = Deployed(fleet, list(view.log), _digests(view))
     await asyncio.sleep(_CLOSING_SECONDS)
     return found

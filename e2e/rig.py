@@ -34,8 +34,8 @@ SHOP = ("database", "backend", "frontend")
 PRIMARY = "eu1"
 """Where the database is whose address all backends are told."""
 SAMPLE_SETS = ("dev/dev", "platform/platform", "shop/shop")
-GREEN_SECONDS = 90.0
-AXLE_SECONDS = 120.0
+GREEN_SECONDS = 180.0
+AXLE_SECONDS = 240.0
 _HUB_PATHS = (APPS, SETS, CLUSTERS, words.PROJECTS, words.ASSIGNMENTS, words.NAMESPACES)
 _SPOKE_PATHS = (words.DEPLOYMENTS, words.CONFIG_MAPS, words.SERVICES, words.JOBS, words.NAMESPACES)
 _SPOKE_KINDS = (
@@ -60,6 +60,7 @@ class Rig:
         self.hub: View
         self.spokes: dict[str, View] = {}
         self._stack = AsyncExitStack()
+        self._changed = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -80,7 +81,7 @@ class Rig:
         kubeconfig = self.fleet.kubeconfig(cluster)
         assert kubeconfig is not None, f"the fleet has no cluster {cluster}"
         client = await self._stack.enter_async_context(client_of(kubeconfig))
-        return await self._stack.enter_async_context(View(client, *paths))
+        return await self._stack.enter_async_context(View(client, *paths, changed=self._changed))
 
     # -- Git and people
 
@@ -109,6 +110,12 @@ class Rig:
 
     async def axle(self, *arguments: str, code: int = 0) -> str:
         """Run the command line as people do; its output."""
+        ended, out, errors = await self.tried(*arguments)
+        assert ended == code, f"axle {' '.join(arguments)}: {ended}\n{out}{errors}"
+        return out
+
+    async def tried(self, *arguments: str) -> tuple[int, str, str]:
+        """The same, however it ends: its exit code, its output, its complaints."""
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("axle")),
             *arguments,
@@ -124,8 +131,8 @@ class Rig:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        assert process.returncode == code, f"axle {' '.join(arguments)}: {process.returncode}\n{out}{errors}"
-        return out
+        assert process.returncode is not None
+        return process.returncode, out, errors
 
     # -- the hub
 
@@ -221,16 +228,25 @@ class Rig:
         listing = await self.spokes[cluster].client.list(path, label_selector=label_selector)
         return {_ref(obj): words.version(obj) for obj in listing.items}
 
-    async def settled(self) -> dict[str, Versions]:
-        """The versions on every spoke, once two looks give the same: controllers have done their part."""
+    async def settled(self, *clusters: str, agent: bool = True) -> dict[str, Versions]:
+        """The versions there (on every spoke), once workloads are at rest and two looks give the same.
+
+        Controllers have done their part by then: what an app's health waits for is not the last that they write.
+        """
         before: dict[str, Versions] = {}
         async with asyncio.timeout(GREEN_SECONDS):
             while True:
-                now = {name: await self.versions(name, agent=True) for name in self.spokes}
-                if now == before:
+                names = clusters or tuple(self.spokes)
+                rests = all([await self._at_rest(name) for name in names])
+                now = {name: await self.versions(name, agent=agent) for name in names}
+                if rests and now == before:
                     return now
                 before = now
                 await asyncio.sleep(1.0)
+
+    async def _at_rest(self, cluster: str) -> bool:
+        listing = await self.spokes[cluster].client.list(words.DEPLOYMENTS)
+        return all(words.at_rest(obj) for obj in listing.items)
 
     # -- faults
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.words import CONFIG_MAPS, DEPLOYMENTS, image, status
+from agent.contract.errors import ApiError
+from e2e.words import CONFIG_MAPS, DEPLOYMENTS, SETS, image, one, status
 from hub.gateway.identity import HubIdentity
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ async def test_a_playbook_commits_waits_for_the_fleet_and_acts_on_what_came_of_i
         == f"{commit}\trefs/tags/rolled-out"
     )
     for cluster in ("eu1", "us1"):
-        deployment = rig.spokes[cluster].get(DEPLOYMENTS, "shop-frontend/frontend")
-        assert deployment is not None
+        deployment = await rig.spokes[cluster].client.get(one(DEPLOYMENTS, "shop-frontend/frontend"))
         assert image(deployment).endswith(":2.0.0"), "it came back only when it was everywhere"
 
     code, said = await _play(rig, environment, tmp_path, "shop/frontend/settings.yaml", BROKEN)
@@ -63,9 +63,12 @@ async def test_a_playbook_commits_waits_for_the_fleet_and_acts_on_what_came_of_i
     assert "frontend-eu1" not in said.partition("is Failed:")[2], "only what failed is named"
     back = await rig.checkout.head()
     assert f"Taken back by {back[:12]}, which is Healthy." in said
-    assert rig.spokes["eu1"].get(CONFIG_MAPS, "shop-frontend/settings") is None
-    rig.healthy("shop/shop")
-    assert status(rig.set("shop/shop"), "plan", "revisions")
+    shop = await rig.hub.client.get(one(SETS, "shop/shop"))
+    assert status(shop, "health", "state") == "Healthy", status(shop, "health")
+    assert set(status(shop, "plan", "revisions").values()) == {back}
+    with pytest.raises(ApiError):
+        await rig.spokes["eu1"].client.get(one(CONFIG_MAPS, "shop-frontend/settings"))
+    await rig.hub.eventually(lambda: rig.healthy("shop/shop"))
     rolled_out = await rig.checkout.git("ls-remote", "origin", "refs/tags/rolled-out")
     assert rolled_out.startswith(commit), "what failed is not marked"
 

@@ -155,7 +155,7 @@ SLIPS = (
 async def test_a_set_that_cannot_be_expanded_says_why_and_keeps_its_last_plan(rig: Rig, slip: Slip) -> None:
     before = _targets(rig, "shop/shop")
     plan = status(rig.set("shop/shop"), "plan", "id")
-    spokes = {cluster: await rig.versions(cluster) for cluster in PROD}
+    spokes = await rig.settled(*PROD, agent=False)
     playground = "dev/playground/playground.yaml"
     files = {
         "root/shop.yaml": rig.checkout.changed("root/shop.yaml", slip.old, slip.new),
@@ -245,6 +245,8 @@ async def test_a_broken_image_is_degraded_at_the_top_and_the_frontend_never_move
     await rig.hub.eventually(told)
     await rig.revert()
     await rig.hub.eventually(rig.green)
+    for cluster in PROD:
+        await rig.spokes[cluster].level()
     moved = {key for key, _ in releases(rig.hub.log[mark:])}
     assert moved == {"shop/backend-eu1", "shop/backend-us1"}, "the frontend never moved"
     for cluster in PROD:

@@ -37,6 +37,7 @@ async def test_a_changed_image_reaches_exactly_the_children_concerned(rig: Rig) 
     await rig.hub.eventually(arrived)
     await rig.hub.eventually(rig.healthy)
     for cluster in PROD:
+        await rig.spokes[cluster].level()
         deployment = rig.spokes[cluster].get(DEPLOYMENTS, "shop-backend/backend")
         assert deployment is not None
         assert image(deployment) == "registry.example.com/shop/backend:1.0.1"
@@ -76,6 +77,7 @@ async def test_git_revert_brings_the_old_digest_back(rig: Rig) -> None:
 
     await rig.hub.eventually(back)
     for cluster in PROD:
+        await rig.spokes[cluster].level()
         deployment = rig.spokes[cluster].get(DEPLOYMENTS, "shop-backend/backend")
         assert deployment is not None
         assert image(deployment) == f"registry.example.com/{OLD}"

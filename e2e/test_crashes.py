@@ -25,6 +25,7 @@ _STALE_SECONDS = 120.0
 
 async def test_a_killed_agent_starts_again_and_writes_nothing(rig: Rig) -> None:
     """Neither to its cluster nor for itself. What it does first after a start is seen by what it corrects."""
+    await rig.settled("eu1")
     await rig.stop_agent("eu1")  # what it had put off is kept
     rig.start_agent("eu1")
     await _edit_is_corrected(rig, "first")
@@ -108,7 +109,10 @@ async def test_f27_a_hub_killed_in_the_middle_of_a_release_goes_on_with_it(rig: 
         rig.planned("shop/shop", commit)
         for app in SHOP:
             for cluster in PROD:
-                rig.live(f"shop/{app}-{cluster}")
+                key = f"shop/{app}-{cluster}"
+                rig.live(key)
+                # A plan is written before all of its targets are: until then, each is live at the one before.
+                assert status(rig.app(key), "sync", "live") != rig.digests[key], f"{key} has not moved"
 
     await rig.hub.eventually(arrived)
     assert_order([*log, *rig.hub.log[mark:]])

@@ -33,7 +33,7 @@ class GitHub:
 
     async def pulls(self, request: web.Request) -> web.Response:
         if self.broken:
-            return web.Response(status=500, text="<html>sorry</html>")
+            return web.Response(status=500, text="<html>sorry</html>", headers={"Retry-After": "1"})
         assert request.headers["Authorization"] == "Bearer t0ken"
         found = [
             {

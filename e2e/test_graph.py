@@ -93,6 +93,17 @@ async def _let_in(rig: Rig, name: str, first: str) -> None:
             await asyncio.sleep(0.1)
 
 
+async def _kept_out(rig: Rig, name: str, first: str) -> str:
+    """Why it is refused, as soon as the API server has seen that it is to ask."""
+    async with asyncio.timeout(GREEN_SECONDS):
+        while True:
+            try:
+                await _apply(rig, name, first)
+            except ApiError as error:
+                return str(error)
+            await _apply(rig, name, "")
+
+
 async def test_a_cycle_is_stalled_with_its_whole_path_and_goes_when_it_is_broken(rig: Rig) -> None:
     async with _unasked(rig), _written(rig, one="three", two="one", four="three", closing="three/two"):
 
@@ -128,16 +139,17 @@ async def test_f48_a_cycle_that_an_edit_makes_stops_nothing_that_runs(rig: Rig) 
             rig.live("shop/right")
 
         await rig.hub.eventually(live)
-        with pytest.raises(ApiError, match="DependencyCycle: left@eu1 -> right@eu1 -> left@eu1"):
-            await _apply(rig, "left", "right")
+        said = await _kept_out(rig, "left", "right")
+        assert "DependencyCycle: left@eu1 -> right@eu1 -> left@eu1" in said, said
         async with _unasked(rig):
             await _let_in(rig, "left", "right")
 
         def told() -> None:
-            assert condition(rig.app("shop/left"), "Stalled")["reason"] == "DependencyCycle"
-            assert condition(rig.app("shop/right"), "Stalled")["reason"] == "DependencyCycle"
+            assert condition(rig.app("shop/left"), "Stalled").get("reason") == "DependencyCycle"
+            assert condition(rig.app("shop/right"), "Stalled").get("reason") == "DependencyCycle"
 
         await rig.hub.eventually(told)
+        await rig.spokes["eu1"].level()
         for name in ("left", "right"):
             assert rig.spokes["eu1"].get(CONFIG_MAPS, f"shop-{name}/settings") is not None
 

@@ -30,6 +30,7 @@ async def _plant(rig: Rig, name: str, *, tenant: bool = False) -> str:
 
     await rig.hub.eventually(grown)
     for cluster in PROD:
+        await rig.spokes[cluster].level()
         for app in apps:
             assert rig.spokes[cluster].get(CONFIG_MAPS, f"shop-{app}/{app}") is not None
     return key

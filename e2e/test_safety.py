@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e import recovery
+from e2e.rig import GREEN_SECONDS
 from e2e.words import APPS, ASSIGNMENTS, NAMESPACES, SETS, condition, one, status
 
 if TYPE_CHECKING:
@@ -64,9 +65,14 @@ async def test_i1_a_namespace_deleted_on_the_hub_deletes_nothing_on_any_spoke(ri
     now = await rig.settled()
     for cluster, versions in before.items():
         assert _objects(now[cluster]) == _objects(versions)
-    stalled = condition(rig.set("shop/shop"), "Stalled")
-    assert (stalled["status"], stalled["reason"]) == ("True", "DeletionHeld"), stalled
-    assert "namespace shop is terminating" in stalled["message"]
+
+    def held() -> None:
+        stalled = condition(rig.set("shop/shop"), "Stalled")
+        assert (stalled.get("status"), stalled.get("reason")) == ("True", "DeletionHeld"), stalled
+        assert "namespace shop is terminating" in stalled["message"]
+
+    await rig.hub.eventually(held)
+    _no_tombstones(rig)
     assert len(rig.children("shop/shop")) == 6, "each is held, too"
 
     # A person lets the hub's objects go; the root makes the namespace again, and all is adopted where it runs.
@@ -78,7 +84,7 @@ async def test_i1_a_namespace_deleted_on_the_hub_deletes_nothing_on_any_spoke(ri
         assert "deletionTimestamp" not in namespace["metadata"]
         rig.green()
 
-    await rig.hub.eventually(again, seconds=90)
+    await rig.hub.eventually(again, seconds=GREEN_SECONDS)
     after = await rig.settled()
     for cluster, versions in before.items():
         assert _objects(after[cluster]) == _objects(versions)

@@ -6,15 +6,17 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from agent.kube.reflector import Reflector
+from agent.kube.reflector import Reflector, key_of
+from e2e.words import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.kube.client import RestClient
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 """Seconds that a condition may take. Generous, since machines are shared; what is asserted is exact."""
+_POLL = 0.05
 Object = dict[str, Any]
 
 
@@ -29,12 +31,15 @@ class Change:
 
 
 class View:
-    """Live copies of some collections, and the log of how they came to be."""
+    """Live copies of some collections, and the log of how they came to be.
 
-    def __init__(self, client: RestClient, *paths: str) -> None:
+    Views that share `changed` wake each other: a check may look at all of them.
+    """
+
+    def __init__(self, client: RestClient, *paths: str, changed: asyncio.Event | None = None) -> None:
         self.client = client
         self.log: list[Change] = []
-        self._changed = asyncio.Event()
+        self._changed = changed or asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._reflectors = {path: Reflector(client, path) for path in paths}
         for path, reflector in self._reflectors.items():
@@ -83,6 +88,18 @@ class View:
             except TimeoutError:
                 check()
                 return
+
+    async def level(self, *, seconds: float = DEADLINE) -> None:
+        """Until the watches have told all that lists say: one may be behind another, or behind what is known by now."""
+        async with asyncio.timeout(seconds):
+            for path, reflector in self._reflectors.items():
+                while not await self._is_level(path, reflector):  # noqa: ASYNC110 - the server may go on
+                    await asyncio.sleep(_POLL)
+
+    async def _is_level(self, path: str, reflector: Reflector) -> bool:
+        listed = (await self.client.list(path)).items
+        seen = {key: version(obj) for key, obj in reflector.items.items()}
+        return {key_of(obj): version(obj) for obj in listed} == seen
 
     async def throughout(self, check: Callable[[], None], *, seconds: float) -> None:
         """Hold for a while: for what must *not* happen, where nothing that happens later can show it."""

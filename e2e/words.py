@@ -47,6 +47,18 @@ def image(deployment: Object) -> str:
     return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
+def at_rest(deployment: Object) -> bool:
+    """Whether its controllers have nothing left to write: old Pods may go after the new ones are available."""
+    found, replicas = deployment.get("status", {}), deployment["spec"]["replicas"]
+    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    return (
+        found.get("observedGeneration") == deployment["metadata"]["generation"]
+        and all(found.get(each, 0) == replicas for each in counts)
+        and not found.get("terminatingReplicas")
+        and condition(deployment, "Progressing").get("reason") == "NewReplicaSetAvailable"
+    )
+
+
 def version(obj: Object) -> tuple[str, str]:
     """What changes with every write, and when the object is made anew."""
     return obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
