@@ -15,9 +15,6 @@ from hub.fleet import templates
 
 STORAGE_CLASS = "standard"
 CRASH_AGAIN_MS = 20_000
-# Renewals are the largest part of an idle cluster's writes. A node's lease lasts this long, and the
-# controller manager's grace period must be longer.
-NODE_LEASE_SECONDS = 300
 
 Document = dict[str, Any]
 
@@ -132,9 +129,10 @@ def _options() -> Document:
             "manageAllNodes": True,
             "cidr": "10.244.0.1/16",
             "nodeIP": "10.255.0.1",
-            "nodeLeaseDurationSeconds": NODE_LEASE_SECONDS,
+            # No lease of the node: a KWOK that starts again would play nothing until its predecessor's ran out, and
+            # what comes before its own is known is passed over for good. Renewals are most of what an idle cluster
+            # writes, too.
             # KWOK fills in its own defaults only where there is no such document.
-            "nodeLeaseParallelism": 1,
             "nodePlayStageParallelism": 1,
             "podPlayStageParallelism": 8,
             "podsOnNodeSyncParallelism": 1,

@@ -253,13 +253,16 @@ async def test_a_deleted_namespace_goes_with_all_that_ran_in_it(
 async def test_a_control_plane_that_starts_again_is_the_same_cluster(
     controlplane_binary: Path, tmp_path: Path
 ) -> None:
-    plane = ControlPlane("again", tmp_path / "again", controlplane_binary, workloads=False)
+    plane = ControlPlane("again", tmp_path / "again", controlplane_binary, workloads=True)
+    pods = "/api/v1/namespaces/default/pods"
     (tmp_path / "elsewhere").mkdir()
     try:
         await plane.start()
         url = plane.url
         async with connect(plane, tmp_path / "elsewhere") as session:
             made = await create(session, "/api/v1/namespaces", {"metadata": {"name": "kept"}})
+            await create(session, pods, {**pod_template("app:1"), "metadata": {"name": "before"}})
+            await until(session, f"{pods}/before", lambda one: condition(one, "Ready") == "True")
         pids = {process.identity for process in plane.processes()}
         await plane.start()
         assert {process.identity for process in plane.processes()} == pids
@@ -269,6 +272,8 @@ async def test_a_control_plane_that_starts_again_is_the_same_cluster(
         assert plane.url == url
         async with connect(plane, tmp_path / "elsewhere") as session:
             found = await until(session, "/api/v1/namespaces/kept", lambda one: one["kind"] == "Namespace")
+            await create(session, pods, {**pod_template("app:1"), "metadata": {"name": "after"}})
+            await until(session, f"{pods}/after", lambda one: condition(one, "Ready") == "True")
         assert found["metadata"]["uid"] == made["metadata"]["uid"]
     finally:
         await plane.stop()

@@ -70,10 +70,11 @@ def test_no_placeholder_of_the_templates_is_left() -> None:
         assert word not in text
 
 
-def test_a_node_is_missed_only_after_its_lease_ran_out() -> None:
+def test_a_node_without_heartbeats_is_not_missed_and_needs_no_lease() -> None:
     argv = controller_manager(Layout(Path("/x")), workloads=True)
     (grace,) = (one for one in argv if one.startswith("--node-monitor-grace-period="))
-    assert int(grace.partition("=")[2].removesuffix("s")) > kwok.NODE_LEASE_SECONDS
+    assert int(grace.partition("=")[2].removesuffix("h")) > 24 * 30
+    assert "nodeLeaseDurationSeconds" not in kwok.configuration()
 
 
 def test_claims_without_a_class_get_ours() -> None:
