@@ -201,19 +201,19 @@ class AgentRig:
         try:
             async with asyncio.timeout(SECONDS):
                 while not holds(found := await self.live(path)):  # noqa: ASYNC110 - another process writes
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.02)
         except TimeoutError as error:
             raise AssertionError(f"not in {SECONDS} s: {path}; {found}") from error
         return found
 
 
-async def eventually(found: Callable[[], Awaitable[Any]], wanted: Any) -> None:
-    """Wait until that is what is found."""
+async def eventually(found: Callable[[], Awaitable[Any]], wanted: Any, *, every: float = 0.03) -> None:
+    """Wait until that is what is found. To ask is work: `every` so many seconds."""
     seen = None
     try:
         async with asyncio.timeout(SECONDS):
             while (seen := await found()) != wanted:  # noqa: ASYNC110 - another process writes
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(every)
     except TimeoutError as error:
         raise AssertionError(f"not in {SECONDS} s: {wanted}; {seen}") from error
 

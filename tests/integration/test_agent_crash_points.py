@@ -83,7 +83,7 @@ class Walk:
 
     async def remove(self) -> None:
         await self.rig.drop(self.app)
-        await eventually(self.left, ([], None))
+        await eventually(self.left, ([], None), every=0.1)
 
     async def deploy(self, generation: str, *names: str) -> None:
         theirs = config_map("taken", a=generation)
@@ -109,7 +109,7 @@ class Walk:
             }
             return live, (set(wanted) | {"fixed"}) - (await self.inventory() or set())
 
-        await eventually(found, (wanted, set()))
+        await eventually(found, (wanted, set()), every=0.1)
 
     async def left(self) -> tuple[list[dict[str, Any]], set[str] | None]:
         return await self.live(), await self.inventory()
