@@ -25,7 +25,7 @@ from hub.history.queries import EventFilter
 from hub.history.recorder import Recorder, trim
 from hub.history.search import Search
 from hub.history.tables import apps, audit, metadata, releases
-from tests.integration.postgres_rig import postgres
+from tests.integration.postgres_rig import SECONDS, postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -102,11 +102,15 @@ async def recorded(database: Database, *changes: tuple[Any, Any]) -> Recorder:
     running = asyncio.create_task(recorder.run())
     for old, new in changes:
         recorder.saw(old, new)
-    await asyncio.wait_for(recorder.idle.wait(), 10)
+    await asyncio.wait_for(recorder.idle.wait(), SECONDS)
+    await _ended(running)
+    return recorder
+
+
+async def _ended(running: asyncio.Task[None]) -> None:
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    return recorder
 
 
 async def keys(search: Search, **wanted: Any) -> list[str]:
@@ -246,8 +250,8 @@ async def test_events_have_an_order_and_say_what_changed(database: Database) -> 
     recorder.saw(well, ill)
     recorder.saw(ill, well)
     recorder.saw(None, a_set())
-    await asyncio.wait_for(recorder.idle.wait(), 10)
-    running.cancel()
+    await asyncio.wait_for(recorder.idle.wait(), SECONDS)
+    await _ended(running)
     page = await database.run(partial(queries.list_events, wanted=EventFilter(), limit=100))
     health = [(row["old"], row["new"]) for row in page.items if row["kind"] == "Application"]
     assert health == [("Healthy", "Degraded"), ("Degraded", "Healthy")]
@@ -306,7 +310,7 @@ async def test_s8_whatever_a_spoke_says_is_written_and_holds_nobody_else_up(
     assert {each["name"] for each in page.items} == {each["metadata"]["name"] for each in fleet}
     assert any("\N{REPLACEMENT CHARACTER}said" in each["message"] for each in page.items)
     recorder = Recorder(database, now=lambda: NOW)
-    await asyncio.wait_for(recorder.begin(fleet), 10)
+    await asyncio.wait_for(recorder.begin(fleet), SECONDS)
     assert "web" in await keys(search)
 
 
@@ -379,16 +383,16 @@ async def test_a_database_that_is_away_gets_the_last_state_when_it_is_back(
         with pytest.raises(DatabaseAway):
             await keys(search)
         recorder.saw(None, app("web", health="Degraded"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             while "history: the database" not in caplog.text:  # noqa: ASYNC110 - a log has no event
                 await asyncio.sleep(0.05)
         recorder.saw(app("web", health="Degraded"), app("web"))
         await database.run(lambda connection: connection.execute(kill))
         await database.run(lambda connection: connection.execute(text("ALTER TABLE hidden RENAME TO apps")))
-        await asyncio.wait_for(recorder.idle.wait(), 20)
+        await asyncio.wait_for(recorder.idle.wait(), SECONDS)
         assert await keys(search, health=["Healthy"]) == ["web"]
         await _bounded(database)
-        running.cancel()
+        await _ended(running)
         search.close()
         await database.close()
 
