@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from hub.fleet.errors import FleetError
+
+_CHUNK = 1 << 16
 
 
 class CommandTimeoutError(FleetError):
@@ -28,6 +31,17 @@ async def run(*argv: str, seconds: float) -> tuple[int, str]:
         raise CommandTimeoutError(f"`{' '.join(argv[:4])}` took more than {seconds:.0f} s") from e
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            await ended(process)
     return process.returncode or 0, output.decode(errors="replace")
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """Kill it, and wait until it is gone. Of what nobody reads any more, asyncio alone would wait for the end."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                while await stream.read(_CHUNK):
+                    pass
+    await process.wait()

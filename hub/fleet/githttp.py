@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from hub.fleet.command import ended
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -199,4 +201,4 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Ends a backend whose client has gone, with the Git processes that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, 9)
-    await process.wait()
+    await ended(process)

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from hub.fleet.command import ended
 from hub.fleet.errors import FleetError
 
 PLACEHOLDER = "http://git.invalid/fleet.git"
@@ -89,8 +90,7 @@ async def git(*arguments: str, check: bool = True) -> str:
             out, errors = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            await ended(process)
     if check and process.returncode != 0:
         raise FleetError(f"git {arguments[0]} failed: {errors.decode(errors='replace').strip()}")
     return out.decode(errors="replace").strip()
