@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from agent.contract.manifest import Manifest
     from hub.gateway.clusters import Clusters
     from hub.gateway.keyring import Keyring
 
@@ -33,11 +34,8 @@ class Gatekeeper:
 
     async def admit(self, peer: Peer) -> None:
         """Raise unless this certificate is in force now. Asked on every request, and after every wait."""
-        identity, now = self._keyring.current, self._now()
-        if peer.issuer not in {each.key_id for each in identity.authorities}:
-            raise CertificateRefused
-        cluster = self._clusters.get(peer.cluster)
-        match admit(peer, cluster, now=now, recovery=identity.recovery):
+        now, cluster = self._now(), self._clusters.get(peer.cluster)
+        match self._verdict(peer, cluster, now):
             case Admission.IN_FORCE:
                 return
             case Admission.RENEWED | Admission.RETURNED:
@@ -55,6 +53,16 @@ class Gatekeeper:
                 raise HubRecovered
             case Admission.REFUSED:
                 raise CertificateRefused
+
+    def refused(self, peer: Peer) -> bool:
+        """Whether what is under way for it has to end. One that was renewed meanwhile may have what it asked for."""
+        return self._verdict(peer, self._clusters.get(peer.cluster), self._now()) is Admission.REFUSED
+
+    def _verdict(self, peer: Peer, cluster: Manifest | None, now: datetime) -> Admission:
+        identity = self._keyring.current
+        if peer.issuer not in {each.key_id for each in identity.authorities}:
+            return Admission.REFUSED
+        return admit(peer, cluster, now=now, recovery=identity.recovery)
 
     def cloned(self, name: str, message: str) -> None:
         """Note that two processes report for one cluster; written by a task of its own."""

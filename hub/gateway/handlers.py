@@ -28,7 +28,7 @@ from hub.gateway.webhooks import received
 from hub.store.port import is_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from agent.contract.manifest import Manifest
     from agent.contract.model import WireModel
@@ -37,11 +37,14 @@ if TYPE_CHECKING:
     from hub.gateway.guard import Admit, Call, Handler
     from hub.gateway.identity import HubIdentity
     from hub.gateway.join import Enrolment
+    from hub.gateway.peers import Peer
     from hub.gateway.reports import Intake
     from hub.gateway.webhooks import Listener
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,4})(?:$|[,;\s])")
 _MAX_DIGITS = 9
+PIECE = 256 * 1024
+"""Bytes of a bundle that are sent between two looks at whether its agent is still let in."""
 _ACCEPT_SECONDS = 2
 """How soon a spoke that waits to be accepted may ask again."""
 
@@ -63,6 +66,8 @@ class Handlers:
     enrolment: Enrolment
     blobs: Blobs
     admit: Admit
+    refused: Callable[[Peer], bool]
+    """Whether a certificate that was in force is not any more."""
     ready: Callable[[], bool]
     stopping: Callable[[], bool]
     admission_key: str
@@ -183,7 +188,23 @@ class Handlers:
         if data is None:
             raise NoInformation("there is no such bundle for this cluster")
         headers = {"ETag": f'"{blob}"', "Cache-Control": "private, max-age=31536000, immutable"}
-        return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+        if len(data) <= PIECE:
+            return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+        headers["Content-Length"] = str(len(data))
+        body = self._pieces(call, data)
+        return web.Response(body=body, content_type="application/octet-stream", headers=headers)
+
+    async def _pieces(self, call: Call, data: bytes) -> AsyncIterator[memoryview]:
+        """All of it, for as long as it takes on its line; a certificate that is revoked meanwhile ends it.
+
+        The connection is broken off: what waits in it is not sent, either.
+        """
+        for start in range(0, len(data), PIECE):
+            if call.peer is None or self.refused(call.peer):
+                if call.request.transport is not None:
+                    call.request.transport.abort()
+                raise ConnectionAbortedError
+            yield memoryview(data)[start : start + PIECE]
 
 
 def _wait_seconds(prefer: str) -> float:

@@ -205,6 +205,7 @@ class Gateway:
             enrolment=enrolment,
             blobs=context.blobs,
             admit=self._gatekeeper.admit,
+            refused=self._gatekeeper.refused,
             ready=lambda: self.ready,
             stopping=lambda: self._stopping,
             admission_key=admission_key(context.identity.digest_key),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import ssl
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,17 @@ from hub.gateway import paths, tokens
 from hub.gateway.certificates import certificate_fingerprint
 from hub.gateway.clusters import revoke
 from hub.gateway.identity import HubIdentity
-from tests.integration.gateway_rig import Rig, Spoke, client_of, decode, install, new_name, now, running
+from tests.integration.gateway_rig import (
+    BLOB,
+    Rig,
+    Spoke,
+    client_of,
+    decode,
+    install,
+    new_name,
+    now,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -161,6 +172,29 @@ async def test_s3_a_revoked_certificate_is_cut_off_at_once_polls_too(rig: Rig) -
     assert status == 403
     assert b"CertificateRefused" in raw
     assert (await spoke.report())[0] == 403
+
+
+async def test_s3_a_bundle_that_is_under_way_ends_with_a_revocation(rig: Rig) -> None:
+    name = new_name()
+    spoke = await rig.joined(name)
+    await rig.assign(name, seq=1, apps={"shop/web": BLOB})
+    data = rig.blobs.held[BLOB] = os.urandom(64 * 1024 * 1024)  # more than the buffers on its way hold
+    try:
+        async with asyncio.timeout(20):
+            while (await spoke.assignment())[0] != 200:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+        async with spoke.session() as session, session.get(f"/agent/v1/bundles/{BLOB}") as response:
+            assert int(response.headers["Content-Length"]) == len(data)
+            first = await response.content.readexactly(1024 * 1024)
+            assert first == data[: len(first)]
+            await revoke(rig.client, name)
+            async with asyncio.timeout(30):
+                while (await spoke.report())[0] != 403:  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.02)
+            with pytest.raises(aiohttp.ClientError):
+                await response.content.read()
+    finally:
+        del rig.blobs.held[BLOB]
 
 
 async def test_s3_a_repeated_join_does_not_undo_a_revocation(rig: Rig) -> None:
