@@ -133,7 +133,9 @@ class Remote:
             return RepositoryUnreachable(f"{self.url}: {said}")
         text = without_users(outcome.stderr)
         text = credentials.scrub(text) if credentials is not None else text
-        lower = text.lower()
+        lower = (
+            outcome.stderr.lower()
+        )  # a name that is one letter long is scrubbed out of Git's own words, too
         if "returned error: 30" in lower or "unable to update url base from redirection" in lower:
             return RepositoryRefused(f"{self.url}: it redirects; use the address that it redirects to")
         said = _said(text) or f"git ended with status {outcome.status}"
