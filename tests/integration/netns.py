@@ -45,8 +45,8 @@ class Site:
 async def site() -> AsyncIterator[Site]:
     """Make one with both links up; it is gone afterwards, with whatever happened."""
     name = f"ax{secrets.token_hex(3)}"
-    net = 64 + secrets.randbelow(190)
-    made = Site(name, lan=f"10.{net}.213.1", wan=f"10.{net}.214.1")
+    net, part = 64 + secrets.randbelow(190), 2 * secrets.randbelow(128)  # others make theirs at the same time
+    made = Site(name, lan=f"10.{net}.{part}.1", wan=f"10.{net}.{part + 1}.1")
     await _ip("netns", "add", name)
     try:
         await _ip("-n", name, "link", "set", "lo", "up")
@@ -59,9 +59,8 @@ async def site() -> AsyncIterator[Site]:
             await _ip("-n", name, "link", "set", theirs, "up")
         yield made
     finally:
-        for (
-            end
-        ) in "lw":  # a pair ends with either side, at once; with its namespace alone only some time later
+        for end in "lw":
+            # a pair ends with either side, at once; with its namespace alone only some time later
             await _ip("link", "del", f"{name}{end}", check=False)
         await _ip("netns", "del", name)
 

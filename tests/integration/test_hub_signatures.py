@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hub.fleet.controlplane import ControlPlane
+    from tests.integration.hub_rig import Fleet
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 
 
 async def test_s6_an_unsigned_commit_never_reaches_a_child_and_the_last_good_plan_stays(
@@ -36,6 +37,7 @@ async def test_s6_an_unsigned_commit_never_reaches_a_child_and_the_last_good_pla
         await shop.hub("hub", port)
         await shop.join(port)
         await shop.deployed("one", "1")
+        await shop.until("the set is Ready", lambda: _ready(shop))
         plan = (await shop.set())["status"]["plan"]
 
         await sign_nothing(shop.author)
@@ -51,7 +53,12 @@ async def test_s6_an_unsigned_commit_never_reaches_a_child_and_the_last_good_pla
         await shop.deployed("one", "3")
 
 
-async def _refreshed_to(shop: Any, value: str, *, stop: str = "") -> None:
+async def _ready(shop: Fleet) -> bool:
+    conditions = ((await shop.set()).get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+async def _refreshed_to(shop: Fleet, value: str, *, stop: str = "") -> None:
     """Commit and tell the hub; AssertionError once the set says `stop`."""
     await shop.commit(one=value)
     moment = {"metadata": {"annotations": {"axletree.dev/refresh": value}}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.cluster
 
 _CASES = load_value(Path(__file__).with_name("data").joinpath("hub_cases.yaml").read_text())
 _REFUSED = [case for case in _CASES if "refused" in case]
@@ -73,16 +72,19 @@ async def test_what_is_wrong_is_said_where_it_was_written(
         for number, case in enumerate(_SAID):
             await _put(shop, number, case)
         missing: dict[str, str] = {}
-        for _ in range(300):
-            missing = {}
+
+        async def all_said() -> bool:
+            missing.clear()
             for number, case in enumerate(_SAID):
                 told = _said(await shop.client.get(_path(shop, number, case)[0]), case)
                 if told:
                     missing[case["case"]] = told
-            if not missing:
-                break
-            await asyncio.sleep(0.1)
-        assert not missing, json.dumps(missing, indent=1)
+            return not missing
+
+        try:
+            await shop.until("everything that is wrong is said", all_said)
+        except AssertionError as error:
+            raise AssertionError(f"{json.dumps(missing, indent=1)}\n{error}") from error
 
         after = await shop.versions()
         assert {name: after.get(name) for name in before if name.startswith("ConfigMap ")} == {

@@ -22,7 +22,7 @@ from hub.gateway.clusters import revoke
 from hub.gateway.identity import SECRET_NAME, HubIdentity, Recovery
 from hub.gateway.peers import ANNOTATION_ROTATE
 from hub.gateway.tokens import create_token
-from tests.integration.agent_rig import AgentRig, agent_on, config_map, until
+from tests.integration.agent_rig import SECONDS, AgentRig, agent_on, config_map, until
 from tests.integration.gateway_rig import now, running
 
 if TYPE_CHECKING:
@@ -85,16 +85,22 @@ def identity_of(rig: AgentRig) -> Identity:
 
 
 async def cluster_when(rig: AgentRig, holds: Any) -> dict[str, Any]:
-    async with asyncio.timeout(20):
-        while True:
-            found = await rig.live(paths.cluster(rig.cluster))
-            if holds(found or {}):
-                return found or {}
-            await asyncio.sleep(0.05)
+    found: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(SECONDS):
+            while not holds(found := await rig.live(paths.cluster(rig.cluster)) or {}):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise AssertionError(f"not in {SECONDS} s: {found}") from error
+    return found
 
 
 def status(cluster: dict[str, Any], name: str) -> Any:
     return (cluster.get("status") or {}).get(name)
+
+
+def renewals(cluster: dict[str, Any]) -> Any:
+    return (status(cluster, "certificate") or {}).get("renewals")
 
 
 async def test_s4_f25_two_agents_with_one_identity_are_both_told_and_neither_deletes(
@@ -125,7 +131,7 @@ async def test_s4_a_copy_with_an_older_certificate_is_told_by_the_renewal(rig: A
     before = identity_of(rig)
     await rotate(rig)
     await until(lambda: identity_of(rig).renewals == 1, "renewed")
-    cluster = await cluster_when(rig, lambda found: status(found, "certificate")["renewals"] == 1)
+    cluster = await cluster_when(rig, lambda found: renewals(found) == 1)
     await rig.stop()
     await keep(rig, before)  # its cluster comes back from a backup of before
     earlier = (datetime.now(UTC) - timedelta(minutes=5)).isoformat(timespec="seconds")
@@ -157,7 +163,7 @@ async def test_a_rotation_gives_new_keys_and_old_bundles_stay_readable(rig: Agen
         rig, lambda found: status(found, "fingerprint") != status(cluster, "fingerprint")
     )
     assert status(changed, "sealingKey") != status(cluster, "sealingKey")
-    assert status(changed, "certificate")["renewals"] == 1
+    assert renewals(changed) == 1
     await rig.stop()
     async with second(
         rig, hub_url="https://127.0.0.1:1"
@@ -197,12 +203,12 @@ async def test_a_removed_clusters_agent_deletes_what_it_was_told_and_ends(rig: A
     for path in (paths.cluster(rig.cluster), f"{paths.ASSIGNMENTS}/{rig.cluster}"):
         await rig.client.delete(path)
     assert rig.task is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         await rig.task  # with no failure
     async with second(rig) as again:  # started once more, by a supervisor for instance
         task = again._task
         assert task is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             await asyncio.wait([task])
     token = await rig.rig.token(rig.cluster, auto_accept=True)
     async with second(rig, token=token) as back:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(120),
     pytest.mark.skipif(bool(LACKING), reason=LACKING),
 ]
 STALE = 2.0
@@ -52,11 +51,20 @@ class Remote:
         wanted = {f"cm-{number}": value for number in range(count)}
         await eventually(self.live, wanted)
 
-    def writes(self, name: str) -> list[str]:
-        """What was written of the app's objects, by name, since this was asked last."""
-        found = [each.path.rpartition("/")[2] for each in self.spoke.writes if each.name == name]
+    async def wrote(self, name: str, *wanted: str) -> None:
+        """Exactly that was written of the app's objects, since this was asked last.
+
+        A write is noted when its answer has come, and what it wrote may be seen before.
+        """
+
+        async def found() -> list[str]:
+            return sorted(each.path.rpartition("/")[2] for each in self.spoke.writes if each.name == name)
+
+        await eventually(found, sorted(wanted))
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
         self.spoke.writes = [each for each in self.spoke.writes if each.name != name]
-        return sorted(found)
 
 
 @pytest.fixture
@@ -92,7 +100,7 @@ async def test_f44_a_link_that_goes_down_in_the_middle_of_a_release_loses_nothin
     await hub.application(remote.app, rig.cluster)
     first = await remote.release("1", COUNT)
     await hub.observed_when(remote.app, sync="Synced", digest=first)
-    remote.writes("apply configmaps")
+    remote.forget("apply configmaps")
 
     async def at_the_first_write(request: web.Request) -> None:
         if request.method == "PATCH" and "/configmaps/" in request.path and "dryRun" not in request.query:
@@ -102,8 +110,8 @@ async def test_f44_a_link_that_goes_down_in_the_middle_of_a_release_loses_nothin
     remote.spoke.fault = at_the_first_write
     second = await remote.release("2", COUNT - 1)
     await remote.live_is("2", COUNT - 1)  # what it had begun is finished, with nobody there
-    assert remote.writes("apply configmaps") == sorted(f"cm-{number}" for number in range(COUNT - 1))
-    assert remote.writes("delete configmaps") == [f"cm-{COUNT - 1}"]
+    await remote.wrote("apply configmaps", *(f"cm-{number}" for number in range(COUNT - 1)))
+    await remote.wrote("delete configmaps", f"cm-{COUNT - 1}")
     lease = await hub.lease_when(rig.cluster, connected="false")
     assert is_stale(lease, now(), STALE), "the hub says so"
     told = await hub.observed(remote.app)
@@ -113,12 +121,12 @@ async def test_f44_a_link_that_goes_down_in_the_middle_of_a_release_loses_nothin
     third = await remote.release("3", COUNT)
     await rig.client.merge_patch(rig.path("configmaps", "cm-0"), {"data": {"v": "by hand"}})
     await remote.live_is("2", COUNT - 1)  # corrected; and nothing of what it cannot know
-    assert remote.writes("apply configmaps") == ["cm-0"]
+    await remote.wrote("apply configmaps", "cm-0")
 
     await remote.place.heal()
     await hub.observed_when(remote.app, sync="Synced", digest=third)
     await hub.lease_when(rig.cluster, connected="true")
     await remote.live_is("3", COUNT)
-    assert remote.writes("apply configmaps") == sorted(f"cm-{number}" for number in range(COUNT))
-    assert remote.writes("delete configmaps") == []
+    await remote.wrote("apply configmaps", *(f"cm-{number}" for number in range(COUNT)))
+    await remote.wrote("delete configmaps")
     assert second not in {first, third}

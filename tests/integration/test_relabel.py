@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hub.fleet.controlplane import ControlPlane
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 
 
 async def test_a_relabelled_cluster_has_its_children_made_anew_and_another_appears(

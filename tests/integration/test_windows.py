@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hub.fleet.controlplane import ControlPlane
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 
 
 async def test_outside_its_window_nothing_goes_to_a_cluster(
