@@ -123,7 +123,8 @@ class Clusters:
     async def promote(self, peer: Peer, *, now: datetime) -> None:
         """Put a renewed certificate in force at its first use. The old one ends with that.
 
-        Raises `CertificateRefused` where the one in force changed meanwhile: it was revoked.
+        An agent's requests go side by side, and to several gateways: whichever comes first does it for all of them.
+        Raises `CertificateRefused` where the one in force is yet another by now: it was revoked, or joined anew.
         """
         cluster = self.get(peer.cluster) or {}
         status = cluster.get("status") or {}
@@ -150,8 +151,21 @@ class Clusters:
         except ApiError as error:
             if error.transient:
                 raise
-            raise CertificateRefused from error
+            found = await self._promoted(peer)
+            if found is None:
+                raise CertificateRefused from error
+            written = found
         await self._seen(written)
+
+    async def _promoted(self, peer: Peer) -> Manifest | None:
+        """The Cluster, where this certificate is in force already: the cache need not have seen that yet."""
+        try:
+            found = await self._client.get(paths.cluster(peer.cluster))
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
+        return found if (found.get("status") or {}).get("fingerprint") == peer.fingerprint else None
 
     async def mark_clone(self, name: str, message: str) -> None:
         """Note that two agents speak with one identity; once: it is a person who takes the note away."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DIGEST = "d" * 64
 BLOB = "b" * 64
+SECONDS = 60.0
+"""How long something may take that comes: on a busy machine, long."""
 _OK = 200
 
 
@@ -63,7 +65,7 @@ async def install(client: RestClient) -> None:
     for manifest in crds():
         names.append(manifest["metadata"]["name"])
         await client.apply(f"{CRDS}/{names[-1]}", manifest, field_manager="tests")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         for name in names:
             while not _established(await client.get(f"{CRDS}/{name}")):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
@@ -103,6 +105,9 @@ class Rig:
         status, body, _ = await spoke.join(await self.token(cluster, auto_accept=True))
         assert status == 201, body
         spoke.use(body["certificate"])
+        async with asyncio.timeout(SECONDS):  # a join waits a little for the gateway's cache, and no longer
+            while (await spoke.assignment())[0] == 403:  # noqa: ASYNC110 - a cache
+                await asyncio.sleep(0.02)
         return spoke
 
     async def assign(
@@ -169,27 +174,43 @@ class Rig:
 
     async def observed_when(self, key: str, **wanted: Any) -> dict[str, Any]:
         """Wait until what is observed says so."""
-        async with asyncio.timeout(30):
-            while True:
-                observed = await self.observed(key)
-                if observed is not None and observed.items() >= wanted.items():
-                    return observed
-                await asyncio.sleep(0.02)
+        observed: dict[str, Any] | None = None
+        try:
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    observed = await self.observed(key)
+                    if observed is not None and observed.items() >= wanted.items():
+                        return observed
+                    await asyncio.sleep(0.02)
+        except TimeoutError as error:
+            raise AssertionError(f"{key}: not {wanted} but {observed}") from error
 
-    async def lease_when(self, cluster: str, **wanted: str) -> dict[str, Any]:
-        """Wait until the agent's Lease has these annotations (without their prefix, `_` for `-`)."""
+    async def lease_when(self, cluster: str, *, beats: Spoke | None = None, **wanted: str) -> dict[str, Any]:
+        """Wait until the agent's Lease has these annotations (without their prefix, `_` for `-`).
+
+        `beats` is heard meanwhile, as an agent is: what a Stale period takes away comes again.
+        """
         expected = {f"axletree.dev/{name.replace('_', '-')}": value for name, value in wanted.items()}
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    lease = await self.client.get(paths.lease(f"agent-{cluster}"))
-                except ApiError as error:
-                    if error.status != 404:
-                        raise
-                else:
-                    if lease["metadata"]["annotations"].items() >= expected.items():
+        lease: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    if beats is not None:
+                        await beats.report()
+                    lease = await self._lease(cluster)
+                    if lease and lease["metadata"]["annotations"].items() >= expected.items():
                         return lease
-                await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise AssertionError(f"{cluster}: not {expected} but {lease}") from error
+
+    async def _lease(self, cluster: str) -> dict[str, Any]:
+        try:
+            return await self.client.get(paths.lease(f"agent-{cluster}"))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return {}
 
 
 class Spoke:
@@ -286,6 +307,20 @@ class Spoke:
         return status, answer
 
 
+async def until_heard(spoke: Spoke) -> None:
+    """Its gateway may not have seen the Cluster yet."""
+    async with asyncio.timeout(SECONDS):
+        while (await spoke.report())[0] != _OK:  # noqa: ASYNC110 - another cache
+            await asyncio.sleep(0.02)
+
+
+async def until_refused(spoke: Spoke) -> None:
+    """What was written past the gateway comes to its cache."""
+    async with asyncio.timeout(SECONDS):
+        while (await spoke.report())[0] != 403:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+
+
 def decode(raw: bytes) -> dict[str, Any]:
     decoded: dict[str, Any] = json.loads(raw) if raw else {}
     return decoded
@@ -321,7 +356,7 @@ async def _drained() -> AsyncIterator[None]:
     selector = loop._selector  # type: ignore[attr-defined]
     before = len(selector.get_map())
     yield
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SECONDS):
         while len(selector.get_map()) > before:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
@@ -346,7 +381,7 @@ async def running(server: ControlPlane, **options: Any) -> AsyncIterator[Rig]:
         gateway = Gateway(context)
         await gateway.start(host)
         try:
-            await gateway.wait_ready()
+            await gateway.wait_ready(SECONDS)
             made = Rig(client, identity, gateway, blobs)
             try:
                 yield made
