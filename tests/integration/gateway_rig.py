@@ -363,7 +363,11 @@ async def _drained() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def running(server: ControlPlane, **options: Any) -> AsyncIterator[Rig]:
-    """A gateway that is ready. `inner`: within another one, which waits for the connections of both."""
+    """A gateway that is ready. `inner`: within another one, which waits for the connections of both.
+
+    `kept`: the Applications that are made stay, for the gateway that comes after it.
+    """
+    kept = options.pop("kept", False)
     waiting = nullcontext() if options.pop("inner", False) else _drained()
     async with waiting, client_of(server) as client:
         await _installed(server, client)
@@ -386,6 +390,7 @@ async def running(server: ControlPlane, **options: Any) -> AsyncIterator[Rig]:
             try:
                 yield made
             finally:
-                await made.forget()
+                if not kept:
+                    await made.forget()
         finally:
             await gateway.stop()

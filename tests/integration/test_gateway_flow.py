@@ -174,7 +174,7 @@ async def test_a_report_becomes_status_observed_and_the_same_again_writes_nothin
 
 async def test_a_restarted_gateway_writes_only_what_differs(api_server: ControlPlane) -> None:
     name, app, other = new_name(), "default/kept-" + new_name(), "default/moved-" + new_name()
-    async with running(api_server) as rig:
+    async with running(api_server, kept=True) as rig:
         spoke = await rig.joined(name)
         for key in (app, other):
             await rig.application(key, name)
