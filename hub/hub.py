@@ -38,9 +38,9 @@ from hub.render.hubvalues import CachedObjects
 from hub.render.pool import WorkerPool
 from hub.render.renderer import Renderer
 from hub.sources.charts import ChartRepositories
-from hub.sources.credentials import GitCredentials
 from hub.sources.dispatch import Sources
 from hub.sources.git import GitSource
+from hub.sources.grants import Grants
 from hub.store.choose import open_store
 from hub.store.index import RenderIndex
 from hub.telemetry.kubevents import Announcer
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
     from agent.kube.config import KubeConfig
     from hub.operator.settings import HubSettings
-    from hub.sources.credentials import Credentials
     from hub.store.port import BundleStore
     from hub.telemetry.traces import Export
 
@@ -163,10 +162,7 @@ class Hub:
         index = RenderIndex(self._settings.data_dir / "renders.sqlite")
         data_dir, interval = self._settings.data_dir, self._settings.poll_interval
 
-        def credentials(url: str) -> Credentials | None:
-            return GitCredentials.of(caches.credentials.values()).match(url)
-
-        git, source = _sources(data_dir, credentials=credentials, interval=interval)
+        git, source = _sources(data_dir, caches, interval=interval)
         pool = self._pool(size=self._settings.workers, on_call=self.meters.called)
         pool.start()
         asker = Asker(KubeObjects(client, caches.credentials.get), clock=asyncio.get_running_loop().time)
@@ -220,7 +216,8 @@ class Hub:
                     ca_pem=identity.ca_pem,
                 )
             self._answers(
-                Explainer(context, pool=lambda: self._pool(size=1)), Ancestry(context, git.contains)
+                Explainer(context, pool=lambda: self._pool(size=1)),
+                Ancestry(context, lambda namespace, *asked: git.seen_by(namespace).contains(*asked)),
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(caches.run(), name="caches")
@@ -309,10 +306,12 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _sources(
-    data_dir: Path, *, credentials: Callable[[str], Credentials | None], interval: float
-) -> tuple[GitSource, Sources]:
+def _sources(data_dir: Path, caches: Caches, *, interval: float) -> tuple[GitSource, Sources]:
     """Git alone, which knows what came before what, and everything that is read."""
-    git = GitSource(data_dir / "git", credentials=credentials, interval=interval)
-    charts = ChartRepositories(data_dir / "charts", credentials=credentials, interval=interval)
+    grants = Grants(caches.credentials.values)
+    caches.credentials.subscribe(grants.changed)
+    git = GitSource(data_dir / "git", credentials=grants.match, projects=grants.of, interval=interval)
+    charts = ChartRepositories(
+        data_dir / "charts", credentials=grants.match, projects=grants.of, interval=interval
+    )
     return git, Sources(git=git, charts=charts)

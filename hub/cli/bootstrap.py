@@ -186,7 +186,7 @@ async def _read(repo: str, revision: str, path: str, *, secrets: Sequence[Manife
     from hub.sources.dispatch import Sources  # noqa: PLC0415
     from hub.sources.git import GitSource  # noqa: PLC0415
 
-    match = GitCredentials.of(secrets).match
+    match = GitCredentials.of(secrets).granted(HUB_NAMESPACE).match
     once = 86_400.0
     source = Sources(
         git=GitSource(scratch / "git", credentials=match, interval=once, recheck=once, own_keys=True),

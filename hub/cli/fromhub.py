@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from agent.contract.manifest import Manifest
     from agent.kube.client import RestClient
     from hub.core.model import ClusterView
+    from hub.sources.credentials import Granted
     from hub.sources.port import Source
 
 
@@ -50,7 +51,8 @@ async def rendered_from_hub(
         secrets = (await client.list(paths.SECRETS, label_selector=LABEL_CREDENTIALS)).items
         objects = await _values(client, document)
     with tempfile.TemporaryDirectory(prefix="axle-") as scratch:
-        source = _source(Path(scratch), secrets, folders)
+        granted = GitCredentials.of(secrets).granted(document.namespace)
+        source = _source(Path(scratch), granted, folders)
         try:
             inputs = Inputs(source, GivenObjects([*objects, *secrets]))
             view = views.cluster_view(cluster, stale=False)
@@ -82,11 +84,10 @@ async def _rendered(document: Document, cluster: ClusterView, source: Source, in
         return RenderedApp(document, spec.cluster, request, await pool.render(request))
 
 
-def _source(scratch: Path, secrets: list[Manifest], folders: Mapping[str, Path]) -> Source:
-    credentials = GitCredentials.of(secrets).match
+def _source(scratch: Path, granted: Granted, folders: Mapping[str, Path]) -> Source:
     return Sources(
-        git=GitSource(scratch / "git", credentials=credentials, own_keys=True),
-        charts=ChartRepositories(scratch / "charts", credentials=credentials),
+        git=GitSource(scratch / "git", credentials=granted.match, own_keys=True),
+        charts=ChartRepositories(scratch / "charts", credentials=granted.match),
         folders=DirectorySource(folders),
         mapped=folders,
     )

@@ -13,11 +13,11 @@ from agent.contract.names import LABEL_CREDENTIALS
 from hub.cli.files import InvalidFile
 from hub.sources.chartaddress import ChartAddress, is_chart
 from hub.sources.charts import ChartRepositories
-from hub.sources.credentials import GitCredentials
 from hub.sources.directory import DirectorySource
 from hub.sources.dispatch import Sources
 from hub.sources.errors import PathNotFound, RepositoryUnreachable, RevisionNotFound
 from hub.sources.git import GitSource
+from hub.sources.grants import Grants
 from hub.sources.port import MAX_BYTES
 from hub.sources.semver import is_range
 from hub.sources.urls import RepoUrl, is_commit
@@ -61,12 +61,19 @@ class Network:
 
     def __init__(self, scratch: Path, what: Named, secrets: Iterable[Manifest] = ()) -> None:
         labelled = [one for one in secrets if LABEL_CREDENTIALS in (one["metadata"].get("labels") or {})]
-        credentials = GitCredentials.of(labelled).match
+        given = Grants(lambda: labelled)
         self._named = what
         self._git = GitSource(
-            scratch / "git", credentials=credentials, interval=_ONCE, recheck=_ONCE, own_keys=True
+            scratch / "git",
+            credentials=given.match,
+            projects=given.of,
+            interval=_ONCE,
+            recheck=_ONCE,
+            own_keys=True,
         )
-        self._charts = ChartRepositories(scratch / "charts", credentials=credentials, interval=_ONCE)
+        self._charts = ChartRepositories(
+            scratch / "charts", credentials=given.match, projects=given.of, interval=_ONCE
+        )
 
     async def close(self) -> None:
         await self._git.close()
@@ -110,6 +117,12 @@ class Chosen:
     source: Source
     addresses: Collection[str]
     at: Mapping[str, str]
+
+    def seen_by(self, namespace: str) -> Chosen:
+        return Chosen(self.source.seen_by(namespace), self.addresses, self.at)
+
+    def reader(self, repo_url: str) -> str:
+        return self.source.reader(repo_url)
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         key = self._checked(repo_url)

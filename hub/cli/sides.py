@@ -124,7 +124,8 @@ class Kitchen:
         self, key: AppKey, obj: Manifest, renderer: Renderer, source: Source
     ) -> Sequence[Manifest]:
         spec = self._spec(key, obj)
-        project = self.fleet.projects.get(key.partition("/")[0])
+        namespace = key.partition("/")[0]
+        project, reading = self.fleet.projects.get(namespace), source.seen_by(namespace)
         cluster = self.fleet.clusters.get(spec.cluster)
         if cluster is None:
             raise InvalidFile(f"there is no Cluster {spec.cluster}")
@@ -132,7 +133,7 @@ class Kitchen:
             key,
             spec,
             cluster=cluster,
-            commits={origin: await source.resolve(*origin) for origin in spec.origins()},
+            commits={origin: await reading.resolve(*origin) for origin in spec.origins()},
             policy=apply_policy(
                 spec, project=project or ProjectSpec(trusted=True), cluster=cluster, fleet=self.fleet
             ),

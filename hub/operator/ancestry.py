@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from hub.operator.context import HubContext
 
-    Contains = Callable[[str, str, str], Awaitable[bool]]
-    """(address, commit, revision): whether the commit's history has the revision."""
+    Contains = Callable[[str, str, str, str], Awaitable[bool]]
+    """(namespace of who reads, address, commit, revision): whether the commit's history has the revision."""
 
 
 class Ancestry:
@@ -24,6 +24,6 @@ class Ancestry:
         """Whether what the set's plan reads has the revision in its history. Raises the errors of `hub.sources`."""
         known = self._hub.state.sets.get(key)
         for name, commit in (known.revisions if known is not None else {}).items():
-            if await self._contains(split_name(name)[0], commit, revision):
+            if await self._contains(key.partition("/")[0], split_name(name)[0], commit, revision):
                 return True
         return False

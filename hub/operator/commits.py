@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import TYPE_CHECKING
 
 from agent.contract.errors import AxletreeError
@@ -21,14 +22,26 @@ class Commits:
     def __init__(self, source: Source, *, fresh: bool) -> None:
         self._source = source
         self.fresh = fresh
-        self._known: dict[tuple[str, str], asyncio.Task[str]] = {}
+        self._known: dict[tuple[str, str, str], asyncio.Task[str]] = {}
         self._pinned: dict[str, str] = {}
 
+    def seen_by(self, namespace: str) -> Commits:
+        """See `Source.seen_by`. What one reader found out in this pass, every Project with that reader knows."""
+        source = self._source.seen_by(namespace)
+        if source is self._source:
+            return self
+        view = copy.copy(self)
+        view._source = source  # noqa: SLF001 - of our own kind
+        return view
+
+    def reader(self, repo_url: str) -> str:
+        return self._source.reader(repo_url)
+
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
-        key = (repo_url, revision)
         pinned = self._pinned.get(f"{repo_url}@{revision}")
         if pinned is not None:
             return pinned
+        key = (self.reader(repo_url), repo_url, revision)
         if key not in self._known:
             resolving = self._source.resolve(repo_url, revision, fresh=fresh or self.fresh)
             self._known[key] = asyncio.ensure_future(resolving)
@@ -36,11 +49,11 @@ class Commits:
 
     @property
     def revisions(self) -> dict[str, str]:
-        """`repo@revision` -> commit of everything that resolved in this pass."""
+        """`repo@revision` -> commit of everything that resolved in this pass, as its reader sees it."""
         return {
             f"{repo}@{revision}": task.result()
-            for (repo, revision), task in self._known.items()
-            if task.done() and not isinstance(task.exception(), AxletreeError)
+            for (reader, repo, revision), task in self._known.items()
+            if task.done() and not isinstance(task.exception(), AxletreeError) and reader == self.reader(repo)
         }
 
     def pin(self, revisions: Mapping[str, str]) -> None:

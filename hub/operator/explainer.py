@@ -66,7 +66,7 @@ class Explainer:
         cluster, project = allowed(key, spec, fleet)
         owner = views.owner_of(obj)
         known = hub.state.sets.get(owner) if owner else hub.state.apps.get(key)
-        commits = Commits(hub.source, fresh=False)
+        commits = Commits(hub.source.seen_by(key.partition("/")[0]), fresh=False)
         if known is not None:
             commits.pin(known.revisions)
         resolved = await resolved_of(spec, commits, {})

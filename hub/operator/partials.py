@@ -94,7 +94,8 @@ class Partials:
             return None
         specs = [child.manifest["spec"] for child in part.children]
         specs += [self._hub.caches.applications.view()[each]["spec"] for each in part.standing]
-        if not await _same(specs, self._hub.state.set(key).revisions, commits):
+        mine = commits.seen_by(key.partition("/")[0])
+        if not await _same(specs, self._hub.state.set(key).revisions, mine):
             return None
         return Expanded(
             key=key,
@@ -134,7 +135,7 @@ class Partials:
         """Whether a hand-written Application would read what it has read."""
         obj = self._hub.caches.applications.get(key)
         known = self._hub.state.app(key).revisions
-        return obj is None or await _same([obj["spec"]], known, commits)
+        return obj is None or await _same([obj["spec"]], known, commits.seen_by(key.partition("/")[0]))
 
     def keep(self, draft: Draft, fleet: Fleet) -> None:
         """Remember what was planned. Where anything of it is not settled, nothing is."""

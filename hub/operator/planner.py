@@ -173,6 +173,7 @@ class Planner:
     async def _expanded(self, key: str, obj: Manifest, fleet: Fleet, commits: Commits) -> Expanded | None:
         state = self._hub.state.set(key)
         namespace, _, name = key.partition("/")
+        commits = commits.seen_by(namespace)
         try:
             if namespace not in fleet.projects:
                 raise NoProject(f"namespace {namespace} has no Project named `project`: nothing in it runs")
@@ -225,7 +226,7 @@ class Planner:
                 generation = int(one.obj["metadata"].get("generation", 0))
                 state = self._hub.state.set(one.key)
                 self._freeze(state, one.key, error, generation=generation)
-                state.attempted = _read_by(one.obj["spec"], commits)
+                state.attempted = _read_by(one.obj["spec"], commits.seen_by(one.key.partition("/")[0]))
         return [one for one in found if one.key not in refused]
 
     def waiting_for_a_name(self, namespace: str) -> set[str]:

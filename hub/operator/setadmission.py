@@ -104,6 +104,12 @@ class _Known:
     source: Source
     since: float
 
+    def seen_by(self, namespace: str) -> _Known:
+        return _Known(self.source.seen_by(namespace), self.since)
+
+    def reader(self, repo_url: str) -> str:
+        return self.source.reader(repo_url)
+
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:  # noqa: ARG002 - the port's
         self._check(repo_url)
         return await self.source.resolve(repo_url, revision)

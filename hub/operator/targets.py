@@ -164,6 +164,7 @@ class Targets:
     ) -> tuple[str, str, str]:
         spec = views.application_spec(obj)
         cluster, project = allowed(key, spec, fleet)
+        commits = commits.seen_by(key.partition("/")[0])
         resolved = await resolved_of(spec, commits, revisions)
         first = spec.sources[0]
         check_places(obj["spec"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hub.render.checks import repository_allowed
@@ -79,7 +79,7 @@ class Dependencies:
         async def look() -> tuple[Needed, ...]:
             return lacking(await self._read(place, tree), where=place.where)
 
-        needed = await self._lacking.run(f"{place.url} {tree}", look)
+        needed = await self._lacking.run(f"{place.known_to(self._source)} {tree}", look)
         return tuple(await asyncio.gather(*(self._find(one, place, project, depth) for one in needed)))
 
     async def files(self, found: tuple[Found, ...]) -> dict[str, bytes]:
@@ -107,9 +107,10 @@ class Dependencies:
                 where=chart.where,
                 file="Chart.yaml",
             )
-        commit = await self._source.resolve(one.address, one.version)
-        await check_signed(self._source, project, one.address, revision=one.version, commit=commit)
-        place = Place(one.address, commit, "")
+        source = self._source.seen_by(chart.namespace)
+        commit = await source.resolve(one.address, one.version)
+        await check_signed(source, project, one.address, revision=one.version, commit=commit)
+        place = Place(one.address, commit, "", chart.namespace)
         return Found(one.folder, place, await self._tree(place))
 
 
@@ -120,4 +121,4 @@ def _beside(path: str, chart: Place) -> Place:
         raise DependencyRefused(
             f"{path[:200]!a} leads outside the repository", where=chart.where, file="Chart.yaml"
         )
-    return Place(chart.url, chart.commit, checked_path(whole))
+    return replace(chart, path=checked_path(whole))

@@ -57,7 +57,7 @@ async def expand_set(
     `hub.sources` and `hub.hosts`.
     """
     request = replace(expand_request(namespace, name, spec, fleet), part=part)
-    project = fleet.projects.get(namespace)
+    project, source = fleet.projects.get(namespace), source.seen_by(namespace)
     asking = Asking(namespace, name, project)
     for _ in range(_MAX_ROUNDS):
         result = await runner.expand(request)

@@ -101,7 +101,7 @@ class HelmInputs:
     ) -> ValueFile | None:
         """Where a values file is; None for one that may be missing, and is."""
         at = located(name, place, spec, commits)
-        tree = await self._source.tree_id(at.url, at.commit, at.path)
+        tree = await self._source.seen_by(at.namespace).tree_id(at.url, at.commit, at.path)
         if tree is not None:
             return ValueFile(name, tree, at)
         if source.helm is not None and source.helm.ignore_missing_value_files:
@@ -110,7 +110,7 @@ class HelmInputs:
 
     async def _text(self, file: ValueFile) -> str:
         at = file.place
-        data = (await self._source.read(at.url, at.commit, [at.path]))[at.path]
+        data = (await self._source.seen_by(at.namespace).read(at.url, at.commit, [at.path]))[at.path]
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:

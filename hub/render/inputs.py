@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hub.render.appinputs import AppInputs, Input, variables_of
@@ -77,7 +78,7 @@ class Inputs:
         )
         overlay = None
         if spec.overlay is not None:
-            place = Place.of(spec.overlay, commits)
+            place = Place.of(spec.overlay, commits, namespace=app_key.partition("/")[0])
             overlay = await self._kustomize(place, {})
         return AppInputs(
             tuple(sources),
@@ -101,7 +102,7 @@ class Inputs:
         *,
         project: ProjectSpec | None,
     ) -> Input:
-        place = Place.of(source, commits)
+        place = Place.of(source, commits, namespace=app_key.partition("/")[0])
         tree = await self._tree(place)
         tool = await self._tool(source, place, tree)
         if tool == "helm":
@@ -145,7 +146,7 @@ class Inputs:
             }
             return "jsonnet" if SUFFIX in suffixes and not suffixes & {*SUFFIXES} else "plain"
 
-        return await self._tools.run(f"{place.url} {tree}", look)
+        return await self._tools.run(f"{self._known(place)} {tree}", look)
 
     async def _has_templates(self, place: Place, tree: str) -> bool:
         """Whether a file says by its name that it is one: then the cluster's values count as inputs."""
@@ -154,7 +155,7 @@ class Inputs:
             files = await self._read(place, tree)
             return TEMPLATE if any(path.endswith(TEMPLATE) for path in files) else ""
 
-        return bool(await self._tools.run(f"{place.url} {tree} {TEMPLATE}", look))
+        return bool(await self._tools.run(f"{self._known(place)} {tree} {TEMPLATE}", look))
 
     def _plain(self, source: SourceSpec, place: Place, tree: str, *, templated: bool) -> Input:
         options = source.directory
@@ -214,21 +215,19 @@ class Inputs:
         extra = tuple(options.get("components") or ())
 
         async def folder(path: str) -> Mapping[str, bytes]:
-            below = Place(place.url, place.commit, path)
+            below = replace(place, path=path)
             return await self._read(below, await self._tree(below))
 
         async def find() -> Closure:
             return await closure(place.path, folder, where=place.where, extra=extra)
 
-        key = f"{place.url} {place.commit} {place.path} {extra}"
+        key = f"{self._known(place)} {place.commit} {place.path} {extra}"
         if place.commit == LOCAL:  # a folder, which changes under that name
             key = f"{key} {next(self._numbers)}"
 
         async def ids() -> dict[str, str]:
             found = await self._closures.run(key, find)
-            return {
-                path: await self._tree(Place(place.url, place.commit, path)) for path in sorted(found.folders)
-            }
+            return {path: await self._tree(replace(place, path=path)) for path in sorted(found.folders)}
 
         folders = await self._folders.run(key, ids)
 
@@ -248,17 +247,21 @@ class Inputs:
 
     async def _tree(self, place: Place) -> str:
         async def ask() -> str:
-            tree = await self._source.tree_id(place.url, place.commit, place.path)
+            source = self._source.seen_by(place.namespace)
+            tree = await source.tree_id(place.url, place.commit, place.path)
             if tree is None:
                 raise ManifestError("nothing is there", where=place.where, reason="PathNotFound")
             return tree
 
-        return await self._trees.run(f"{place.url} {place.commit} {place.path}", ask)
+        return await self._trees.run(f"{self._known(place)} {place.commit} {place.path}", ask)
+
+    def _known(self, place: Place) -> str:
+        return place.known_to(self._source)
 
     async def _read(self, place: Place, tree: str) -> Mapping[str, bytes]:
         """The files at a place, read once for the many clusters that they are rendered for."""
 
         async def read() -> Mapping[str, bytes]:
-            return await self._source.files(place.url, place.commit, place.path)
+            return await self._source.seen_by(place.namespace).files(place.url, place.commit, place.path)
 
-        return await self._files.run(f"{place.url} {tree} {place.path}", read)
+        return await self._files.run(f"{self._known(place)} {tree} {place.path}", read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hub.core.params import MISSING, lookup
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hub.api.application import ApplicationSpec
     from hub.api.source import Overlay, Source
     from hub.core.model import ClusterView
+    from hub.sources.port import Source as SourceOfFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,20 @@ class Place:
     url: str
     commit: str
     path: str
+    namespace: str = ""
+    """Of the Project for which it is read."""
 
     @classmethod
-    def of(cls, source: Source | Overlay, commits: Mapping[tuple[str, str], str]) -> Place:
+    def of(
+        cls, source: Source | Overlay, commits: Mapping[tuple[str, str], str], *, namespace: str = ""
+    ) -> Place:
         chart = getattr(source, "chart", "")
         path = "" if chart else checked_path(source.path)
-        return cls(source.address, commits[source.address, source.reference], path)
+        return cls(source.address, commits[source.address, source.reference], path, namespace)
+
+    def known_to(self, source: SourceOfFiles) -> str:
+        """The repository with the name of who reads it: what is remembered of it is for equal readers alone."""
+        return f"{source.seen_by(self.namespace).reader(self.url)} {self.url}"
 
     @property
     def where(self) -> str:
@@ -68,7 +77,7 @@ def located(name: str, place: Place, spec: ApplicationSpec, commits: Mapping[tup
                 file=name,
                 reason="UnknownRef",
             )
-        base, inner = Place(of.address, commits[of.address, of.reference], ""), rest
+        base, inner = Place(of.address, commits[of.address, of.reference], "", place.namespace), rest
     else:
         base, inner = place, name
     path = posixpath.normpath(posixpath.join(base.path, inner))
@@ -76,7 +85,7 @@ def located(name: str, place: Place, spec: ApplicationSpec, commits: Mapping[tup
         raise ManifestError(
             "it leads outside its repository", where=place.where, file=name, reason="PathRefused"
         )
-    return Place(base.url, base.commit, checked_path(path))
+    return replace(base, path=checked_path(path))
 
 
 def beside(name: str, place: Place) -> Place:
@@ -86,7 +95,7 @@ def beside(name: str, place: Place) -> Place:
         raise ManifestError(
             "it leads outside its repository", where=place.where, file=name, reason="PathRefused"
         )
-    return Place(place.url, place.commit, checked_path(path))
+    return replace(place, path=checked_path(path))
 
 
 def value_maps(source: Source, cluster: ClusterView, *, where: str) -> list[ValuesLayer]:

@@ -7,6 +7,7 @@ version, once resolved, is asked for again like any other: a tag can be moved. A
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,13 +24,13 @@ from hub.sources.port import MAX_BYTES, RepoListing
 from hub.sources.registry import Registry
 from hub.sources.semver import Range, Version, is_range
 from hub.sources.urls import checked_path
-from hub.sources.vouchers import Vouchers
+from hub.sources.vouchers import Found, Reader, Vouchers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from hub.sources.credentials import Credentials
+    from hub.sources.credentials import Credentials, Granted
     from hub.sources.signing import Trusted
 
 MAX_INDEX = 64 * 1024 * 1024
@@ -46,14 +47,23 @@ class _Index:
 class ChartRepositories:
     """Charts and artifacts of all repositories; satisfies `hub.sources.port.Source` for `#` and `oci://`.
 
-    `interval` in seconds: for so long an answer stands, unless somebody asks for a fresh one.
+    `credentials` gives those of an address, and `projects` what a namespace's Project may use. A chart takes several:
+    its index, its archive and a registry's tokens are at other hosts. So a Project that has any of its own shares no
+    answer with others; `interval` in seconds: for so long one stands, unless somebody asks for a fresh one.
     """
 
     def __init__(
-        self, cache_dir: Path, *, credentials: Callable[[str], Credentials | None], interval: float = 180.0
+        self,
+        cache_dir: Path,
+        *,
+        credentials: Callable[[str], Credentials | None],
+        projects: Callable[[str], Granted] | None = None,
+        interval: float = 180.0,
     ) -> None:
         self._kept = KeptArchives(cache_dir.absolute())
         self._credentials = credentials
+        self._projects = projects
+        self._namespace = ""
         self._interval = interval
         self._download = Downloader()
         self._indexes: dict[str, _Index] = {}
@@ -61,20 +71,40 @@ class ChartRepositories:
         self._answers: dict[tuple[str, str], tuple[float, str]] = {}
         self._flights: Flights[str] = Flights()
         self._index_flights: Flights[_Index] = Flights()
-        self._vouchers = Vouchers(self._kept, self._download, credentials)
+        self._vouchers = Vouchers(self._kept, self._download)
+
+    def seen_by(self, namespace: str) -> ChartRepositories:
+        """See `Source.seen_by`. All views share one cache; whoever made the first one closes it."""
+        granted = self._projects
+        if granted is None:
+            return self
+        view = copy.copy(self)
+        view._namespace = namespace  # noqa: SLF001 - of our own kind
+        return view
+
+    def reader(self, repo_url: str) -> str:  # noqa: ARG002 - the port's: one chart is read from several addresses
+        """The namespace, where its Project has credentials that not everybody has."""
+        return self._reader().name
+
+    def _reader(self) -> Reader:
+        """Who reads, as of now: what is begun with some credentials is kept under the name that goes with them."""
+        if self._projects is None or not self._namespace:
+            return Reader("", self._credentials)
+        granted = self._projects(self._namespace)
+        return Reader(self._namespace if granted.particular else "", granted.match)
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         """The digest of the version's archive, which is then in the cache."""
-        address, pin = ChartAddress.parse(repo_url), Pin.parse(revision)
+        address, pin, reader = ChartAddress.parse(repo_url), Pin.parse(revision), self._reader()
         # a chart's address in a registry reads like that of an artifact, and is asked for in another way
-        key, now = (f"{address} {address.chart}", revision), asyncio.get_running_loop().time()
+        key, now = (f"{reader.calls(address)} {address.chart}", revision), asyncio.get_running_loop().time()
         known = self._answers.get(key)
         if known is not None and not fresh and now - known[0] < self._interval and self._kept.has(known[1]):
             return known[1]
         work = self._from_registry if address.repository else self._from_index
-        digest = await self._flights.run(" ".join(key), lambda: work(address, pin))
+        digest = await self._flights.run(" ".join(key), lambda: work(address, pin, reader))
         self._answers[key] = (now, digest)
-        self._asked[str(address)] = now
+        self._asked[reader.calls(address)] = now
         return digest
 
     async def tree_id(self, repo_url: str, commit: str, path: str) -> str | None:
@@ -95,11 +125,11 @@ class ChartRepositories:
         self, repo_url: str, commit: str, path: str, *, limit_bytes: int = MAX_BYTES
     ) -> dict[str, bytes]:
         clean = checked_path(path)
-        address = ChartAddress.parse(repo_url)
+        address, reader = ChartAddress.parse(repo_url), self._reader()
 
         def read() -> dict[str, bytes]:
             data = self._kept.get(commit)
-            chart = bool(address.chart) or self._kept.origin(commit, str(address)).chart
+            chart = bool(address.chart) or self._kept.origin(commit, reader.calls(address)).chart
             return files_of(data, limit_bytes=limit_bytes, where=repo_url, chart=chart)
 
         found = await asyncio.to_thread(read)
@@ -128,16 +158,17 @@ class ChartRepositories:
         revision: str = "",  # noqa: ARG002 - the port's method
     ) -> None:
         """By cosign's signature of the manifest, or the provenance of the chart."""
-        await self._vouchers.verify(ChartAddress.parse(repo_url), commit, keys)
+        await self._vouchers.verify(Found(ChartAddress.parse(repo_url), commit, self._reader()), keys)
 
     def known_at(self, repo_url: str) -> float | None:
-        return self._asked.get(str(ChartAddress.parse(repo_url)))
+        return self._asked.get(self._reader().calls(ChartAddress.parse(repo_url)))
 
     async def close(self) -> None:
         await self._download.close()
 
-    async def _from_index(self, address: ChartAddress, pin: Pin) -> str:
-        index = await self._index_flights.run(address.base, lambda: self._index(address))
+    async def _from_index(self, address: ChartAddress, pin: Pin, reader: Reader) -> str:
+        base = reader.calls(address.base)
+        index = await self._index_flights.run(base, lambda: self._index(address, reader))
         versions = index.versions.get(address.chart)
         if not versions:
             raise RevisionNotFound(f"{address}: the repository has no such chart")
@@ -147,9 +178,9 @@ class ChartRepositories:
         if wanted and chosen.digest and wanted != chosen.digest:
             raise ChartInvalid(f"{address}: version {chosen.version} does not have the digest that pins it")
         digest = wanted
-        if not wanted or not self._kept.has(wanted):
+        if not wanted or not self._kept.known(wanted, reader.calls(address)):
             answer = await self._download.get(
-                chosen.url, limit_bytes=MAX_ARCHIVE, authorization=self._authorization(chosen.url)
+                chosen.url, limit_bytes=MAX_ARCHIVE, authorization=reader.authorization(chosen.url)
             )
             if not answer.body:
                 raise RepositoryDenied(f"{address}: it answered {answer.status}")
@@ -158,26 +189,26 @@ class ChartRepositories:
                 what = "that pins it" if pin.digest else "of its index"
                 raise ChartInvalid(f"{address}: version {chosen.version} does not have the digest {what}")
             await self._keep(digest, answer.body, str(address), chart=True)
-        await asyncio.to_thread(self._kept.found_as, digest, str(address), Origin(url=chosen.url))
+        await asyncio.to_thread(self._kept.found_as, digest, reader.calls(address), Origin(url=chosen.url))
         return digest
 
-    async def _index(self, address: ChartAddress) -> _Index:
-        url = f"{address.base}/index.yaml"
-        old = self._indexes.get(address.base)
+    async def _index(self, address: ChartAddress, reader: Reader) -> _Index:
+        url, known_as = f"{address.base}/index.yaml", reader.calls(address.base)
+        old = self._indexes.get(known_as)
         headers = {"If-None-Match": old.etag} if old and old.etag else {}
         answer = await self._download.get(
-            url, limit_bytes=MAX_INDEX, authorization=self._authorization(url), headers=headers, packed=True
+            url, limit_bytes=MAX_INDEX, authorization=reader.authorization(url), headers=headers, packed=True
         )
         if old is not None and answer.status == _NOT_MODIFIED:
             return old
         if not answer.body:
             raise RepositoryDenied(f"{address}: it answered {answer.status}")
         versions = await asyncio.to_thread(versions_of, answer.body, where=address.base)
-        found = self._indexes[address.base] = _Index(answer.headers.get("etag", ""), versions)
+        found = self._indexes[known_as] = _Index(answer.headers.get("etag", ""), versions)
         return found
 
-    async def _from_registry(self, address: ChartAddress, pin: Pin) -> str:
-        registry = Registry(address, self._download, self._credentials)
+    async def _from_registry(self, address: ChartAddress, pin: Pin, reader: Reader) -> str:
+        registry = Registry(address, self._download, reader.match)
         if pin.digest:
             reference = f"sha256:{pin.digest}"
         elif pin.name not in LATEST and not is_range(pin.name):
@@ -187,16 +218,12 @@ class ChartRepositories:
         else:
             reference = _chosen(await registry.tags(), pin, address)
         manifest = await registry.manifest(reference)
-        if not self._kept.has(manifest.archive):
+        if not self._kept.known(manifest.archive, reader.calls(address)):
             data = await registry.blob(manifest.archive, limit=MAX_ARCHIVE)
             await self._keep(manifest.archive, data, str(address), chart=manifest.chart)
         origin = Origin(chart=manifest.chart, manifest=manifest.digest)
-        await asyncio.to_thread(self._kept.found_as, manifest.archive, str(address), origin)
+        await asyncio.to_thread(self._kept.found_as, manifest.archive, reader.calls(address), origin)
         return manifest.archive
-
-    def _authorization(self, url: str) -> str:
-        found = self._credentials(url)
-        return found.header() if found else ""
 
     async def _keep(self, digest: str, data: bytes, where: str, *, chart: bool) -> None:
         await asyncio.to_thread(files_of, data, limit_bytes=MAX_BYTES, where=where, chart=chart)

@@ -3,16 +3,22 @@
 A Secret labelled `axletree.dev/credentials: git` holds `url` and one of: `password` (a token, too) with a
 `username`; `bearerToken`; `sshPrivateKey` with `knownHosts`. Flux' names for these are read as well. It covers the
 addresses below its own: same scheme, host and port, and whole path segments; the longest prefix wins.
+
+Whom it serves is said by where it lies: in the hub's own namespace, every Project, or those that `project` names (as
+Argo CD calls it; a Project's name is its namespace); in another one, the Project there alone. So nobody can take the
+place of another Project's credentials, or use them.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agent.contract.names import HUB_NAMESPACE
 from hub.sources.errors import RepositoryRefused
 from hub.sources.urls import RepoUrl
 
@@ -25,8 +31,11 @@ LABEL = "axletree.dev/credentials"
 VALUE = "git"
 DEFAULT_USERNAME = "git"
 """Hosts that take a token as the password ignore the name, but refuse an empty one."""
+REMEMBERED = 10_000
+_SHARED = {"", HUB_NAMESPACE}
 _SSH_KEY, _KNOWN_HOSTS = ("sshPrivateKey", "identity"), ("knownHosts", "known_hosts")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,8 @@ class Credentials:
     """What proves to a host who we are. No part is ever printed: a token is often given as the name.
 
     With `bearer` that token is sent alone; `private_key` and `known_hosts` are for ssh addresses, as the texts of
-    such files.
+    such files. `owner` names who may use what is fetched with them: one Project, by its namespace, or whoever a Secret
+    of the hub's own namespace serves.
     """
 
     username: str = field(default="", repr=False)
@@ -42,6 +52,7 @@ class Credentials:
     bearer: str = field(default="", repr=False)
     private_key: str = field(default="", repr=False)
     known_hosts: str = field(default="", repr=False)
+    owner: str = ""
 
     def header(self) -> str:
         """The value of an `Authorization` header."""
@@ -66,6 +77,41 @@ class _Entry:
     segments: tuple[str, ...]
     name: str
     credentials: Credentials
+    projects: frozenset[str] | None
+    """Namespaces whose Projects it serves; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What one Project may use, the closest first."""
+
+    entries: tuple[_Entry, ...] = ()
+    _known: dict[str, Credentials | None] = field(default_factory=dict, repr=False, compare=False)
+    """By address: each is asked for again with every child that is planned."""
+
+    def match(self, repo_url: str) -> Credentials | None:
+        """The closest credentials for the address; None where nothing covers it or it is refused anyway."""
+        if repo_url not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[repo_url] = self._match(repo_url)
+        return self._known[repo_url]
+
+    def _match(self, repo_url: str) -> Credentials | None:
+        try:
+            url = RepoUrl.parse(repo_url)
+        except RepositoryRefused:
+            return None
+        origin, segments = (url.scheme, url.host, url.port), url.segments
+        for entry in self.entries:
+            if entry.origin == origin and segments[: len(entry.segments)] == entry.segments:
+                return entry.credentials
+        return None
+
+    @property
+    def particular(self) -> bool:
+        """Whether any of it, keys for ssh aside, is not for every Project."""
+        return any(one.projects is not None and not one.credentials.private_key for one in self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +130,56 @@ class GitCredentials:
             meta = secret.get("metadata") or {}
             if (meta.get("labels") or {}).get(LABEL) != VALUE:
                 continue
-            name = f"{meta.get('namespace', '')}/{meta.get('name', '')}"
+            namespace, name = str(meta.get("namespace") or ""), meta.get("name", "")
             try:
-                entries.append(_entry(name, secret.get("data") or {}))
+                entries.append(_entry(namespace, f"{namespace}/{name}", secret.get("data") or {}))
             except (ValueError, RepositoryRefused) as error:
                 # the decoder's own messages quote the bytes, which are secret
                 why = (
                     "url refused" if isinstance(error, RepositoryRefused) else "incomplete or not base64 text"
                 )
-                problems.append(f"Secret {name}: {why}")
-        entries.sort(key=lambda entry: (-len(entry.segments), entry.name))
+                problems.append(f"Secret {namespace}/{name}: {why}")
+        # of two for one prefix, that which is for fewer; then by name, so that it is always the same one
+        entries.sort(key=lambda one: (-len(one.segments), one.projects is None, one.name))
         return cls(tuple(entries), tuple(problems))
 
-    def match(self, repo_url: str) -> Credentials | None:
-        """The closest credentials for the address; None where nothing covers it or it is refused anyway."""
-        try:
-            url = RepoUrl.parse(repo_url)
-        except RepositoryRefused:
-            return None
-        origin, segments = (url.scheme, url.host, url.port), url.segments
-        for entry in self.entries:
-            if entry.origin == origin and segments[: len(entry.segments)] == entry.segments:
-                return entry.credentials
-        return None
+    def granted(self, namespace: str) -> Granted:
+        """What is for the Project of this namespace; for none ("") what is for all."""
+        return Granted(
+            tuple(one for one in self.entries if one.projects is None or namespace in one.projects)
+        )
 
 
-def _entry(name: str, data: Manifest) -> _Entry:
+def _entry(namespace: str, name: str, data: Manifest) -> _Entry:
     """One Secret's entry. ValueError where a part is missing or undecodable."""
     text = _text(data, "url").rstrip("/")
     whole_host = text.count("/") == len("//") and "://" in text
     url = RepoUrl.parse(f"{text}/any" if whole_host else text)
-    credentials = _ssh(data) if url.scheme == "ssh" else _http(data)
-    return _Entry((url.scheme, url.host, url.port), () if whole_host else url.segments, name, credentials)
+    # not each Secret of a namespace: one that is made anew under other names would leave a mirror for each
+    owner = name if namespace in _SHARED else namespace
+    credentials = dataclasses.replace(_ssh(data) if url.scheme == "ssh" else _http(data), owner=owner)
+    return _Entry(
+        (url.scheme, url.host, url.port),
+        () if whole_host else url.segments,
+        name,
+        credentials,
+        _projects(namespace, data),
+    )
+
+
+def _projects(namespace: str, data: Manifest) -> frozenset[str] | None:
+    """Whom a Secret serves; in a file it may have no namespace, and is then whoever's who gave the file.
+
+    Names nobody rather than all where `project` is there and empty: that is how a template fails.
+    """
+    named: frozenset[str] | None = None
+    if "project" in data:
+        named = frozenset(one.strip() for one in _text(data, "project").split(","))
+        if not all(_NAMESPACE.fullmatch(one) for one in named):
+            raise ValueError("project")
+    if namespace in _SHARED:
+        return named
+    return frozenset({namespace}) if named is None else named & {namespace}
 
 
 def _http(data: Manifest) -> Credentials:

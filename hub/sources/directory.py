@@ -77,6 +77,12 @@ class DirectorySource:
         self._objects = {_key(url): DirectoryObjects(path.absolute()) for url, path in directories.items()}
         self._missing = {_key(url) for url, path in directories.items() if not path.is_dir()}
 
+    def seen_by(self, namespace: str) -> DirectorySource:
+        return self
+
+    def reader(self, repo_url: str) -> str:
+        return ""
+
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         if is_chart(repo_url):
             Pin.parse(revision)

@@ -27,6 +27,19 @@ class Sources:
         self._charts = charts
         self._folders = folders
         self._mapped = frozenset(mapped)
+        self._views: dict[str, Sources] = {}
+
+    def seen_by(self, namespace: str) -> Sources:
+        view = self._views.get(namespace)
+        if view is None:
+            git, charts = self._git.seen_by(namespace), self._charts.seen_by(namespace)
+            view = Sources(git=git, charts=charts, folders=self._folders, mapped=self._mapped)
+            view._views = self._views
+            self._views[namespace] = view
+        return view
+
+    def reader(self, repo_url: str) -> str:
+        return self._of(repo_url).reader(repo_url)
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         return await self._of(repo_url).resolve(repo_url, revision, fresh=fresh)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from hub.sources import contents, walk
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from hub.sources.credentials import Granted
     from hub.sources.signing import Trusted
 
 __all__ = ["Credentials", "GitSource"]
@@ -39,11 +42,33 @@ RECHECK_SECONDS = 15.0
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
+class _Listings:
+    """The listings that were asked for last, by reader, address and commit."""
+
+    known: OrderedDict[tuple[str, str, str], RepoListing] = field(default_factory=OrderedDict)
+    paths: int = 0
+
+    def get(self, key: tuple[str, str, str]) -> RepoListing | None:
+        if key in self.known:
+            self.known.move_to_end(key)
+        return self.known.get(key)
+
+    def put(self, key: tuple[str, str, str], found: RepoListing) -> None:
+        if key not in self.known:
+            self.known[key] = found
+            self.paths += len(found.files) + len(found.dirs)
+        while self.paths > LISTED_PATHS and len(self.known) > 1:
+            _, dropped = self.known.popitem(last=False)
+            self.paths -= len(dropped.files) + len(dropped.dirs)
+
+
 class GitSource:
     """All Git repositories of a hub; satisfies `hub.sources.port.Source`. One object a cache directory.
 
-    `credentials` gives those of an address, at each fetch; `interval` in seconds; `workers` bounds the
-    fetches that run at once; a clone beyond `whole_bytes` is made a partial one. `own_keys` is for a person's own
+    `credentials` gives those of an address, each time that one is asked about, and `projects` what a namespace's
+    Project may use: an address has a mirror for each owner of credentials. `interval` in seconds; `workers` bounds
+    the fetches that run at once; a clone beyond `whole_bytes` is made a partial one. `own_keys` is for a person's own
     command: ssh may use that person's keys where there are no credentials.
     """
 
@@ -52,6 +77,7 @@ class GitSource:
         cache_dir: Path,
         *,
         credentials: Callable[[str], Credentials | None],
+        projects: Callable[[str], Granted] | None = None,
         interval: float = 180.0,
         workers: int = 4,
         recheck: float = RECHECK_SECONDS,
@@ -61,6 +87,7 @@ class GitSource:
     ) -> None:
         self._cache = cache_dir.absolute()
         self._credentials = credentials
+        self._projects = projects
         self._interval = interval
         self._recheck = min(recheck, interval)
         self._max_open = max_open
@@ -71,12 +98,25 @@ class GitSource:
         remove_leftovers(self._cache)
         self._runner = GitRunner(home)
         self._threads = Threads(workers)
-        self._repos: dict[str, Repository] = {}
-        self._open: OrderedDict[str, Repository] = OrderedDict()
-        self._listings: OrderedDict[tuple[str, str], RepoListing] = OrderedDict()
-        self._listed = 0
-        self._verified: set[tuple[str, str, str, str]] = set()
+        self._repos: dict[tuple[str, str], Repository] = {}
+        self._open: OrderedDict[Path, Repository] = OrderedDict()
+        self._listings = _Listings()
+        self._verified: set[tuple[str, ...]] = set()
         self._closed = False
+
+    def seen_by(self, namespace: str) -> GitSource:
+        """See `Source.seen_by`. All views share what is known, by reader; whoever made the first one closes it."""
+        granted = self._projects
+        if granted is None:
+            return self
+        view = copy.copy(self)
+        view._credentials = lambda repo_url: granted(namespace).match(repo_url)  # noqa: SLF001 - of our own kind
+        return view
+
+    def reader(self, repo_url: str) -> str:
+        """The owner of its credentials; empty without any."""
+        found = self._credentials(repo_url)
+        return found.owner if found is not None else ""
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         """The commit that the branch, tag, range of tags, full commit id or `HEAD` ("") names. See `Source.resolve`.
@@ -131,17 +171,11 @@ class GitSource:
 
     async def listing(self, repo_url: str, commit: str) -> RepoListing:
         """Every path of the commit; the latest asked for are kept."""
-        key = (repo_url, commit)
+        key = (self.reader(repo_url), repo_url, commit)
         known = self._listings.get(key)
         if known is None:
             known = await self._at(repo_url, commit, lambda mirror, root: walk.listing(mirror.objects, root))
-            if key not in self._listings:
-                self._listings[key] = known
-                self._listed += len(known.files) + len(known.dirs)
-        self._listings.move_to_end(key)
-        while self._listed > LISTED_PATHS and len(self._listings) > 1:
-            _, dropped = self._listings.popitem(last=False)
-            self._listed -= len(dropped.files) + len(dropped.dirs)
+            self._listings.put(key, known)
         return known
 
     async def files(
@@ -174,7 +208,8 @@ class GitSource:
         """By the commit's own signature, or the tag's. What was verified once is not asked about again."""
         repo = self._repo(repo_url)
         url = repo.mirror.url
-        question = (str(url), commit, revision, hashlib.sha256(repr(tuple(keys)).encode()).hexdigest())
+        asked = hashlib.sha256(repr(tuple(keys)).encode()).hexdigest()
+        question = (str(repo.mirror.path), commit, revision, asked)
         if question in self._verified:
             return
         if not is_commit(commit):
@@ -210,14 +245,23 @@ class GitSource:
         self._threads.shutdown()
 
     def _repo(self, repo_url: str) -> Repository:
+        """As the reader sees it, with the credentials of this moment."""
         url = RepoUrl.parse(repo_url)
-        key = str(url)
-        if key not in self._repos:
+        credentials = self._credentials(str(url))
+        reader = credentials.owner if credentials is not None else ""
+        repo = self._repos.get((str(url), reader))
+        if repo is None:
             mirror = Mirror(
-                self._cache, url, self._runner, whole_bytes=self._whole_bytes, own_keys=self._own_keys
+                self._cache,
+                url,
+                self._runner,
+                whole_bytes=self._whole_bytes,
+                own_keys=self._own_keys,
+                reader=reader,
             )
-            self._repos[key] = Repository(mirror, self._threads, self._credentials)
-        return self._repos[key]
+            repo = self._repos[str(url), reader] = Repository(mirror, self._threads)
+        repo.credentials = credentials
+        return repo
 
     async def _at(self, repo_url: str, commit: str, work: Callable[[Mirror, str], _T]) -> _T:
         """What `work` reads in the commit's root folder."""
@@ -232,7 +276,7 @@ class GitSource:
 
     async def _close_idle(self, used: Repository) -> None:
         """Keeps the reading processes of the repositories used last."""
-        key = str(used.mirror.url)
+        key = used.mirror.path
         self._open[key] = used
         self._open.move_to_end(key)
         if len(self._open) > self._max_open:

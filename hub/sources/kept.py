@@ -37,6 +37,10 @@ class KeptArchives:
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
 
+    def known(self, digest: str, address: str) -> bool:
+        """Whether it is there and was found at this address: to name a digest is no right to what has it."""
+        return self.has(digest) and address in self._origins(digest)
+
     def put(self, digest: str, data: bytes) -> None:
         self._write(self._path(digest), data)
 

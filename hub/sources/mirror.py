@@ -41,6 +41,8 @@ MAX_PREFETCH = 512 * 1024 * 1024
 """Contents that one question may bring, packed."""
 LEFTOVER_SECONDS = 2 * CLONE_SECONDS
 TEMP_PREFIX = "tmp-"
+NAME_LENGTH = 32
+"""Of a mirror's folder; longer ones are from when readers were not kept apart."""
 
 _PARTIAL = "axletree-partial"
 _NO_CONTENTS, _SMALL = "blob:none", "blob:limit=256k"
@@ -59,7 +61,7 @@ _log = logging.getLogger(__name__)
 
 
 class Mirror:
-    """The mirror of one repository.
+    """The mirror of one repository, as one reader sees it: what was fetched with a Secret is not for who has it not.
 
     `fetch` and `clone` are for one thread at a time; the owner sees to that.
     """
@@ -72,8 +74,9 @@ class Mirror:
         *,
         whole_bytes: int = WHOLE_BYTES,
         own_keys: bool = False,
+        reader: str = "",
     ) -> None:
-        name = hashlib.sha256(str(url).encode()).hexdigest()[:40]
+        name = hashlib.sha256(f"{reader}\n{url}".encode()).hexdigest()[:NAME_LENGTH]
         self.url = url
         self.path = cache / f"{name}.git"
         self.objects = GitObjects(self.path, runner)
@@ -288,9 +291,9 @@ class Mirror:
 def remove_leftovers(cache: Path) -> None:
     """Removes what an interrupted clone left, once it is older than any running one could be."""
     for path in cache.glob(f"{TEMP_PREFIX}*"):
-        try:
-            old = time.time() - path.stat().st_mtime > LEFTOVER_SECONDS
-        except FileNotFoundError:
-            continue
-        if old:
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+    for path in cache.glob("*.git"):
+        if len(path.stem) > NAME_LENGTH:
             shutil.rmtree(path, ignore_errors=True)

@@ -28,6 +28,14 @@ class RepoListing:
 class Source(Protocol):
     """Files by repository, commit and path. Errors are those of `hub.sources.errors`."""
 
+    def seen_by(self, namespace: str) -> Source:
+        """The same as the Project of this namespace may read it: with credentials that are for it, and no others."""
+        ...
+
+    def reader(self, repo_url: str) -> str:
+        """A name for whose credentials are used: for equal names an address gives equal answers. Never raises."""
+        ...
+
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         """The commit that a branch, tag, full commit id or `HEAD` ("") names now, or the highest of a range.
 

@@ -72,15 +72,14 @@ class Threads:
 class Repository:
     """What is known of one repository. Only the event loop touches it; threads get the mirror."""
 
-    def __init__(
-        self, mirror: Mirror, threads: Threads, credentials: Callable[[str], Credentials | None]
-    ) -> None:
+    def __init__(self, mirror: Mirror, threads: Threads) -> None:
         self.mirror = mirror
+        self.credentials: Credentials | None = None
+        """As they were when somebody asked last."""
         self.ids: dict[tuple[str, str], str | None] = {}
         """What was at (commit, path)."""
         self.fetched_at: float | None = None
         self._threads = threads
-        self._credentials = credentials
         self._reading = asyncio.Lock()
         self._updating = asyncio.Lock()
         self._failed: tuple[float, SourceError] | None = None
@@ -161,7 +160,7 @@ class Repository:
             if not self._lacking & oids:
                 return
             wanted, self._lacking = self._lacking, set()
-            credentials = self._credentials(str(self.mirror.url))
+            credentials = self.credentials
             try:
                 await self._threads.fetch(lambda: self.mirror.fetch_blobs(sorted(wanted), credentials))
             except MirrorBroken as error:
@@ -185,7 +184,7 @@ class Repository:
             self._absent.clear()
 
     async def _update(self, *, head: bool) -> None:
-        mirror, credentials = self.mirror, self._credentials(str(self.mirror.url))
+        mirror, credentials = self.mirror, self.credentials
         if mirror.exists:
             try:
                 await self._threads.fetch(lambda: mirror.fetch(credentials, head=head))
@@ -204,7 +203,7 @@ class Repository:
         async with self._updating:
             if commit in self._absent:
                 return None
-            credentials = self._credentials(str(self.mirror.url))
+            credentials = self.credentials
             got = await self._threads.fetch(lambda: self.mirror.fetch_commit(commit, credentials))
             self._commits.pop(commit, None)
             if not got:
@@ -221,7 +220,7 @@ class Repository:
             if now - self._repaired_at < REPAIR_SECONDS:
                 raise RepositoryUnreachable(f"{self.mirror.url}: not readable, and a new clone did not help")
             self._repaired_at = now
-            await self._clone(self._credentials(str(self.mirror.url)))
+            await self._clone(self.credentials)
             self._moved()
 
     def _moved(self) -> None:

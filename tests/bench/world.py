@@ -111,6 +111,12 @@ class Rendering:
 class Standing:
     """A repository in which nothing is committed."""
 
+    def seen_by(self, _namespace: str) -> Standing:
+        return self
+
+    def reader(self, _repository: str) -> str:
+        return ""
+
     async def resolve(self, _repository: str, _revision: str, **_: Any) -> str:
         return _COMMIT
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from hub.sources.credentials import Credentials
 
+    Given = Credentials | Callable[[str], Credentials | None] | None
+
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": os.devnull,
@@ -95,12 +97,16 @@ async def new_author(server: GitServer, tmp_path: Path, name: str) -> Author:
     return author
 
 
+def _given(credentials: Given) -> Callable[[str], Credentials | None]:
+    return credentials if callable(credentials) else lambda _: credentials
+
+
 @pytest.fixture
 async def sources(tmp_path: Path) -> AsyncIterator[Callable[..., GitSource]]:
     made: list[GitSource] = []
 
-    def make(cache: str = "cache", *, credentials: Credentials | None = None, **options: Any) -> GitSource:
-        made.append(GitSource(tmp_path / cache, credentials=lambda _: credentials, **options))
+    def make(cache: str = "cache", *, credentials: Given = None, **options: Any) -> GitSource:
+        made.append(GitSource(tmp_path / cache, credentials=_given(credentials), **options))
         return made[-1]
 
     yield make

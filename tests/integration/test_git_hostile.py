@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 
+from agent.contract.names import LABEL_CREDENTIALS
+from hub.api.application import ApplicationSpec
+from hub.core.model import ClusterView
 from hub.fleet.githttp import GitServer
+from hub.render.inputs import Inputs
 from hub.sources.credentials import Credentials
 from hub.sources.errors import (
     RepositoryDenied,
@@ -19,11 +25,12 @@ from hub.sources.errors import (
     RevisionNotFound,
     RevisionRefused,
 )
+from hub.sources.grants import Grants
 from tests.integration.git_front import Served, mirrors
 from tests.integration.git_rig import Author, new_author
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from hub.sources.git import GitSource
     from hub.sources.port import Source
@@ -44,7 +51,9 @@ def texts_below(folder: Path) -> list[str]:
     return [path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()]
 
 
-async def test_credentials_are_sent(tmp_path: Path, sources: Callable[..., GitSource]) -> None:
+@pytest.fixture
+async def private(tmp_path: Path) -> AsyncIterator[tuple[GitServer, str]]:
+    """A server that asks who one is, and the commit in its `apps.git`."""
     root = tmp_path / "private"
     root.mkdir()
     open_server = GitServer(root)
@@ -54,18 +63,73 @@ async def test_credentials_are_sent(tmp_path: Path, sources: Callable[..., GitSo
     await open_server.stop()
     server = GitServer(root, basic=(SECRET.username, SECRET.password))
     await server.start()
-    try:
-        url = server.url_of("apps.git")
-        assert await sources("a", credentials=SECRET).resolve(url, "main") == commit
-        for other in (None, Credentials(SECRET.username, "wrong-9a8b")):
-            with pytest.raises(RepositoryDenied) as caught:
-                await sources(f"b{other is None}", credentials=other).resolve(url, "main")
-            assert caught.value.reason == "RepositoryDenied"
-            assert "wrong-9a8b" not in str(caught.value)
-        with pytest.raises(RepositoryDenied, match="not found"):
-            await sources("c", credentials=SECRET).resolve(server.url_of("none.git"), "main")
-    finally:
-        await server.stop()
+    yield server, commit
+    await server.stop()
+
+
+async def test_credentials_are_sent(
+    private: tuple[GitServer, str], sources: Callable[..., GitSource]
+) -> None:
+    server, commit = private
+    url = server.url_of("apps.git")
+    assert await sources("a", credentials=SECRET).resolve(url, "main") == commit
+    for other in (None, Credentials(SECRET.username, "wrong-9a8b")):
+        with pytest.raises(RepositoryDenied) as caught:
+            await sources(f"b{other is None}", credentials=other).resolve(url, "main")
+        assert caught.value.reason == "RepositoryDenied"
+        assert "wrong-9a8b" not in str(caught.value)
+    with pytest.raises(RepositoryDenied, match="not found"):
+        await sources("c", credentials=SECRET).resolve(server.url_of("none.git"), "main")
+
+
+def secret(namespace: str, name: str, **data: str) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": namespace, "name": name, "labels": {LABEL_CREDENTIALS: "git"}},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+async def test_s6_what_one_projects_credentials_fetched_is_not_for_another(
+    private: tuple[GitServer, str], sources: Callable[..., GitSource], tmp_path: Path
+) -> None:
+    """Not by branch, by commit, in a rendering, nor from the disk; and a longer prefix takes nobody's place."""
+    server, commit = private
+    url, good = server.url_of("apps.git"), {"username": SECRET.username, "password": SECRET.password}
+    secrets = [
+        secret("shop", "own", url=f"{server.url_of('x').removesuffix('/x')}", **good),
+        secret("evil", "closer", url=url, username="u", password="wrong-9a8b"),
+    ]
+    grants = Grants(lambda: secrets)
+    source = sources("shared", credentials=grants.match, projects=grants.of)
+    shop = source.seen_by("shop")
+    assert await shop.resolve(url, "main") == commit
+    spec = ApplicationSpec.model_validate({"cluster": "eu1", "namespace": "x", "sources": [{"repoURL": url}]})
+    render, asked = Inputs(source), {"cluster": ClusterView("eu1"), "commits": {(url, "HEAD"): commit}}
+    assert await (await render.of("shop/web", spec, **asked)).request()
+    for namespace in ("web", "evil", ""):
+        other = source.seen_by(namespace)
+        for reading in (
+            partial(other.resolve, url, "main"),
+            partial(other.resolve, url, commit),
+            partial(other.files, url, commit, ""),
+            partial(other.listing, url, commit),
+            partial(render.of, f"{namespace}/web", spec, **asked),
+        ):
+            with pytest.raises(RepositoryDenied):
+                await reading()
+        assert other.known_at(url) is None
+    assert await shop.files(url, commit, "") == {"a": b"1"}
+    assert len(mirrors(tmp_path, "shared")) == 1
+    secrets.append(secret("axletree-system", "given", url=url, project="web, api", **good))
+    grants.changed()
+    for namespace in ("web", "api"):
+        assert await source.seen_by(namespace).resolve(url, commit) == commit
+    assert len(mirrors(tmp_path, "shared")) == 2, "who may use the same Secret shares what it fetched"
+    assert {source.seen_by(each).reader(url) for each in ("web", "api")} == {"axletree-system/given"}
+    secrets.pop()
+    grants.changed()
+    with pytest.raises(RepositoryDenied):
+        await source.seen_by("web").resolve(url, commit)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

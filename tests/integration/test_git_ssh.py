@@ -111,7 +111,7 @@ async def written(host: SshHost, server: GitServer, tmp_path: Path) -> str:
 
 
 async def reading(tmp_path: Path, *secrets: dict[str, Any]) -> GitSource:
-    return GitSource(tmp_path / "ssh-cache", credentials=GitCredentials.of(secrets).match)
+    return GitSource(tmp_path / "ssh-cache", credentials=GitCredentials.of(secrets).granted("shop").match)
 
 
 async def test_a_repository_is_read_with_the_key_of_its_secret(

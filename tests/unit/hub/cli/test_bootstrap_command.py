@@ -82,7 +82,7 @@ def test_credentials_are_read_as_the_hub_will_read_them(tmp_path: Path) -> None:
     assert secret["metadata"]["namespace"] == "axletree-system"
     assert base64.b64decode(secret["data"]["password"]) == b"hush"
     assert "stringData" not in secret
-    assert GitCredentials.of(found).match(REPO) is not None
+    assert GitCredentials.of(found).granted("axletree-system").match(REPO) is not None
     assert _secrets(None) == []
     path.write_text(SECRET.replace("axletree.dev/credentials", "other"))
     with pytest.raises(BootstrapInvalid, match="label") as wrong:

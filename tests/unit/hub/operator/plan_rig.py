@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from agent.contract.canonical import canonical_json
 from agent.contract.names import FINALIZER
@@ -64,6 +64,14 @@ class Repository:
 
     commit: str = "c1"
     dirs: tuple[str, ...] = ("apps/api", "apps/web")
+
+    def seen_by(self, namespace: str) -> Self:
+        del namespace
+        return self
+
+    def reader(self, repo_url: str) -> str:
+        del repo_url
+        return ""
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         del repo_url, revision, fresh

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from agent.contract.names import ANNOTATION_REFRESH
 from hub.core.rollup import SetRollup
@@ -36,6 +36,14 @@ class Slow:
         self._git = hub.git
         self.asked = 0
         self.open = asyncio.Event()
+
+    def seen_by(self, namespace: str) -> Self:
+        del namespace
+        return self
+
+    def reader(self, repo_url: str) -> str:
+        del repo_url
+        return ""
 
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         self.asked += fresh

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import gzip
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import pytest
 
 from hub.sources.chartaddress import ChartAddress
 from hub.sources.charts import ChartRepositories
-from hub.sources.credentials import Credentials
+from hub.sources.credentials import LABEL, Credentials
 from hub.sources.errors import (
     ChartInvalid,
     RepositoryDenied,
@@ -16,6 +17,7 @@ from hub.sources.errors import (
     RevisionNotFound,
     SourceTooLarge,
 )
+from hub.sources.grants import Grants
 from tests.unit.hub.sources.chart_server import ChartServer
 
 if TYPE_CHECKING:
@@ -134,6 +136,42 @@ async def test_s6_credentials_stay_with_their_host(charts: ChartRepositories, se
         await charts.resolve(f"{server.url}/stable#web", "2.0.0-rc.1", fresh=True)
         assert [given for _, given in other.seen] == [""]
     finally:
+        await other.stop()
+
+
+async def test_s6_what_one_projects_credentials_fetched_is_not_for_another(
+    server: ChartServer, address: str, tmp_path: Path
+) -> None:
+    """Neither from what was answered a moment ago, nor by an index of one's own that names the digest."""
+    server.password, server.token = "hunter2", "t0ken"
+    whole = {"url": server.url, "username": SECRET.username, "password": SECRET.password}
+    own = {
+        "metadata": {"namespace": "shop", "name": "own", "labels": {LABEL: "git"}},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in whole.items()},
+    }
+    secrets, other = [own], ChartServer()
+    grants = Grants(lambda: secrets)
+    charts = ChartRepositories(tmp_path / "shared", credentials=grants.match, projects=grants.of)
+    shop, web = charts.seen_by("shop"), charts.seen_by("web")
+    await other.start()
+    try:
+        digest = await shop.resolve(address, "1.0.0")
+        assert (await shop.files(address, digest, ""))["values.yaml"] == b"v: 1.0.0\n"
+        for view in (web, charts):
+            with pytest.raises(RepositoryDenied):
+                await view.resolve(address, "1.0.0")
+        assert (web.known_at(address), web.reader(address), shop.reader(address)) == (None, "", "shop")
+        other.add("web", "1.0.0", {"values.yaml": b"v: none\n"})
+        other.digests = {"web-1.0.0.tgz": digest, "1.0.0": digest}
+        with pytest.raises((ChartInvalid, RepositoryDenied)):
+            await web.resolve(
+                address.replace(server.url.partition("//")[2], other.url.partition("//")[2]), "1.0.0"
+            )
+        secrets.append({**own, "metadata": {**own["metadata"], "namespace": "web"}})
+        grants.changed()
+        assert await web.resolve(address, "1.0.0") == digest
+    finally:
+        await charts.close()
         await other.stop()
 
 

@@ -5,12 +5,20 @@ from typing import Any
 
 import pytest
 
+from agent.contract.names import HUB_NAMESPACE
 from hub.sources.credentials import LABEL, Credentials, GitCredentials
+from hub.sources.grants import Grants
 
 
-def secret(name: str, *, labels: dict[str, str] | None = None, **data: str) -> dict[str, Any]:
+def secret(
+    name: str, *, namespace: str = "ns", labels: dict[str, str] | None = None, **data: str
+) -> dict[str, Any]:
     return {
-        "metadata": {"namespace": "ns", "name": name, "labels": {LABEL: "git"} if labels is None else labels},
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {LABEL: "git"} if labels is None else labels,
+        },
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
     }
 
@@ -46,7 +54,7 @@ KNOWN = GitCredentials.of(
     ],
 )
 def test_s6_credentials_go_to_the_longest_prefix_of_their_host_only(url: str, password: str | None) -> None:
-    found = KNOWN.match(url)
+    found = KNOWN.granted("ns").match(url)
     assert (found.password if found else None) == password
 
 
@@ -78,7 +86,7 @@ def test_nothing_is_printed_and_all_is_scrubbed() -> None:
 
 def test_a_bearer_token_goes_alone() -> None:
     found = GitCredentials.of([secret("b", url="https://h/x", bearerToken="abc")])
-    credentials = found.match("https://h/x/y")
+    credentials = found.granted("ns").match("https://h/x/y")
     assert credentials is not None
     assert credentials.header() == "Bearer abc"
     assert credentials.scrub("Authorization: Bearer abc") == "Authorization: Bearer ***"
@@ -90,15 +98,101 @@ def test_a_key_comes_with_the_hosts_that_it_is_for(key: str, hosts: str) -> None
     found = GitCredentials.of(
         [secret("s", **{"url": "ssh://git@h", key: "KEY-1\nKEY-2", hosts: "h ssh-ed25519 A"})]
     )
-    credentials = found.match("git@h:team/apps")
+    credentials = found.granted("ns").match("git@h:team/apps")
     assert credentials is not None
     assert (credentials.private_key, credentials.known_hosts) == ("KEY-1\nKEY-2\n", "h ssh-ed25519 A\n")
     assert "KEY" not in repr(credentials)
     assert credentials.scrub("bad KEY-2") == "bad ***"
-    assert found.match("https://h/team/apps") is None
+    assert found.granted("ns").match("https://h/team/apps") is None
 
 
 def test_s6_a_key_without_known_hosts_is_unusable() -> None:
     found = GitCredentials.of([secret("s", url="ssh://git@h", sshPrivateKey="KEY")])
-    assert found.match("git@h:team/apps") is None
+    assert found.granted("ns").match("git@h:team/apps") is None
     assert len(found.problems) == 1
+
+
+WHOSE = GitCredentials.of(
+    [
+        secret("all", namespace=HUB_NAMESPACE, url="https://git.example.com", password="p-all"),
+        secret(
+            "some",
+            namespace=HUB_NAMESPACE,
+            url="https://git.example.com/shop",
+            password="p-some",
+            project="shop, web",
+        ),
+        secret("z-own", namespace="web", url="https://git.example.com/shop/apps", password="p-web"),
+        secret("a-all", namespace=HUB_NAMESPACE, url="https://git.example.com/shop/apps", password="p-apps"),
+        secret(
+            "reach", namespace="evil", url="https://git.example.com/shop/apps/x", password="p", project="shop"
+        ),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "path", "password"),
+    [
+        ("shop", "shop/a", "p-some"),
+        ("web", "shop/a", "p-some"),
+        ("evil", "shop/a", "p-all"),
+        ("", "shop/a", "p-all"),
+        (HUB_NAMESPACE, "shop/a", "p-all"),
+        ("shop", "shop/apps", "p-apps"),
+        ("web", "shop/apps", "p-web"),
+        ("shop", "shop/apps/x", "p-apps"),
+        ("evil", "shop/apps/x", "p-apps"),
+        ("web", "shop/apps/x", "p-web"),
+    ],
+)
+def test_s6_a_secret_serves_those_whom_it_lies_with_or_names(
+    namespace: str, path: str, password: str
+) -> None:
+    found = WHOSE.granted(namespace).match(f"https://git.example.com/{path}")
+    assert found is not None
+    assert found.password == password
+
+
+def test_what_is_fetched_is_kept_by_project_or_by_secret_of_the_hub() -> None:
+    def owner(namespace: str, path: str) -> str:
+        found = WHOSE.granted(namespace).match(f"https://git.example.com/{path}")
+        return found.owner if found is not None else ""
+
+    assert owner("web", "shop/apps") == "web"
+    assert owner("web", "shop/a") == owner("shop", "shop/a") == f"{HUB_NAMESPACE}/some"
+    assert owner("", "x/y") == f"{HUB_NAMESPACE}/all"
+
+
+def test_s6_a_project_that_is_empty_or_none_is_not_everybody() -> None:
+    found = GitCredentials.of(
+        [
+            secret(f"s{number}", namespace=HUB_NAMESPACE, url="https://h/x", password="p", project=project)
+            for number, project in enumerate(("", " ", "shop,", "*", "Shop"))
+        ]
+    )
+    assert found.entries == ()
+    assert len(found.problems) == 5
+
+
+def test_whoever_gives_a_file_may_use_what_is_in_it() -> None:
+    found = GitCredentials.of([secret("s", namespace="", url="https://h/x", password="p")])
+    assert found.granted("any").match("https://h/x") is not None
+
+
+def test_secrets_are_read_again_when_one_changes(caplog: pytest.LogCaptureFixture) -> None:
+    secrets = [secret("s", url="https://h/x", password="p"), secret("bad", url="https://h/y")]
+    grants = Grants(lambda: secrets)
+    assert grants.match("https://h/x") is None
+    found = grants.of("ns")
+    assert found.particular
+    assert found is grants.of("ns")
+    assert not grants.of("web").particular
+    secrets[0] = secret("s", namespace=HUB_NAMESPACE, url="https://h/x", password="p")
+    assert grants.match("https://h/x") is None
+    grants.changed()
+    assert grants.match("https://h/x") is not None
+    assert not grants.of("ns").particular
+    assert [one.getMessage() for one in caplog.records] == [
+        "Secret ns/bad: incomplete or not base64 text: it is not used"
+    ]
