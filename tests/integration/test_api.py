@@ -119,9 +119,7 @@ async def test_what_is_read_is_what_there_is_and_events_come_as_they_happen(worl
         with pytest.raises(ApiProblem) as refused:
             await client.pause_application(shop.namespace, "web", key="x")
         assert (refused.value.status, refused.value.reason) == (403, "Forbidden")
-        following = client.follow(EventQuery(reason=["Released"]), last=1)
-        assert (await asyncio.wait_for(anext(following), 60)).reason == "Released"
-        await following.aclose()
+        await _followed(client)
     await _drawn(reader, shop)
     happened = (await reader.get("/events/list", reason="Released", kind="Application"))[1]["items"]
     assert {each["name"] for each in happened} == {*SHOP, "extra"}
@@ -151,6 +149,14 @@ async def _all_told(world: World, reader: Api, admin: Api) -> None:
         )
 
     await shop.until("the API tells all of it", heard)
+
+
+async def _followed(client: Client) -> None:
+    """From an event on that was seen: what came since is told."""
+    first = (await client.list_events(EventQuery(limit=1))).items[0].id
+    following = client.follow(EventQuery(reason=["Released"]), last=first)
+    assert (await asyncio.wait_for(anext(following), 60)).reason == "Released"
+    await following.aclose()
 
 
 async def _drawn(reader: Api, shop: Fleet) -> None:
