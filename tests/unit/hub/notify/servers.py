@@ -49,8 +49,12 @@ class Receiver:
         return web.json_response(self.body or {}, status=self.status, headers=self.headers)
 
     async def until(self, holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
-        async with asyncio.timeout(seconds), self.came:
-            await self.came.wait_for(holds)
+        try:
+            async with asyncio.timeout(seconds), self.came:
+                await self.came.wait_for(holds)
+        except TimeoutError as error:
+            came = "\n".join(f"{each.path} {each.body}" for each in self.taken)
+            raise AssertionError(f"not within {seconds:g} s; asked {self.asked} times:\n{came}") from error
 
 
 @asynccontextmanager
