@@ -277,7 +277,11 @@ class Hub:
     def _notifier(self, context: HubContext, history: History) -> Notifier:
         return Notifier(
             context.caches,
-            Ledger(history.database, now=lambda: _now().isoformat(timespec="milliseconds")),
+            Ledger(
+                history.database,
+                opened=history.opened,
+                now=lambda: _now().isoformat(timespec="milliseconds"),
+            ),
             meters=self.meters,
             source=f"/axletree/{context.hub_id}",
             words=context.pool.text,

@@ -48,6 +48,10 @@ class History:
         """Changes that are to be written, while this process leads."""
         return self._recorder.waiting if self._recorder is not None else 0
 
+    async def opened(self) -> None:
+        """Until the tables are there, however long their database is away."""
+        await self._opened.wait()
+
     async def start(self) -> None:
         self._tasks = [
             asyncio.create_task(self._open(), name="history-open"),
@@ -63,7 +67,7 @@ class History:
 
     async def warm(self) -> None:
         """Make the index of Applications before somebody asks for it."""
-        await self._opened.wait()
+        await self.opened()
         try:
             await self.search.warm()
         except DatabaseAway as error:
@@ -71,12 +75,12 @@ class History:
 
     async def answer(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
         """Answer what other processes ask, for as long as this one leads. Until cancelled."""
-        await self._opened.wait()
+        await self.opened()
         await self.questions.serve(answer)
 
     async def record(self, caches: Caches) -> None:
         """Write what the caches see, for as long as this process leads. Until cancelled."""
-        await self._opened.wait()
+        await self.opened()
         await caches.wait_synced()
         recorder = Recorder(self.database, now=self._now, on_events=self.feed.publish)
         self._recorder = recorder

@@ -18,7 +18,7 @@ from hub.notify.outbox import Slot
 from hub.notify.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sqlalchemy import Connection
 
@@ -32,10 +32,16 @@ _TOPICS = frozenset(Topic)
 
 
 class Ledger:
-    """Writes behind: a database that is away delays no message. `now` gives a time as text."""
+    """Writes behind: a database that is away delays no message.
 
-    def __init__(self, database: Database, *, now: Callable[[], str]) -> None:
+    `opened` ends when the tables are there; `now` gives a time as text.
+    """
+
+    def __init__(
+        self, database: Database, *, opened: Callable[[], Awaitable[None]], now: Callable[[], str]
+    ) -> None:
         self._database = database
+        self._opened = opened
         self._now = now
         self._dirty: dict[Slot, str] = {}
         self._kept: set[Slot] = set()
@@ -44,6 +50,7 @@ class Ledger:
 
     async def load(self) -> dict[Slot, str]:
         """All that was told and is not over, once the database answers."""
+        await self._opened()
         while True:
             try:
                 found = await self._database.run(_all)

@@ -77,7 +77,7 @@ class Notifier:
         self._count = itertools.count()
         self._slots: dict[Subject, set[Slot]] = {}
         self._dirty: dict[Subject, bool] = {}
-        """What is to be looked at, and whether for a new rule or sink alone: what is well by then is no news."""
+        """What is to be looked at, and whether for a new rule, sink or term alone: what is well by then is no news."""
         self._outboxes: dict[str, Outbox] = {}
         self._wake = asyncio.Event()
 
@@ -87,34 +87,36 @@ class Notifier:
         return sum(each.waiting for each in self._outboxes.values())
 
     async def run(self) -> None:
-        """Until cancelled; begins with all that is there, on whole caches."""
+        """Until cancelled; begins with all that is there, on whole caches.
+
+        What happens while the database is not there yet is news all the same: it is heard from the first moment on.
+        """
         caches = self._caches
         await caches.wait_synced()
-        for slot, word in (await self._ledger.load()).items():
-            self._remember(slot, word)
         self._subjects.subscribe(self._mark)
         caches.credentials.subscribe(self._sink_changed)
+        self._mark_all()
+        for slot, word in (await self._ledger.load()).items():
+            self._remember(slot, word)
         try:
             async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
                 self._sinks = Sinks(caches.credentials.get, session, source=self._source)
                 tasks.create_task(self._ledger.run(), name="ledger")
-                self._mark_all()
-                await self._serve(tasks, first=True)
+                await self._serve(tasks)
         finally:
             await self._ledger.close()  # what was sent in the last moment is known to the next one, too
 
-    async def _serve(self, tasks: asyncio.TaskGroup, *, first: bool) -> None:
+    async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             while self._dirty:
                 for subject in list(self._dirty)[:BATCH]:
                     quiet = self._dirty.pop(subject)
                     try:
-                        self._look(subject, first=first or quiet)
+                        self._look(subject, quiet=quiet)
                     except Exception:
                         who = {subject.kind.lower(): subject.key}
                         log.exception("notifications of %s are left out", subject.key, extra=who)
                 await asyncio.sleep(0)
-            first = False
             self._post(tasks)
             pause = max(0.0, self._heap[0][0] - self._clock()) if self._heap else None
             try:
@@ -150,7 +152,7 @@ class Notifier:
                 found.append(rule)
         return found
 
-    def _look(self, subject: Subject, *, first: bool) -> None:
+    def _look(self, subject: Subject, *, quiet: bool) -> None:
         obj = self._subjects.get(subject)
         if obj is None:
             self._forget(subject)
@@ -167,14 +169,14 @@ class Notifier:
                 if step is None:
                     self._due.pop(slot, None)
                 else:
-                    self._want(slot, step, rule, standing, first=first)
+                    self._want(slot, step, rule, standing, quiet=quiet)
 
     def _steps(self, subject: Subject, rule: Rule, standing: Standing) -> list[Step]:
         told = {topic: self._told.get(Slot(*subject, rule.sink, topic), "") for topic in Topic}
         return list(steps(standing, told))
 
-    def _want(self, slot: Slot, step: Step, rule: Rule, standing: Standing, *, first: bool) -> None:
-        known_before = first and slot.topic is Topic.DEPLOYMENT and standing.verdict is Verdict.WELL
+    def _want(self, slot: Slot, step: Step, rule: Rule, standing: Standing, *, quiet: bool) -> None:
+        known_before = quiet and slot.topic is Topic.DEPLOYMENT and standing.verdict is Verdict.WELL
         if (
             step.trigger is None
             or not self._asked(rule, step.trigger)

@@ -20,7 +20,7 @@ from tests.unit.hub.notify.servers import receiver
 from tests.unit.hub.notify.test_sinks import secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.unit.hub.notify.servers import Receiver
@@ -107,10 +107,15 @@ class Hub:
         self.put(self.caches.credentials, secret(name, **data))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Ledger]:
+    async def running(self, *, before_tables: Callable[[], None] = lambda: None) -> AsyncIterator[Ledger]:
+        """`before_tables` is called once the notifier waits for its database."""
         database = Database(self.url)
-        await database.open()
-        ledger = Ledger(database, now=lambda: datetime.now(UTC).isoformat())
+
+        async def opened() -> None:
+            before_tables()
+            await database.open()
+
+        ledger = Ledger(database, opened=opened, now=lambda: datetime.now(UTC).isoformat())
         engine = TemplateEngine()
 
         async def words(template: str, fields: dict[str, object]) -> str:
@@ -264,13 +269,28 @@ async def test_deployments_are_told_where_asked_and_not_again_after_a_wiped_data
         assert said(sink) == told
 
 
+async def test_what_is_deployed_before_the_database_is_there_is_told_and_what_was_before_is_not(
+    hub: Hub,
+) -> None:
+    async with receiver() as ops:
+        hub.sink("ops", type="cloudevents", url=ops.url)
+        hub.project(when=["Deployed", "Degraded"])
+        hub.app("old", "Healthy")
+        hub.app("web", "Progressing")
+        async with hub.running(before_tables=lambda: hub.app("web", "Healthy")):
+            await ops.until(lambda: bool(ops.taken))
+            hub.app("old", "Degraded")
+            await ops.until(lambda: len(ops.taken) > 1)
+            assert said(ops) == [("Deployed", "web"), ("Degraded", "old")]
+
+
 async def test_what_is_well_when_a_rule_or_a_sink_is_added_is_no_news(hub: Hub) -> None:
     async with receiver() as sink:
         hub.app("old", "Healthy")
         hub.app("ill", "Degraded")
-        async with hub.running():
+        async with hub.running() as ledger:
             hub.app("older", "Healthy")
-            await asyncio.sleep(0)
+            await ledger.idle.wait()  # all that is there was looked at once
             hub.sink("ops", type="cloudevents", url=sink.url)
             hub.project(when=["Deployed", "Degraded"])
             await sink.until(lambda: len(sink.taken) == 1)
