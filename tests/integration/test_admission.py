@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from hub.api.registry import Kind
     from hub.fleet.controlplane import ControlPlane
     from tests.integration.hub_rig import Fleet
 
@@ -66,51 +67,37 @@ async def test_h_a_health_rule_or_condition_that_does_not_read_is_refused_when_i
         await made.led_by("first")
         bad = [{"kind": "Database", "group": "example.com", "current": "status.phase =="}]
         good = [{"kind": "Database", "group": "example.com", "current": "status.phase == 'Running'"}]
-
-        async def refused() -> bool:
-            """Until the API server has heard of the webhook, it is let in."""
-            try:
-                await made.put(APPLICATION, "a", made.spec("a", healthRules=bad))
-            except ApiError as error:
-                assert "RuleInvalid: healthRules[0]" in str(error)  # noqa: PT017 - the point of the test
-                return True
-            return False
-
-        await made.until("the rule is refused", refused)
+        await _refused(made, APPLICATION, "a", made.spec("a", healthRules=bad), "RuleInvalid: healthRules[0]")
         await made.put(APPLICATION, "a", made.spec("a", healthRules=good))
         template = {"metadata": {"name": "b"}, "spec": made.spec("b", healthRules=bad)}
         parent = {"generators": [{"list": {"elements": [{}]}}], "template": template}
-
-        async def set_refused() -> bool:
-            """A hub that has no time for a look is in nobody's way."""
-            try:
-                await made.put(APPLICATION_SET, "b", parent)
-            except ApiError as error:
-                assert "RuleInvalid" in str(error)  # noqa: PT017 - the point of the test
-                return True
-            return False
-
-        await made.until("the set is refused", set_refused)
+        await _refused(made, APPLICATION_SET, "b", parent, "RuleInvalid")
         template["spec"]["healthRules"] = [{**good[0], "current": "status.phase == '{{ path }}'"}]
         await made.put(APPLICATION_SET, "b", parent)
         await _conditions(made)
         await made.client.delete(PATH)
 
 
-async def _conditions(made: Fleet) -> None:
-    """An edge whose condition does not read is refused."""
-    bad = [{"name": "b", "ready": "dep.health =="}]
+async def _refused(made: Fleet, kind: Kind, name: str, spec: dict[str, Any], why: str) -> None:
+    """It is let in while the API server has not heard of the webhook, or the hub has no time for a look."""
 
     async def refused() -> bool:
-        """A hub that has no time for a look is in nobody's way."""
         try:
-            await made.put(APPLICATION, "a", made.spec("a", dependsOn=bad))
+            await made.put(kind, name, spec)
         except ApiError as error:
-            assert "ConditionInvalid: dependsOn[0].ready" in str(error)  # noqa: PT017 - the point of the test
+            assert why in str(error)  # noqa: PT017 - the point of the test
             return True
         return False
 
-    await made.until("the condition is refused", refused)
+    await made.until(f"{name} is refused: {why}", refused)
+
+
+async def _conditions(made: Fleet) -> None:
+    """An edge whose condition does not read is refused."""
+    bad = [{"name": "b", "ready": "dep.health =="}]
+    await _refused(
+        made, APPLICATION, "a", made.spec("a", dependsOn=bad), "ConditionInvalid: dependsOn[0].ready"
+    )
     good = [{"name": "b", "ready": "dep.health == 'Healthy' && dep.outputs.size >= 2", "soak": "1m"}]
     await made.put(APPLICATION, "a", made.spec("a", dependsOn=good))
 

@@ -41,10 +41,6 @@ class Slow:
         del namespace
         return self
 
-    def reader(self, repo_url: str) -> str:
-        del repo_url
-        return ""
-
     async def resolve(self, repo_url: str, revision: str, *, fresh: bool = False) -> str:
         self.asked += fresh
         await self.open.wait()
